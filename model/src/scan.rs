@@ -3,8 +3,9 @@
 //! The same words go over the wire between query and indexer and through the segment reader, so that a record
 //! counts once and in one order wherever it lies.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+mod collect;
+
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use crate::level::Level;
 use crate::record::RecordKey;
 use crate::tenant::TenantId;
 use crate::time::{TimeRange, Timestamp};
+
+pub use collect::{Answer, Collector};
 
 /// The ordinal of a commit: rises with every write-ahead object that the catalog records, over all indexers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]

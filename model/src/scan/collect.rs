@@ -1,0 +1,245 @@
+//! Gathers what a scan wants, one matching record at a time, in bounded memory.
+//!
+//! The hot part and the sealed parts use the same collector, so that both count and order alike.
+
+use std::collections::BTreeMap;
+
+use super::{Histogram, Order, Scan, ValueCounts, Want};
+use crate::filter::{self, View};
+use crate::record::{Record, RecordKey};
+
+/// What one part, or all parts merged, answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// For [`Want::Records`] in the wanted order; for [`Want::Around`] in file order.
+    Records(Vec<Record>),
+    /// For [`Want::Histogram`].
+    Histogram(Histogram),
+    /// For [`Want::Values`].
+    Values(ValueCounts),
+    /// For [`Want::Fields`]: attribute names.
+    Fields(ValueCounts),
+}
+
+/// Takes matching records and keeps what the scan wants of them.
+#[derive(Debug)]
+pub struct Collector {
+    want: Want,
+    kept: BTreeMap<RecordKey, Record>,
+    kept_after: BTreeMap<RecordKey, Record>,
+    histogram: Histogram,
+    counts: ValueCounts,
+}
+
+impl Collector {
+    /// A collector for a scan's [`Want`].
+    pub fn new(scan: &Scan) -> Self {
+        Self {
+            want: scan.want.clone(),
+            kept: BTreeMap::new(),
+            kept_after: BTreeMap::new(),
+            histogram: Histogram::default(),
+            counts: ValueCounts::default(),
+        }
+    }
+
+    /// Whether a record with this key could still enter: lets a reader skip what comes too late in the order.
+    /// Always true for counts.
+    pub fn could_take(&self, key: &RecordKey) -> bool {
+        match &self.want {
+            Want::Records { order, limit, after } => {
+                after.is_none_or(|after| order.is_before(&after, key))
+                    && (self.kept.len() < *limit
+                        || self.worst(*order).is_some_and(|worst| order.is_before(key, &worst)))
+            }
+            Want::Around { key: center, before, after } => {
+                key.source == center.source
+                    && if key <= center {
+                        self.kept.len() < *before || self.kept.first_key_value().is_some_and(|(k, _)| key > k)
+                    } else {
+                        self.kept_after.len() < *after
+                            || self.kept_after.last_key_value().is_some_and(|(k, _)| key < k)
+                    }
+            }
+            Want::Histogram { .. } | Want::Values { .. } | Want::Fields => true,
+        }
+    }
+
+    /// The last record that would be given, once `limit` are held: anything behind it is not wanted.
+    fn worst(&self, order: Order) -> Option<RecordKey> {
+        match order {
+            Order::Desc => self.kept.first_key_value(),
+            Order::Asc => self.kept.last_key_value(),
+        }
+        .map(|(key, _)| *key)
+    }
+
+    /// The place behind which nothing is wanted any more, for [`Want::Records`] whose limit is reached.
+    pub fn full_at(&self) -> Option<RecordKey> {
+        match &self.want {
+            Want::Records { order, limit, .. } if self.kept.len() >= *limit => self.worst(*order),
+            _ => None,
+        }
+    }
+
+    /// Takes a record that passes range, commit and filter; `make` is called only if it is kept.
+    pub fn offer(&mut self, key: RecordKey, view: &(impl View + ?Sized), make: impl FnOnce() -> Record) {
+        match &self.want {
+            Want::Records { order, limit, .. } => {
+                let (order, limit) = (*order, *limit);
+                if limit > 0 && self.could_take(&key) {
+                    self.kept.insert(key, make());
+                    if self.kept.len() > limit {
+                        match order {
+                            Order::Desc => self.kept.pop_first(),
+                            Order::Asc => self.kept.pop_last(),
+                        };
+                    }
+                }
+            }
+            Want::Around { key: center, before, after } => {
+                let (center, before, after) = (*center, *before, *after);
+                if self.could_take(&key) {
+                    let (side, most) =
+                        if key <= center { (&mut self.kept, before) } else { (&mut self.kept_after, after) };
+                    side.insert(key, make());
+                    if side.len() > most {
+                        if key <= center {
+                            side.pop_first()
+                        } else {
+                            side.pop_last()
+                        };
+                    }
+                }
+            }
+            Want::Histogram { interval_nanos } => {
+                self.histogram.add(*interval_nanos, key.time, view.level(), 1);
+            }
+            Want::Values { field } => filter::values(view, field, |v| self.counts.add(v, 1)),
+            Want::Fields => attribute_names(view.attributes(), |name| self.counts.add(name, 1)),
+        }
+    }
+
+    /// Adds counts that a part knows without looking at records.
+    pub fn add_histogram(&mut self, part: &Histogram) {
+        self.histogram.merge(part);
+    }
+
+    /// Adds counts that a part knows without looking at records.
+    pub fn add_counts(&mut self, part: &ValueCounts) {
+        self.counts.merge(part);
+    }
+
+    /// Adds what another part answered to the same scan.
+    pub fn merge(&mut self, part: Answer) {
+        match part {
+            Answer::Records(records) => {
+                for record in records {
+                    let key = record.key();
+                    if self.could_take(&key) {
+                        let copy = record.clone();
+                        self.offer(key, &copy, || record);
+                    }
+                }
+            }
+            Answer::Histogram(histogram) => self.histogram.merge(&histogram),
+            Answer::Values(counts) | Answer::Fields(counts) => self.counts.merge(&counts),
+        }
+    }
+
+    /// What was gathered.
+    pub fn finish(self) -> Answer {
+        match self.want {
+            Want::Records { order: Order::Asc, .. } => Answer::Records(self.kept.into_values().collect()),
+            Want::Records { order: Order::Desc, .. } => {
+                Answer::Records(self.kept.into_values().rev().collect())
+            }
+            Want::Around { .. } => {
+                Answer::Records(self.kept.into_values().chain(self.kept_after.into_values()).collect())
+            }
+            Want::Histogram { .. } => Answer::Histogram(self.histogram),
+            Want::Values { .. } => Answer::Values(self.counts),
+            Want::Fields => Answer::Fields(self.counts),
+        }
+    }
+}
+
+fn attribute_names(json: &str, mut each: impl FnMut(&str)) {
+    if json.is_empty() {
+        return;
+    }
+    if let Ok(map) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json) {
+        map.keys().for_each(|name| each(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::airflow::Identity;
+    use crate::filter::Filter;
+    use crate::record::Attributes;
+    use crate::source::{Position, Source, SourceId};
+    use crate::tenant::TenantId;
+    use crate::time::{TimeRange, Timestamp};
+
+    fn record(time: i64, source: u128, position: u64) -> Record {
+        Record {
+            time: Timestamp::from_nanos(time),
+            observed: Timestamp::from_nanos(time),
+            position: Position(position),
+            source: Arc::new(Source { id: SourceId(source), ..Source::default() }),
+            level: None,
+            stream: None,
+            identity: Identity::default(),
+            message: "".into(),
+            attributes: Attributes::default(),
+        }
+    }
+
+    fn collect(want: Want, parts: &[&[Record]]) -> Vec<RecordKey> {
+        let tenant = TenantId::parse("t").unwrap();
+        let scan = Scan { tenant, range: TimeRange::ALL, filter: Filter::All, committed_after: None, want };
+        let mut all = Collector::new(&scan);
+        for part in parts {
+            let mut collector = Collector::new(&scan);
+            part.iter().for_each(|r| collector.offer(r.key(), r, || r.clone()));
+            all.merge(collector.finish());
+        }
+        let Answer::Records(records) = all.finish() else { panic!("records") };
+        records.iter().map(Record::key).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn parts_merge_to_what_sorting_all_gives(
+            seeds in proptest::collection::btree_set((0_i64..20, 0_u128..3, 0_u64..20), 0..60),
+            split in 0_usize..60, limit in 0_usize..20, after in proptest::option::of(0_usize..60),
+        ) {
+            let records: Vec<_> = seeds.iter().map(|(t, s, p)| record(*t, *s, *p)).collect();
+            let split = split.min(records.len());
+            let parts = [&records[..split], &records[split..]];
+            for order in [Order::Asc, Order::Desc] {
+                let mut keys: Vec<_> = records.iter().map(Record::key).collect();
+                keys.sort();
+                if order == Order::Desc { keys.reverse(); }
+                let after = after.and_then(|i| keys.get(i).copied());
+                let expected: Vec<_> = keys.iter()
+                    .filter(|k| after.is_none_or(|a| order.is_before(&a, k))).take(limit).copied().collect();
+                prop_assert_eq!(collect(Want::Records { order, limit, after }, &parts), expected);
+            }
+            if let Some(center) = records.get(split.saturating_sub(1)).map(Record::key) {
+                let mut same: Vec<_> = records.iter().map(Record::key).filter(|k| k.source == center.source).collect();
+                same.sort();
+                let at = same.iter().position(|k| *k == center).unwrap();
+                let (before, after) = (limit.min(3) + 1, 2);
+                let expected = same[(at + 1).saturating_sub(before)..(at + 1 + after).min(same.len())].to_vec();
+                prop_assert_eq!(collect(Want::Around { key: center, before, after }, &parts), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
+
+mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use heliograph_model::batch::{BatchId, ProducerId};
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_model::time::{TimeRange, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::layout::ObjectId;
+
+/// Opens the catalog behind a URL: `sqlite:PATH`.
+pub async fn open(url: &str) -> Result<Arc<dyn Catalog>> {
+    match url.strip_prefix("sqlite:") {
+        Some(path) => todo!("{path}"),
+        None => Err(Error::Config {
+            setting: "catalog.url",
+            reason: format!("{url:?} is not of the form sqlite:PATH"),
+        }),
+    }
+}
+
+/// A tenant as the catalog knows it.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub name: TenantId,
+    /// The workspace it belongs to.
+    pub workspace: Workspace,
+    /// Its random, lasting id.
+    pub uid: Uuid,
+    /// Its data key, wrapped by the master key.
+    pub wrapped_key: Vec<u8>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// What a caller may do with a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Read.
+    Viewer,
+    /// Ingest.
+    Writer,
+    /// Alerts, retention, erasure.
+    Operator,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Writer, Self::Operator];
+
+    /// The role's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Writer => "writer",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The role of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == name)
+    }
+}
+
+/// A person who signs in with a password.
+#[derive(Clone)]
+pub struct User {
+    /// Sign-in name.
+    pub name: String,
+    /// PHC string of argon2id.
+    pub password_hash: String,
+    /// Platform administrator.
+    pub admin: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// What a grant covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One tenant.
+    Tenant(TenantId),
+    /// All tenants of a workspace, now and later.
+    Workspace(Workspace),
+}
+
+/// A role given to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// To whom.
+    pub user: String,
+    /// Over what.
+    pub extent: Extent,
+    /// Which.
+    pub role: Role,
+}
+
+/// A machine's credential for one tenant; the catalog knows only the hash of its secret.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Its public part, by which it is listed and revoked.
+    pub id: String,
+    /// SHA-256 of the secret part.
+    pub secret_hash: [u8; 32],
+    /// For which tenant.
+    pub tenant: TenantId,
+    /// What it may do; roles add up.
+    pub roles: Vec<Role>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends, if ever.
+    pub expires: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
+}
+
+/// A signed-in browser; the catalog knows only the hash of its cookie.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// SHA-256 of the cookie's value.
+    pub id_hash: [u8; 32],
+    /// Who.
+    pub user: String,
+    /// Since when.
+    pub created: Timestamp,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+/// A batch within a commit.
+#[derive(Clone, Debug)]
+pub struct CommittedBatch {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Its name, where its producer numbers them.
+    pub id: Option<BatchId>,
+}
+
+/// A write-ahead object to be recorded.
+#[derive(Clone, Debug)]
+pub struct NewCommit {
+    /// By which indexer.
+    pub indexer: Uuid,
+    /// The object, already durable.
+    pub object: ObjectId,
+    /// Its size.
+    pub bytes: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What it holds, in order.
+    pub batches: Vec<CommittedBatch>,
+}
+
+/// A recorded write-ahead object that is still needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalObject {
+    /// Its ordinal.
+    pub commit: CommitId,
+    /// Its name.
+    pub object: ObjectId,
+}
+
+/// A sealed, searchable object of one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentMeta {
+    /// Its name.
+    pub id: ObjectId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Its size.
+    pub bytes: u64,
+    /// Where its index part begins: read from here to the end at once.
+    pub index_offset: u64,
+    /// How many records.
+    pub records: u64,
+    /// Size of the records' texts before compression.
+    pub raw_bytes: u64,
+    /// Earliest event time.
+    pub first: Timestamp,
+    /// Latest event time.
+    pub last: Timestamp,
+    /// By which indexer.
+    pub indexer: Uuid,
+    /// Holds the tenant's records of that indexer committed after this…
+    pub commits_after: CommitId,
+    /// … and up to this.
+    pub commits_through: CommitId,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Who there is, what there is, and up to where.
+///
+/// Every method is one transaction. Where a method changes something, the change is on disk when it returns.
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// Adds a tenant; [`Error::Exists`] if the name is taken.
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<()>;
+    /// The tenant of a name.
+    async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>>;
+    /// All tenants, by name.
+    async fn tenants(&self) -> Result<Vec<Tenant>>;
+
+    /// Adds a user; [`Error::Exists`] if the name is taken.
+    async fn create_user(&self, user: &User) -> Result<()>;
+    /// The user of a name.
+    async fn user(&self, name: &str) -> Result<Option<User>>;
+    /// All users, by name.
+    async fn users(&self) -> Result<Vec<User>>;
+    /// Sets a user's password hash and ends all their sessions; [`Error::Missing`] if there is no such user.
+    async fn set_password(&self, name: &str, password_hash: &str) -> Result<()>;
+    /// Gives a role; giving it twice is the same as once. [`Error::Missing`] if user or tenant is unknown.
+    async fn grant(&self, grant: &Grant) -> Result<()>;
+    /// Takes a role back; whether there was one.
+    async fn revoke_grant(&self, grant: &Grant) -> Result<bool>;
+    /// All roles of a user.
+    async fn grants(&self, user: &str) -> Result<Vec<Grant>>;
+
+    /// Records a session.
+    async fn create_session(&self, session: &Session) -> Result<()>;
+    /// The session of a cookie, if it has not expired.
+    async fn session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<Session>>;
+    /// Ends a session; ends expired ones, too.
+    async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()>;
+
+    /// Records a token.
+    async fn create_token(&self, token: &Token) -> Result<()>;
+    /// The token of an id, also an expired or revoked one.
+    async fn token(&self, id: &str) -> Result<Option<Token>>;
+    /// All tokens, of one tenant or of all, by creation.
+    async fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<Token>>;
+    /// Revokes a token; [`Error::Missing`] if there is none.
+    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<()>;
+
+    /// The id of the one indexer of this catalog's embedded mode, made on first call.
+    async fn embedded_indexer(&self) -> Result<Uuid>;
+    /// Records a write-ahead object and moves its producers' sequences on, both or neither.
+    ///
+    /// A batch is accepted if it is sequence 1 of a higher epoch than the one on record, or the next sequence
+    /// of that epoch; else nothing is recorded and [`Error::Sequence`] names the first that is not. A second
+    /// batch of one producer in the same commit continues the first.
+    async fn commit(&self, commit: &NewCommit) -> Result<CommitId>;
+    /// The epoch and last sequence on record of a tenant's producer.
+    async fn producer(&self, tenant: &TenantId, producer: &ProducerId) -> Result<Option<(u64, u64)>>;
+    /// An indexer's write-ahead objects that are not released, oldest first.
+    async fn wal_objects(&self, indexer: Uuid) -> Result<Vec<WalObject>>;
+    /// Up to which commit each tenant's records of an indexer are sealed; tenants never sealed are left out.
+    async fn sealed_through(&self, indexer: Uuid) -> Result<Vec<(TenantId, CommitId)>>;
+    /// Publishes a segment, moves its tenant's `sealed_through` to the segment's `commits_through`, and
+    /// releases the named write-ahead objects, all or nothing.
+    async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()>;
+    /// Releases write-ahead objects of which nothing is needed any more.
+    async fn release(&self, released: &[ObjectId]) -> Result<()>;
+    /// A tenant's segments that touch a range, newest `last` first.
+    async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>>;
+}

@@ -1,0 +1,76 @@
+//! What can go wrong with what lies at rest, by what the caller can do.
+
+use heliograph_model::tenant::TenantId;
+
+/// The result of touching what lies at rest.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting cannot be used.
+    #[error("{setting}: {reason}")]
+    Config {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// It exists already.
+    #[error("{what} {name:?} exists already")]
+    Exists {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is no such thing.
+    #[error("there is no {what} {name:?}")]
+    Missing {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A batch does not carry the next sequence of its producer: another commit was faster, or one is missing.
+    #[error("tenant {tenant}: producer's next sequence is {expected} of epoch {epoch}")]
+    Sequence {
+        /// Whose batch.
+        tenant: TenantId,
+        /// The producer's epoch on record.
+        epoch: u64,
+        /// The sequence that would be accepted.
+        expected: u64,
+    },
+    /// Stored bytes are not what was written.
+    #[error("{object} is damaged: {reason}")]
+    Corrupt {
+        /// Which object, and which part of it.
+        object: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The key does not open what it should.
+    #[error("{what} does not open with this key")]
+    Key {
+        /// What was to be opened.
+        what: String,
+    },
+    /// A request that cannot be evaluated.
+    #[error(transparent)]
+    Invalid(#[from] heliograph_model::Error),
+    /// The catalog's database does not answer, or refuses; trying again later may help.
+    #[error("the catalog is unavailable")]
+    Catalog(#[source] sqlx::Error),
+    /// The object store does not answer, or is full; trying again later may help.
+    #[error("the object store is unavailable")]
+    Objects(#[source] object_store::Error),
+    /// A file of ours cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
