@@ -1,11 +1,34 @@
 //! Airflow's identity of a record: which DAG, task, run, map index and try, and what its lines look like.
+//!
+//! Nothing here knows tenants, components or pods: whatever a line says about those are attributes like any
+//! other, and never change whose the record is.
 
+mod console;
+pub mod continuation;
+mod exception;
+mod fields;
+mod json;
+mod literal;
+mod log_id;
+mod path;
+mod stamp;
+mod text;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::level::Level;
 use crate::time::Timestamp;
+
+pub use log_id::{log_ids, parse as parse_log_id};
+pub use path::{DagFile, TaskFile, dag_file_from_path, task_from_path};
+
+/// How Python begins a traceback.
+const TRACEBACK: &str = "Traceback (most recent call last):";
+/// How far colour codes are looked for at the start of a line: the length of a head.
+const HEAD_BYTES: usize = 160;
 
 /// Which task try a record belongs to, as far as its line or its path says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,6 +83,71 @@ pub struct ParsedLine {
     pub message: Option<String>,
     /// Which task.
     pub identity: Identity,
-    /// All else, never holding one of the reserved names.
+    /// All else that the line said, each under its own name, whatever that name is.
     pub attributes: Map<String, Value>,
 }
+
+/// Reads one event: a line, or a first line with the lines that continue it.
+///
+/// Without a `message` the text itself is the message. No text is lost: what is not in the message is in a
+/// field or an attribute, but for the head's own marks.
+pub fn parse_line(text: &str) -> ParsedLine {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    let text = &*without_colours(text);
+    if text.trim_start().starts_with('{')
+        && let Some(line) = json::parse(text)
+    {
+        return line;
+    }
+    if let Some(head) = console::head(text) {
+        return console::parse(&head);
+    }
+    if let Some(head) = text::head(text) {
+        return text::parse(&head);
+    }
+    if let Some(access) = text::access(text) {
+        return text::parse_access(&access);
+    }
+    ParsedLine { level: text::guess_level(text), ..ParsedLine::default() }
+}
+
+/// The text without colour codes, where they are in its head: then Airflow coloured the line. Codes further on
+/// are the task's own, and stay.
+fn without_colours(text: &str) -> Cow<'_, str> {
+    let near = text.as_bytes().get(..text.len().min(HEAD_BYTES)).unwrap_or_default();
+    let is_head = matches!(near, [b'\x1b' | b'[' | b'0'..=b'9', ..]);
+    if !is_head || memchr::memchr(b'\x1b', near).is_none() || heads_plain(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, code)) = rest.split_once("\x1b[") {
+        out.push_str(plain);
+        let parameters = code.bytes().take_while(|b| b.is_ascii_digit() || *b == b';').count();
+        rest = match code.get(parameters..).and_then(|c| c.strip_prefix('m')) {
+            Some(rest) => rest,
+            None => {
+                out.push_str("\x1b[");
+                code
+            }
+        };
+    }
+    out.push_str(rest);
+    if heads_plain(&out) { Cow::Owned(out) } else { Cow::Borrowed(text) }
+}
+
+fn heads_plain(text: &str) -> bool {
+    console::head(text).is_some() || text::head(text).is_some()
+}
+
+/// Where a traceback begins on a line of its own.
+fn trace_start(text: &str) -> Option<usize> {
+    ["\nTraceback (most recent call last):", "\n  + Exception Group Traceback"]
+        .iter()
+        .filter_map(|mark| memchr::memmem::find(text.as_bytes(), mark.as_bytes()))
+        .min()
+}
+
+#[cfg(test)]
+mod tests;

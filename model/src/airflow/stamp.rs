@@ -13,7 +13,8 @@ pub(super) fn read(text: &[u8]) -> Option<(Timestamp, usize)> {
     let month = number(text, 5, 2)?;
     let day = number(text, 8, 2)?;
     let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
-    if marks.iter().any(|&(at, mark)| text.get(at) != Some(&mark)) || !matches!(text.get(10), Some(b'T' | b' '))
+    if marks.iter().any(|&(at, mark)| text.get(at) != Some(&mark))
+        || !matches!(text.get(10), Some(b'T' | b' '))
     {
         return None;
     }
@@ -52,10 +53,10 @@ fn of_number(n: &Number) -> Option<Timestamp> {
     // Seconds until the year 5138, milliseconds until then, and so on: the ranges do not meet in our lives.
     if let Some(n) = n.as_i64() {
         let unit = match n {
-            ..=99_999_999 => return None,
-            ..=99_999_999_999 => 1_000_000_000,
-            ..=99_999_999_999_999 => 1_000_000,
-            ..=99_999_999_999_999_999 => 1_000,
+            i64::MIN..100_000_000 => return None,
+            100_000_000..100_000_000_000 => 1_000_000_000,
+            100_000_000_000..100_000_000_000_000 => 1_000_000,
+            100_000_000_000_000..100_000_000_000_000_000 => 1_000,
             _ => 1,
         };
         return n.checked_mul(unit).map(Timestamp::from_nanos);
@@ -168,7 +169,8 @@ mod tests {
         check("2026-11-23 22:00:11,229", "2026-11-23T22:00:11.229Z");
         check("2026-11-23T22:00:14+0530", "2026-11-23T16:30:14Z");
         check("2024-02-29T00:00:00-01:00", "2024-02-29T01:00:00Z");
-        for bad in ["2026-02-29T00:00:00Z", "2026-11-23", "2026-11-23T25:00:00Z", "", "2026-11-23T22:00:14Zx"] {
+        for bad in ["2026-02-29T00:00:00Z", "2026-11-23", "2026-11-23T25:00:00Z", "", "2026-11-23T22:00:14Zx"]
+        {
             assert_eq!(whole(bad), None, "{bad}");
         }
         let (time, len) = access(b"23/Nov/2026:22:00:12 +0000] \"GET").unwrap();
@@ -178,7 +180,8 @@ mod tests {
     #[test]
     fn numbers_by_their_size() {
         let want = Timestamp::parse("2026-11-23T22:00:14.5Z").unwrap();
-        for n in [json!(1_795_471_214.5), json!(1_795_471_214_500_i64), json!(1_795_471_214_500_000_000_i64)] {
+        for n in [json!(1_795_471_214.5), json!(1_795_471_214_500_i64), json!(1_795_471_214_500_000_000_i64)]
+        {
             assert_eq!(of_json(&n), Some(want), "{n}");
         }
         assert_eq!(of_json(&json!(5)), None);
