@@ -1,0 +1,105 @@
+// The calls of the query API. Knows addresses and bodies; knows nothing of screens.
+import type { Context, Histogram, SearchPage, Session } from "./types";
+import { ApiError, UNREACHABLE, errorOf } from "./error";
+
+const PREFIX = "/api/v1";
+
+/** What every reading call asks about. Empty `tenants`: all that the caller may read. */
+export interface Question {
+  q: string;
+  tenants: readonly string[];
+  start?: string;
+  end?: string;
+}
+
+let signedOut: () => void = () => {};
+
+/** Called whenever a call is answered 401, so that the page returns to sign-in from anywhere. */
+export function onSignedOut(callback: () => void): void {
+  signedOut = callback;
+}
+
+export function parameters(question: Question): URLSearchParams {
+  const parameters = new URLSearchParams();
+  for (const tenant of question.tenants) parameters.append("tenant", tenant);
+  if (question.q.trim() !== "") parameters.set("q", question.q);
+  if (question.start !== undefined) parameters.set("start", question.start);
+  if (question.end !== undefined) parameters.set("end", question.end);
+  return parameters;
+}
+
+export function getSession(signal?: AbortSignal): Promise<Session> {
+  return call<Session>("/session", signal ? { signal } : {});
+}
+
+export function signIn(user: string, password: string): Promise<Session> {
+  return call<Session>("/session", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ user, password }),
+  });
+}
+
+export function signOut(): Promise<unknown> {
+  return call("/session", { method: "DELETE" });
+}
+
+export interface SearchOptions {
+  limit: number;
+  order: "desc" | "asc";
+  cursor?: string | null;
+  signal?: AbortSignal;
+}
+
+export function search(question: Question, options: SearchOptions): Promise<SearchPage> {
+  const query = parameters(question);
+  query.set("limit", String(options.limit));
+  query.set("order", options.order);
+  if (options.cursor) query.set("cursor", options.cursor);
+  return call<SearchPage>(`/search?${query}`, options.signal ? { signal: options.signal } : {});
+}
+
+export function histogram(question: Question, signal: AbortSignal): Promise<Histogram> {
+  const query = parameters(question);
+  query.set("by", "level");
+  return call<Histogram>(`/histogram?${query}`, { signal });
+}
+
+export function context(id: string, before: number, after: number, signal: AbortSignal): Promise<Context> {
+  const query = new URLSearchParams({ id, before: String(before), after: String(after) });
+  return call<Context>(`/context?${query}`, { signal });
+}
+
+export function exportUrl(question: Question, format: "ndjson" | "text" | "csv"): string {
+  const query = parameters(question);
+  query.set("format", format);
+  return `${PREFIX}/export?${query}`;
+}
+
+export function tailUrl(question: Question, from: { since?: string; resume?: string }): string {
+  const query = parameters({ q: question.q, tenants: question.tenants });
+  if (from.resume !== undefined) query.set("resume", from.resume);
+  else if (from.since !== undefined) query.set("since", from.since);
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  return `${scheme}//${location.host}${PREFIX}/tail?${query}`;
+}
+
+async function call<T>(path: string, init: RequestInit): Promise<T> {
+  const response = await fetch(PREFIX + path, { ...init, credentials: "same-origin", cache: "no-store" });
+  if (response.status === 204) return undefined as T;
+  const body = await bodyOf(response);
+  if (response.ok) return body as T;
+  // A wrong password is an answer to the form, not the end of a session.
+  if (response.status === 401 && init.method !== "POST") signedOut();
+  throw errorOf(response.status, body, response.headers.get("retry-after"));
+}
+
+async function bodyOf(response: Response): Promise<unknown> {
+  try {
+    return await response.json();
+  } catch (thrown) {
+    if (thrown instanceof DOMException) throw thrown;
+    if (!response.ok) return null;
+    throw new ApiError(0, { code: UNREACHABLE, message: "the answer was cut short or is not JSON" });
+  }
+}

@@ -1,0 +1,91 @@
+// The words of the HTTP contract (prefix /api/v1), as they stand on the wire.
+
+export const LEVELS = ["trace", "debug", "info", "warning", "error", "critical"] as const;
+export type Level = (typeof LEVELS)[number];
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/** One log event. Absent fields are left out; `@timestamp` has nanoseconds, so it stays a string. */
+export interface LogRecord {
+  id: string;
+  "@timestamp": string;
+  message: string;
+  level?: Level;
+  tenant?: string;
+  component?: string;
+  namespace?: string;
+  pod?: string;
+  container?: string;
+  node?: string;
+  stream?: string;
+  dag_id?: string;
+  task_id?: string;
+  run_id?: string;
+  map_index?: number;
+  try_number?: number;
+  log_id?: string;
+  logger?: string;
+  attributes?: { [key: string]: Json };
+}
+
+export interface Tenant {
+  name: string;
+  workspace?: string;
+  roles: string[];
+}
+
+export interface Session {
+  user: string;
+  admin: boolean;
+  tenants: Tenant[];
+}
+
+export interface SearchStats {
+  segments?: number;
+  blocks?: number;
+  bytes?: number;
+  elapsed_ms?: number;
+}
+
+export interface SearchPage {
+  records: LogRecord[];
+  next_cursor: string | null;
+  /** False when a part of the store was not searched: the answer may lack lines. */
+  complete: boolean;
+  stats?: SearchStats;
+}
+
+export interface HistogramBucket {
+  start: string;
+  total: number;
+  by?: Partial<Record<Level, number>>;
+}
+
+export interface Histogram {
+  interval_ms: number;
+  buckets: HistogramBucket[];
+  complete: boolean;
+}
+
+export interface Context {
+  /** In the order of their file. */
+  records: LogRecord[];
+}
+
+export interface ErrorBody {
+  code: string;
+  message: string;
+  hint?: string;
+  /** Where in the query the mistake is, counted in characters from 0. */
+  position?: number;
+}
+
+/** What the server says on the tail's WebSocket. */
+export type TailFrame =
+  | { type: "records"; records: LogRecord[]; cursor?: string }
+  | { type: "skipped"; count: number; from?: string; to?: string; cursor?: string }
+  | { type: "heartbeat"; cursor?: string }
+  | { type: "error"; error: ErrorBody };
+
+/** What the page says on it. */
+export type TailRequest = { type: "query"; q: string } | { type: "pause" } | { type: "resume" };

@@ -1,0 +1,90 @@
+// The way in: name and password.
+import type { VNode } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { UNREACHABLE, type ApiError, toApiError } from "../api/error";
+import controls from "../controls/controls.module.css";
+import { Logo } from "../theme/logo";
+import { signIn } from "./session";
+import styles from "./sign-in.module.css";
+
+export function SignIn(props: { expired: boolean }): VNode {
+  const [user, setUser] = useState("");
+  const [password, setPassword] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+  const secret = useRef<HTMLInputElement>(null);
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem(null);
+    try {
+      await signIn(user, password);
+    } catch (thrown) {
+      const error = toApiError(thrown);
+      if (error) setProblem(explained(error));
+      setPassword("");
+      setBusy(false);
+      secret.current?.focus();
+    }
+  };
+  return (
+    <main class={styles["screen"]}>
+      <form class={styles["card"]} onSubmit={(event) => void submit(event)}>
+        <div class={styles["brand"]}>
+          <Logo />
+          <h1>Heliograph</h1>
+        </div>
+        {props.expired && problem === null && <p class={styles["note"]}>Your session has ended. Sign in to go on where you were.</p>}
+        <label class={styles["label"]}>
+          User
+          <input
+            class={styles["input"]}
+            name="username"
+            autocomplete="username"
+            autocapitalize="none"
+            spellcheck={false}
+            required
+            value={user}
+            ref={focusOnce}
+            onInput={(event) => setUser(event.currentTarget.value)}
+          />
+        </label>
+        <label class={styles["label"]}>
+          Password
+          <input
+            class={styles["input"]}
+            type="password"
+            ref={secret}
+            name="password"
+            autocomplete="current-password"
+            required
+            value={password}
+            onInput={(event) => setPassword(event.currentTarget.value)}
+          />
+        </label>
+        {problem !== null && (
+          <p class={styles["problem"]} role="alert">
+            {problem}
+          </p>
+        )}
+        <button type="submit" class={`${controls["button"]} ${controls["primary"]} ${styles["submit"]}`} disabled={busy}>
+          {busy ? "Signing in…" : "Sign in"}
+        </button>
+      </form>
+    </main>
+  );
+}
+
+function focusOnce(element: HTMLInputElement | null): void {
+  element?.focus();
+}
+
+function explained(error: ApiError): string {
+  if (error.status === 401) return "Wrong user or password.";
+  if (error.status === 429) {
+    const wait = error.retryAfterSeconds;
+    return `Too many attempts. Try again ${wait === undefined ? "in a minute" : `in ${wait} s`}.`;
+  }
+  if (error.code === UNREACHABLE) return "The server does not answer. Check that Heliograph runs, then try again.";
+  return `That did not work: ${error.message}.`;
+}
