@@ -4,6 +4,7 @@
 //! counts once and in one order wherever it lies.
 
 mod collect;
+mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -182,7 +183,7 @@ pub struct HotHead {
 
 /// The body of an indexer's answer to a scan, by what was wanted. Records come as lines of their own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "wire::AnswerFields")]
 pub enum HotAnswer {
     /// For [`Want::Histogram`].
     Histogram {
@@ -203,7 +204,12 @@ pub enum HotAnswer {
 
 /// A line of an indexer's feed of fresh records, in the order of commits.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", bound(deserialize = "'de: 'a"))]
+#[serde(
+    tag = "type",
+    rename_all = "snake_case",
+    try_from = "wire::FrameFields<'a>",
+    bound(deserialize = "'de: 'a")
+)]
 pub enum FeedFrame<'a> {
     /// The feed begins: everything committed after `committed` follows.
     Open {
