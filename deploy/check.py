@@ -1,0 +1,75 @@
+"""Holds what the schemas cannot: the security contexts of the rendered manifests.
+
+Usage: check.py RENDERED.yaml. Prints what is wrong, one line each, and exits 1 if anything is.
+"""
+
+import sys
+
+import yaml
+
+AGENT = "heliograph-agent"
+
+
+def pods(documents):
+    for doc in documents:
+        if doc["kind"] in {"Deployment", "StatefulSet", "DaemonSet"}:
+            yield doc["metadata"]["name"], doc["spec"]["template"]["spec"]
+
+
+def faults_of_container(owner, spec, container):
+    name = f"{owner}/{container['name']}"
+    context = {**spec.get("securityContext", {}), **container.get("securityContext", {})}
+    if context.get("allowPrivilegeEscalation") is not False:
+        yield f"{name}: allowPrivilegeEscalation is not false"
+    if context.get("readOnlyRootFilesystem") is not True:
+        yield f"{name}: the root file system is writable"
+    if context.get("privileged"):
+        yield f"{name}: privileged"
+    if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield f"{name}: seccomp profile is not RuntimeDefault"
+    capabilities = context.get("capabilities", {})
+    if capabilities.get("drop") != ["ALL"]:
+        yield f"{name}: does not drop ALL capabilities"
+    allowed = ["DAC_READ_SEARCH"] if owner == AGENT else []
+    if capabilities.get("add", []) != allowed:
+        yield f"{name}: adds capabilities {capabilities.get('add')}, allowed are {allowed}"
+    if owner != AGENT and context.get("runAsNonRoot") is not True:
+        yield f"{name}: may run as root"
+    if "limits" not in container.get("resources", {}):
+        yield f"{name}: has no memory limit"
+    for probe in ("readinessProbe", "livenessProbe"):
+        if probe not in container:
+            yield f"{name}: lacks a {probe}"
+
+
+def faults_of_pod(owner, spec):
+    if spec.get("automountServiceAccountToken") is not False:
+        yield f"{owner}: mounts a service account token that it does not use"
+    for field in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(field):
+            yield f"{owner}: {field}"
+    host_paths = {v["name"]: v["hostPath"]["path"] for v in spec.get("volumes", []) if "hostPath" in v}
+    if owner != AGENT and host_paths:
+        yield f"{owner}: mounts the node's {sorted(host_paths.values())}"
+    for container in spec["containers"]:
+        yield from faults_of_container(owner, spec, container)
+        for mount in container.get("volumeMounts", []):
+            path = host_paths.get(mount["name"], "")
+            if path.startswith("/var/log") and not mount.get("readOnly"):
+                yield f"{owner}/{container['name']}: {path} is mounted writable"
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        documents = [d for d in yaml.safe_load_all(file) if d]
+    kinds = sorted({d["kind"] for d in documents})
+    found = [f for owner, spec in pods(documents) for f in faults_of_pod(owner, spec)]
+    for wanted in ("DaemonSet", "StatefulSet", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy"):
+        if wanted not in kinds:
+            found.append(f"no {wanted} is rendered")
+    print("\n".join(found) or f"security contexts hold in {len(documents)} documents ({', '.join(kinds)})")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
