@@ -211,12 +211,16 @@ pub enum HotAnswer {
     bound(deserialize = "'de: 'a")
 )]
 pub enum FeedFrame<'a> {
-    /// The feed begins: everything committed after `committed` follows.
+    /// The feed begins: what was asked for and is not sealed follows, then everything committed after
+    /// `committed`.
     Open {
         /// Which indexer.
         indexer: String,
         /// The newest commit before the feed.
         committed: CommitId,
+        /// The tenant's records of this indexer up to here are sealed: one who resumes from before it reads
+        /// them from segments, the feed does not bring them.
+        sealed_through: CommitId,
     },
     /// Fresh records that match, of one commit.
     Records {

@@ -37,11 +37,12 @@ fn feed_frames_survive_the_wire() {
     assert_eq!(commit, CommitId(9));
     assert_eq!(records.into_iter().map(|r| r.into_record().unwrap()).collect::<Vec<_>>(), [sent]);
 
-    let open = FeedFrame::Open { indexer: "x".to_owned(), committed: CommitId(4) };
+    let open =
+        FeedFrame::Open { indexer: "x".to_owned(), committed: CommitId(4), sealed_through: CommitId(3) };
     let line = serde_json::to_string(&open).unwrap();
     assert!(matches!(
         serde_json::from_str(&line).unwrap(),
-        FeedFrame::Open { indexer, committed: CommitId(4) } if indexer == "x"
+        FeedFrame::Open { indexer, committed: CommitId(4), sealed_through: CommitId(3) } if indexer == "x"
     ));
     let at = Timestamp::from_nanos(1);
     let line = serde_json::to_string(&FeedFrame::Skipped { count: 5, from: at, to: at, commit: CommitId(6) })

@@ -44,6 +44,7 @@ pub(super) struct FrameFields<'a> {
     kind: String,
     indexer: Option<String>,
     committed: Option<CommitId>,
+    sealed_through: Option<CommitId>,
     commit: Option<CommitId>,
     records: Option<Vec<ApiRecord<'a>>>,
     count: Option<u64>,
@@ -56,10 +57,12 @@ impl<'a> TryFrom<FrameFields<'a>> for FeedFrame<'a> {
     fn try_from(all: FrameFields<'a>) -> Result<Self, Error> {
         let kind = all.kind;
         match (kind.as_str(), all.commit) {
-            ("open", _) => all
-                .indexer
-                .zip(all.committed)
-                .map(|(indexer, committed)| Self::Open { indexer, committed }),
+            ("open", _) => match (all.indexer, all.committed, all.sealed_through) {
+                (Some(indexer), Some(committed), Some(sealed_through)) => {
+                    Some(Self::Open { indexer, committed, sealed_through })
+                }
+                _ => None,
+            },
             ("records", Some(commit)) => all.records.map(|records| Self::Records { commit, records }),
             ("skipped", Some(commit)) => match (all.count, all.from, all.to) {
                 (Some(count), Some(from), Some(to)) => Some(Self::Skipped { count, from, to, commit }),
