@@ -1,0 +1,27 @@
+//! What the query role needs to know to run, as finished types.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// The settings of the query role.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Base URLs of all indexers, as in `http://127.0.0.1:7710`.
+    pub indexers: Vec<String>,
+    /// What we show the indexers' internal API.
+    pub cluster_token: SecretString,
+    /// Origins (`https://logs.example.com`) whose pages may use the session cookie for unsafe calls and tails;
+    /// besides them the one whose host and port equal the request's own `Host`.
+    pub public_urls: Vec<String>,
+    /// How long a sign-in lasts.
+    pub session_ttl: Duration,
+    /// Whether the cookie is `__Host-heliograph` with `Secure`; only plain http on loopback goes without.
+    pub secure_cookies: bool,
+    /// Searches that run at the same time; one more waits a moment, then is told to come back.
+    pub search_concurrency: usize,
+    /// Longest time of one search.
+    pub search_timeout: Duration,
+    /// Live tails at the same time.
+    pub tails_max: usize,
+}

@@ -1,0 +1,82 @@
+//! The query role's metrics.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+
+use crate::error::{Error, Result};
+
+/// Handles of all metrics, registered once.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Requests by route and class of status.
+    pub(crate) requests: IntCounterVec,
+    /// Duration of searches, counts and contexts.
+    pub(crate) search_seconds: Histogram,
+    /// Records given to searches, exports and contexts.
+    pub(crate) records: IntCounter,
+    /// Answers that lack a part, because an indexer or a segment could not be read.
+    pub(crate) incomplete: IntCounter,
+    /// Live tails.
+    pub(crate) tail_clients: IntGauge,
+    /// Records sent to live tails.
+    pub(crate) tail_records: IntCounter,
+    /// Records that live tails were told they missed.
+    pub(crate) tail_skipped: IntCounter,
+    /// Bytes of exports, before compression.
+    pub(crate) export_bytes: IntCounter,
+    /// Sign-ins by outcome.
+    pub(crate) sign_ins: IntCounterVec,
+    /// Memory held by opened segments' index parts.
+    pub(crate) segment_cache_bytes: IntGauge,
+    /// Opened segments.
+    pub(crate) segment_cache_segments: IntGauge,
+}
+
+impl Metrics {
+    /// Registers all.
+    pub(crate) fn new(registry: &Registry) -> Result<Self> {
+        Self::register(registry).map_err(|e| Error::server("registering metrics", e))
+    }
+
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(format!("heliograph_query_{name}"), help)?;
+            registry.register(Box::new(counter.clone()))?;
+            prometheus::Result::Ok(counter)
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(format!("heliograph_query_{name}"), help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            prometheus::Result::Ok(counters)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(format!("heliograph_query_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            prometheus::Result::Ok(gauge)
+        };
+        // 1 ms to 33 s: the bound on a search is 30 s.
+        let search_seconds = Histogram::with_opts(
+            HistogramOpts::new("heliograph_query_search_seconds", "Duration of searches and counts.")
+                .buckets(exponential_buckets(0.001, 2.0, 16)?),
+        )?;
+        registry.register(Box::new(search_seconds.clone()))?;
+        Ok(Self {
+            requests: counters(
+                "requests_total",
+                "Requests by route and class of status.",
+                &["route", "status"],
+            )?,
+            search_seconds,
+            records: counter("records_total", "Records given to searches, exports and contexts.")?,
+            incomplete: counter("incomplete_answers_total", "Answers that lack an unreadable part.")?,
+            tail_clients: gauge("tail_clients", "Live tails.")?,
+            tail_records: counter("tail_records_total", "Records sent to live tails.")?,
+            tail_skipped: counter("tail_skipped_records_total", "Records that live tails missed.")?,
+            export_bytes: counter("export_bytes_total", "Bytes of exports, before compression.")?,
+            sign_ins: counters("sign_ins_total", "Sign-ins by outcome.", &["outcome"])?,
+            segment_cache_bytes: gauge("segment_cache_bytes", "Memory of opened segments' index parts.")?,
+            segment_cache_segments: gauge("segment_cache_segments", "Opened segments.")?,
+        })
+    }
+}
