@@ -20,10 +20,11 @@ import { TenantPicker } from "./query/tenant-picker";
 import { formatView, question } from "./query/view";
 import { Results } from "./search/results";
 import { Search } from "./search/search";
-import { sessionState, signOut, tenantNames } from "./session/session";
+import { refresh, sessionState, signOut, tenantNames } from "./session/session";
 import { Live } from "./tail/live";
 import { TailStatus } from "./tail/status";
 import { Tail } from "./tail/tail";
+import { escaped } from "./text/escapes";
 import { bytes, counted, duration } from "./text/quantity";
 import { Logo } from "./theme/logo";
 import { theme, wrap, zone } from "./theme/preferences";
@@ -39,7 +40,8 @@ export function Page(): VNode {
   const list = useRef<ScrollerHandle>(null);
   const [help, setHelp] = useState(false);
   useRunning(search, tail, counts);
-  usePageKeys(tail, input, list, () => setHelp(true));
+  usePageKeys(tail, input, () => setHelp(true));
+  useTitle();
 
   const { q, live, line } = view.value;
   const tailState = tail.connection.value;
@@ -118,7 +120,16 @@ function useRunning(search: Search, tail: Tail, counts: Counts): void {
   }, [asked]);
 }
 
-function usePageKeys(tail: Tail, input: RefObject<HTMLInputElement>, list: RefObject<ScrollerHandle>, help: () => void): void {
+/** The query in the window's title, so that tabs and the history tell views apart. */
+function useTitle(): void {
+  const { q, live } = view.value;
+  const title = [live ? "Live" : "", q === "" ? "" : escaped(q.slice(0, 80)), "Heliograph"].filter((part) => part !== "").join(" · ");
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+}
+
+function usePageKeys(tail: Tail, input: RefObject<HTMLInputElement>, help: () => void): void {
   useKeys({
     "/": () => {
       input.current?.focus();
@@ -132,10 +143,6 @@ function usePageKeys(tail: Tail, input: RefObject<HTMLInputElement>, list: RefOb
       wrap.value = !wrap.value;
     },
     "?": help,
-    Escape: () => {
-      getSelection()?.removeAllRanges();
-      list.current?.focus();
-    },
   });
 }
 
@@ -218,7 +225,7 @@ function AccountMenu(props: { help(): void }): VNode {
   const user = state.kind === "in" ? state.session.user : "";
   const initial = [...user][0]?.toUpperCase() ?? "?";
   return (
-    <Menu label={<span class={styles["avatar"]}>{initial}</span>} name="Settings and sign out" align="end">
+    <Menu label={<span class={styles["avatar"]}>{initial}</span>} name="Settings and sign out" picture align="end">
       {(close) => (
         <>
           <div class={styles["who"]}>
@@ -251,7 +258,7 @@ function AccountMenu(props: { help(): void }): VNode {
 
 function NoTenants(): VNode {
   return (
-    <Message title="Nothing to read yet">
+    <Message title="Nothing to read yet" actions={[{ text: "Look again", act: () => void refresh() }]}>
       <p>You have no role in any tenant. Ask an administrator for the role viewer, or, as one yourself:</p>
       <p>
         <code>heliograph admin tenant create NAME</code>

@@ -5,8 +5,10 @@ import styles from "./controls.module.css";
 
 interface MenuProps {
   label: ComponentChildren;
-  /** What the button is for, to those who hear the page. */
+  /** What the button is for. */
   name: string;
+  /** The label is a picture: the name is also said to those who hear the page. */
+  picture?: boolean;
   align?: "start" | "end";
   class?: string | undefined;
   /** Drawn only while open; `close` is for choices that end it. */
@@ -41,7 +43,7 @@ export function Menu(props: MenuProps): VNode {
   };
   return (
     <div ref={root} class={`${styles["menu"]} ${props.class ?? ""}`} onKeyDown={escape}>
-      <button ref={button} type="button" class={styles["button"]} aria-expanded={open} aria-label={props.name} title={props.name} onClick={() => setOpen(!open)}>
+      <button ref={button} type="button" class={styles["button"]} aria-expanded={open} aria-label={props.picture ? props.name : undefined} title={props.name} onClick={() => setOpen(!open)}>
         {props.label}
         <span class={styles["arrow"]} aria-hidden="true" />
       </button>

@@ -29,12 +29,12 @@ export function Message(props: { title: string; children?: ComponentChildren; ac
 
 /** The words for a call that failed. A mistake in the query has its own place, under the query. */
 export function ErrorMessage(props: { error: ApiError; again(): void; actions?: readonly Action[] }): VNode {
-  const { error } = props;
+  const { error, actions = [] } = props;
   const words = explained(error);
   const wait = useCountdown(error);
   const again: Action = { text: wait > 0 ? `Try again (${wait} s)` : "Try again", act: () => props.again() };
   return (
-    <Message title={words.title} actions={[again, ...(props.actions ?? [])]}>
+    <Message title={words.title} actions={error.status === 403 ? [...actions, again] : [again, ...actions]}>
       <p>{words.advice}</p>
       {error.hint !== undefined && <p>{error.hint}</p>}
     </Message>

@@ -10,7 +10,9 @@ import { type Bar, bars, markStep, shares, total } from "./bars";
 import styles from "./histogram.module.css";
 
 const HEIGHT = 44;
-const LABEL_PIXELS = 110;
+const LABEL_PIXELS = 96;
+/** Room for the height of the highest bar, at the end of the marks. */
+const MOST_PIXELS = 64;
 /** A drag shorter than this is a click that slipped. */
 const DRAG_PIXELS = 5;
 
@@ -65,7 +67,6 @@ export function HistogramStrip(props: { data: Histogram | null; loading: boolean
           <div class={styles["brush"]} style={{ left: `${Math.min(drag.from, drag.to)}px`, width: `${Math.abs(drag.to - drag.from)}px` }} />
         )}
         {data && over !== null && !drag && <Pointed data={data} index={over} width={width} />}
-        {data && data.buckets.length > 0 && <span class={styles["most"]}>{short(Math.max(...data.buckets.map((bucket) => bucket.total)))}</span>}
       </div>
       <Axis data={data} width={width} />
     </div>
@@ -83,7 +84,7 @@ function Axis({ data, width }: { data: Histogram | null; width: number }): VNode
     const shift = zone.value === "utc" ? 0 : new Date(start).getTimezoneOffset() * 60_000;
     for (let at = Math.ceil((start - shift) / step) * step + shift; at < start + span; at += step) {
       const left = ((at - start) / span) * width;
-      if (left > width - 40) break;
+      if (left > width - LABEL_PIXELS - MOST_PIXELS) break;
       marks.push(
         <span key={at} style={{ left: `${left}px` }}>
           {mark(at, zone.value, step, span)}
@@ -94,6 +95,7 @@ function Axis({ data, width }: { data: Histogram | null; width: number }): VNode
   return (
     <div class={styles["axis"]} aria-hidden="true">
       {marks}
+      {first && <b title="Lines in the highest bar">peak {short(Math.max(...data.buckets.map((bucket) => bucket.total)))}</b>}
     </div>
   );
 }
@@ -106,7 +108,7 @@ function Pointed({ data, index, width }: { data: Histogram; index: number; width
   return (
     <div class={styles["pointed"]} style={{ left: `${Math.min(Math.max(center, 84), Math.max(84, width - 84))}px` }}>
       <div class={styles["when"]}>
-        {day(start, zone.value)} {mark(start, zone.value, Math.min(data.interval_ms, 59_000), 0)}
+        {day(start, zone.value)} {mark(start, zone.value, data.interval_ms, 0)} – {mark(start + data.interval_ms, zone.value, data.interval_ms, 0)}
       </div>
       {shares(bucket.total, bucket.by ?? {}).map(([level, number]) => (
         <div key={level} class={styles["share"]} data-level={level}>

@@ -94,7 +94,7 @@ function Message(props: { text: string; pattern: RegExp | null }): VNode {
 function FieldRow({ field }: { field: Field }): VNode {
   return (
     <div class={styles["field"]}>
-      <dt title={field.name}>
+      <dt title={escaped(field.name)}>
         <Plain text={field.name.replace(/^attributes\./, "")} />
       </dt>
       <dd class={field.block ? styles["block"] : undefined}>
@@ -110,7 +110,7 @@ function TenantRow({ name }: { name: string }): VNode {
     <div class={styles["field"]}>
       <dt>tenant</dt>
       <dd>
-        <button type="button" class={styles["value"]} title={`Only the tenant ${name}`} onClick={() => show({ tenants: [name], line: null })}>
+        <button type="button" class={styles["value"]} title={`Only the tenant ${escaped(name)}`} onClick={() => show({ tenants: [name], line: null })}>
           <Plain text={name} />
         </button>
       </dd>
@@ -123,10 +123,10 @@ function FieldActions({ field }: { field: Field }): VNode {
   const narrow = (more: string) => show({ q: withTerm(view.value.q, more), line: null });
   return (
     <>
-      <button type="button" class={styles["value"]} title={`Only lines with ${added}`} onClick={() => narrow(added)}>
+      <button type="button" class={styles["value"]} title={`Only lines with ${escaped(added)}`} onClick={() => narrow(added)}>
         <Plain text={field.value} />
       </button>
-      <button type="button" class={styles["without"]} title={`Without lines with ${added}`} aria-label={`Without ${added}`} onClick={() => narrow(`-${added}`)}>
+      <button type="button" class={styles["without"]} title={`Without lines with ${escaped(added)}`} aria-label={`Without ${escaped(added)}`} onClick={() => narrow(`-${added}`)}>
         −
       </button>
     </>

@@ -1,6 +1,7 @@
 // One line of the list, closed or opened.
 import { Component, type VNode } from "preact";
 import type { LogRecord } from "../api/types";
+import { escaped } from "../text/escapes";
 import { bytes } from "../text/quantity";
 import { LogText, Plain } from "../text/text";
 import { type Zone, clock, day, full } from "../text/time";
@@ -60,7 +61,7 @@ export class Line extends Component<LineProps> {
             {levelCode(level)}
           </abbr>
           {look.tenants && (
-            <span class={styles["tenant"]} title={record.tenant}>
+            <span class={styles["tenant"]} title={escaped(record.tenant ?? "")}>
               <Plain text={record.tenant ?? ""} />
             </span>
           )}
@@ -76,7 +77,7 @@ export class Line extends Component<LineProps> {
 function SourceCell({ record }: { record: LogRecord }): VNode {
   const { family, member, keep } = sourceOf(record);
   return (
-    <span class={styles["source"]} data-keep={keep} title={sourceInFull(record)}>
+    <span class={styles["source"]} data-keep={keep} title={escaped(sourceInFull(record))}>
       <span class={styles["family"]}>
         <Plain text={family} />
       </span>
@@ -92,7 +93,7 @@ function SourceCell({ record }: { record: LogRecord }): VNode {
 function MessageCell({ record, look }: { record: LogRecord; look: LineLook }): VNode {
   const shown = shownMessage(record.message, look.wrap);
   return (
-    <span class={styles["message"]}>
+    <span class={styles["message"]} data-message>
       <LogText text={shown.text} pattern={look.pattern} />
       {shown.cut > 0 && <span class={styles["more"]}>{bytes(shown.cut)} more</span>}
       {shown.moreLines > 0 && (

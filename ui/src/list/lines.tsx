@@ -145,7 +145,12 @@ function useListKeys(
     PageDown: () => handle.current?.page(1),
     PageUp: () => handle.current?.page(-1),
   };
-  useKeys(keys, props.dialog ?? false);
+  const leave = () => {
+    getSelection()?.removeAllRanges();
+    select(null);
+  };
+  // In a dialog, Esc closes the dialog.
+  useKeys(props.dialog ? keys : { ...keys, Escape: leave }, props.dialog ?? false);
 }
 
 /** What a selection over several lines copies: time, level and message, as in a file. Null: leave it to the browser. */

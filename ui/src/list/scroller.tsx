@@ -18,7 +18,6 @@ export interface ScrollerHandle {
   toEnd(): void;
   /** Brings a row into sight; `center` puts it in the middle. */
   show(index: number, center?: boolean): void;
-  focus(): void;
   page(direction: 1 | -1): void;
 }
 
@@ -184,10 +183,6 @@ class View<T> implements ScrollerHandle {
   toEnd(): void {
     const outer = this.outer.current;
     outer?.scrollTo({ top: outer.scrollHeight });
-  }
-
-  focus(): void {
-    this.outer.current?.focus({ preventScroll: true });
   }
 
   page(direction: 1 | -1): void {

@@ -1,8 +1,9 @@
 // Whose lines are shown: one tenant, several, or all that the user may read.
 import type { VNode } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Choice, Menu } from "../controls/menu";
-import { sessionState, tenantNames } from "../session/session";
+import { refresh, sessionState, tenantNames } from "../session/session";
+import { escaped } from "../text/escapes";
 import { Plain } from "../text/text";
 import { show, view } from "./location";
 import styles from "./pickers.module.css";
@@ -25,6 +26,8 @@ export function TenantPicker(): VNode {
 function Tenants({ close }: { close: () => void }): VNode {
   const [filter, setFilter] = useState("");
   const names = tenantNames.value;
+  // Tenants and roles come and go while a page stays open.
+  useEffect(() => void refresh(), []);
   const chosen = new Set(view.value.tenants);
   // A shared address may name a tenant that is not ours: it is shown, so that it can be left.
   const foreign = view.value.tenants.filter((name) => !names.includes(name));
@@ -63,7 +66,7 @@ function Tenants({ close }: { close: () => void }): VNode {
         {found.map((name) => (
           <div key={name} class={styles["tenant"]}>
             <input type="checkbox" checked={chosen.has(name)} aria-label={`Show ${name} too`} title="Show it beside others" onChange={() => toggle(name)} />
-            <button type="button" onClick={() => only([name])} title={`Only ${name}`}>
+            <button type="button" onClick={() => only([name])} title={`Only ${escaped(name)}`}>
               <Plain text={name} />
               <span class={styles["workspace"]}>{workspaceOf(name)}</span>
             </button>

@@ -96,12 +96,15 @@ export function matchPattern(query: string): RegExp | null {
 
 const EDGE_BEFORE = String.raw`(?<![\p{L}\p{N}_])`;
 const EDGE_AFTER = String.raw`(?![\p{L}\p{N}_])`;
+const REST_OF_WORD = String.raw`[\p{L}\p{N}_]*`;
+/** What a star within a word stands for; bounded, as a long line would else be gone through time and again. */
+const GAP = String.raw`\S{0,200}?`;
 
 function wordPattern(word: string): string {
   const bare = word.replace(/\\(.)/g, "$1");
   if (!/[\p{L}\p{N}_]/u.test(bare)) return "";
-  const body = bare.replace(/^\*+|\*+$/g, "").split("*").map(literal).join(String.raw`\S*?`);
-  return `${bare.startsWith("*") ? "" : EDGE_BEFORE}${body}${bare.endsWith("*") ? "" : EDGE_AFTER}`;
+  const body = bare.replace(/^\*+|\*+$/g, "").split("*").map(literal).join(GAP);
+  return `${bare.startsWith("*") ? "" : EDGE_BEFORE}${body}${bare.endsWith("*") ? REST_OF_WORD : EDGE_AFTER}`;
 }
 
 function phrasePattern(quoted: string): string {

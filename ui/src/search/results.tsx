@@ -81,8 +81,9 @@ function Nothing(): VNode {
   const { q, range, tenants } = view.value;
   const more = wider(range);
   const actions: Action[] = [];
-  if (more) actions.push({ text: `Search ${rangeName(more, zone.value).toLowerCase()}`, act: () => show({ range: more }) });
+  if (more) actions.push({ text: more.kind === "all" ? "Search all time" : `Search the ${rangeName(more, zone.value).toLowerCase()}`, act: () => show({ range: more }) });
   if (q !== "") actions.push({ text: "Clear the query", act: () => show({ q: "" }) });
+  actions.push({ text: "Watch live", act: () => show({ live: true }) });
   if (tenants.length > 0) actions.push({ text: "Look in all tenants", act: () => show({ tenants: [] }) });
   if (q === "" && more === null) {
     return (

@@ -30,7 +30,7 @@ function useWords(tail: Tail): { dot: string; words: string } {
     case "connecting":
       return { dot: "waiting", words: connection.tries > 1 ? "Reconnecting…" : "Connecting…" };
     case "waiting":
-      return { dot: "waiting", words: left > 0 ? `Connection lost. Next try in ${left} s; no line will be missed.` : "Reconnecting…" };
+      return { dot: "waiting", words: left > 0 ? `Connection lost. It goes on where it broke off, in ${left} s.` : "Reconnecting…" };
     case "stopped":
       return { dot: "stopped", words: "Stopped" };
     case "open":

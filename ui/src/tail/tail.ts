@@ -8,11 +8,10 @@ import { RowWindow } from "../list/row-window";
 import { ROW_PIXELS, type Row, recordRows } from "../list/rows";
 import { refresh } from "../session/session";
 import { Connection, type ConnectionState } from "./connection";
+import { WAITING_MAX, bounded, lines } from "./waiting";
 
 /** Rows held in memory: the oldest leave as new ones come. */
 export const ROWS_MAX = 10_000;
-/** Rows that wait while the reader looks elsewhere; past that the server is asked to hold its lines. */
-export const WAITING_MAX = 5_000;
 /** The lines shown at once when a tail begins, so that it does not begin empty. */
 const BACKLOG_ROWS = 200;
 /** Older lines fetched at once when the reader scrolls up. */
@@ -190,19 +189,4 @@ export class Tail {
     for (const row of [...this.rows.all(), ...this.held, ...this.incoming]) if (row.kind === "record") ids.add(row.record.id);
     return ids;
   }
-}
-
-function lines(rows: readonly Row[]): number {
-  return rows.reduce((sum, row) => sum + (row.kind === "record" ? 1 : 0), 0);
-}
-
-/** The newest of the rows that wait; what had to go, should the server not hold its lines, is said. */
-export function bounded(rows: Row[]): Row[] {
-  if (rows.length <= 2 * WAITING_MAX) return rows;
-  const gone = rows.slice(0, rows.length - WAITING_MAX);
-  let count = 0;
-  for (const row of gone) count += row.kind === "record" ? 1 : row.kind === "skipped" ? row.count : 0;
-  const times = gone.flatMap((row) => (row.kind === "record" ? [row.record["@timestamp"]] : row.kind === "skipped" ? [row.from, row.to] : []));
-  const known = times.filter((time) => time !== undefined).toSorted();
-  return [{ kind: "skipped", count, from: known[0], to: known.at(-1) }, ...rows.slice(-WAITING_MAX)];
 }

@@ -1,0 +1,428 @@
+// The page in a real browser, as a reader uses it. Against the fake server, or the one that
+// HELIOGRAPH_URL names: what needs the fake one's faults is then skipped.
+// @ts-check
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { open, password, real, until, user } from "./browser.mjs";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** @type {Awaited<ReturnType<typeof open>>} */
+let world;
+before(async () => {
+  world = await open();
+});
+after(async () => {
+  await world.close();
+});
+
+const fakeOnly = real ? { skip: "needs the fake server's faults" } : {};
+const lines = (/** @type {Page} */ page) => page.locator("[data-index] [data-level]");
+const scroller = (/** @type {Page} */ page) => page.locator("[data-scroller]");
+const times = (/** @type {Page} */ page) => page.locator("[data-index] time").evaluateAll((all) => all.map((one) => one.getAttribute("datetime") ?? ""));
+const messages = (/** @type {Page} */ page) => page.locator("[data-index] [data-message]");
+const pill = (/** @type {Page} */ page) => page.locator("[data-pill]");
+const fromEnd = (/** @type {Page} */ page) => scroller(page).evaluate((element) => element.scrollHeight - element.clientHeight - element.scrollTop);
+const dragOver = async (/** @type {Page} */ page, /** @type {number} */ from, /** @type {number} */ to) => {
+  const box = await page.locator("[data-histogram]").boundingBox();
+  assert.ok(box);
+  await page.mouse.move(box.x + box.width * from, box.y + 20);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * to, box.y + 20, { steps: 4 });
+  await page.mouse.up();
+};
+
+describe("sign-in", () => {
+  it("refuses a wrong password, takes the right one, keeps the address, and lets go again", async () => {
+    const page = await world.page("/?q=level%3A%3E%3Dinfo&start=now-6h", { signedIn: false });
+    await page.fill("[name=username]", user);
+    await page.fill("[name=password]", `not ${password}`);
+    await page.keyboard.press("Enter");
+    await page.getByRole("alert").filter({ hasText: "Wrong user or password" }).waitFor();
+    await page.fill("[name=password]", password);
+    await page.keyboard.press("Enter");
+    await lines(page).first().waitFor();
+    assert.equal(await page.inputValue("[name=q]"), "level:>=info");
+    await page.click("[title='Settings and sign out']");
+    await page.getByText("Sign out", { exact: true }).click();
+    await page.locator("[name=password]").waitFor();
+    await page.context().close();
+  });
+
+  it("comes back when the session is over, and goes on where it was", fakeOnly, async () => {
+    const page = await world.page("/?q=rows&start=now-1h");
+    await lines(page).first().waitFor();
+    await world.fault({ signOut: true });
+    await page.click("text=Newest first");
+    await page.getByText("Your session has ended").waitFor();
+    await page.fill("[name=username]", user);
+    await page.fill("[name=password]", password);
+    await page.keyboard.press("Enter");
+    await lines(page).first().waitFor();
+    assert.equal(await page.inputValue("[name=q]"), "rows");
+    await page.context().close();
+  });
+
+  it("also ends a running tail", fakeOnly, async () => {
+    const page = await world.page("/?live=1");
+    await lines(page).first().waitFor();
+    await world.fault({ signOut: true, drop: true });
+    await page.getByText("Your session has ended").waitFor();
+    await page.context().close();
+  });
+});
+
+describe("search", () => {
+  it("shows the newest first, with a level in letters", async () => {
+    const page = await world.page("/?start=now-24h");
+    await lines(page).first().waitFor();
+    const shown = await times(page);
+    assert.ok(shown.length > 5);
+    assert.deepEqual(shown, shown.toSorted().toReversed());
+    assert.match((await page.locator("[data-index] abbr").first().textContent()) ?? "", /^(TRC|DBG|INF|WRN|ERR|CRT|···)$/);
+    await page.click("text=Newest first");
+    await page.getByText("Oldest first").waitFor();
+    await until("the oldest first", async () => {
+      const now = await times(page);
+      return now.length > 5 && now.join(" ") === now.toSorted().join(" ") && now[0] !== shown[0];
+    });
+    await page.context().close();
+  });
+
+  it("loads more by scrolling, with few elements, and gives the way back", fakeOnly, async () => {
+    const page = await world.page("/?start=now-24h");
+    await lines(page).first().waitFor();
+    const first = (await times(page))[0];
+    for (let round = 0; round < 70; round += 1) {
+      await scroller(page).evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
+      await page.waitForTimeout(40);
+    }
+    await until("far down", async () => Number(await page.locator("[data-index]").last().getAttribute("data-index")) > 8000, 30_000);
+    assert.ok((await page.locator("[data-index]").count()) < 150);
+    const shown = await times(page);
+    assert.deepEqual(shown, shown.toSorted().toReversed());
+    await until("the first line again", async () => {
+      await scroller(page).evaluate((element) => element.scrollTo({ top: 0 }));
+      return (await times(page))[0] === first;
+    });
+    await page.context().close();
+  });
+
+  it("keeps rows in order and without gaps under a fast wheel", fakeOnly, async () => {
+    const page = await world.page("/?start=now-7d&order=asc");
+    await lines(page).first().waitFor();
+    let last = -1;
+    for (let round = 0; round < 60; round += 1) {
+      await page.mouse.move(600, 500);
+      await page.mouse.wheel(0, 6000);
+      await page.waitForTimeout(30);
+      const indices = await page.locator("[data-index]").evaluateAll((all) => all.map((one) => Number(one.getAttribute("data-index"))));
+      for (let at = 1; at < indices.length; at += 1) assert.equal(indices[at], (indices[at - 1] ?? 0) + 1);
+      assert.ok((indices[0] ?? 0) >= last - 1);
+      last = indices[0] ?? 0;
+    }
+    assert.ok(last > 1000);
+    await page.context().close();
+  });
+
+  it("holds what is read in its place while wrapped rows above get their height", fakeOnly, async () => {
+    const page = await world.page("/?start=now-24h&q=level%3A%3E%3Dwarning");
+    await lines(page).first().waitFor();
+    await page.keyboard.press("w");
+    for (let round = 0; round < 6; round += 1) {
+      await scroller(page).evaluate((element) => element.scrollBy({ top: 5000 }));
+      await page.waitForTimeout(150);
+    }
+    /** Where each row stands in the view. */
+    const places = () => page.locator("[data-index]").evaluateAll((all) => all.map((one) => /** @type {[string, number]} */ ([one.getAttribute("data-index") ?? "", one.getBoundingClientRect().top])));
+    await page.mouse.move(600, 500);
+    for (let round = 0; round < 25; round += 1) {
+      const before = (await places()).find(([, top]) => top >= 250);
+      await page.mouse.wheel(0, -250);
+      await page.waitForTimeout(120);
+      const after = (await places()).find(([index]) => index === before?.[0]);
+      assert.ok(before && after && Math.abs(after[1] - before[1] - 250) < 2, `moved by ${(after?.[1] ?? 0) - (before?.[1] ?? 0)}, not by 250`);
+    }
+    await page.context().close();
+  });
+
+  it("opens a line, adds a value to the query, and the address holds it all", async () => {
+    const page = await world.page("/?start=now-24h");
+    await messages(page).first().click();
+    const value = page.locator("[data-details] button[title^='Only lines with']").first();
+    const added = ((await value.getAttribute("title")) ?? "").replace("Only lines with ", "");
+    await value.click();
+    await until("the query to hold the value", async () => (await page.inputValue("[name=q]")) === added);
+    await lines(page).first().waitFor();
+    const shared = await world.page(new URL(page.url()).pathname + new URL(page.url()).search);
+    await lines(shared).first().waitFor();
+    assert.equal(await shared.inputValue("[name=q]"), added);
+    await page.goBack();
+    await until("the query before", async () => (await page.inputValue("[name=q]")) === "");
+    await shared.context().close();
+    await page.context().close();
+  });
+
+  it("copies a record, and several lines as a file would have them", async () => {
+    const page = await world.page("/?start=now-24h");
+    await messages(page).first().click();
+    await page.click("text=Copy JSON");
+    await page.getByText("Copied").waitFor();
+    const record = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()));
+    assert.equal(record["@timestamp"], (await times(page))[0]);
+    await messages(page).first().click();
+    await page.evaluate(() => {
+      const rows = document.querySelectorAll("[data-index]");
+      const range = document.createRange();
+      const [from, to] = [rows[0], rows[2]];
+      if (!from || !to) return;
+      range.setStart(from, 0);
+      range.setEnd(to, to.childNodes.length);
+      getSelection()?.removeAllRanges();
+      getSelection()?.addRange(range);
+    });
+    await page.keyboard.press("Control+c");
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    assert.match(copied, /^\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z-]+ /);
+    assert.ok(copied.split("\n").length >= 3);
+    await page.context().close();
+  });
+
+  it("shows where a query can't be read", async () => {
+    const page = await world.page("/?start=now-1h");
+    await page.fill("[name=q]", "timeout (level:error");
+    await page.keyboard.press("Enter");
+    const alert = page.getByRole("alert");
+    await alert.waitFor();
+    assert.match((await alert.textContent()) ?? "", /timeout \(level:error/);
+    assert.ok(await alert.locator("[class*=caret]").isVisible());
+    if (!real) assert.equal(await alert.locator("[class*=caret]").textContent(), "(");
+    await page.click("[title='Clear the query']");
+    await lines(page).first().waitFor();
+    assert.equal(await alert.count(), 0);
+    await page.context().close();
+  });
+
+  it("says what to do when nothing matches", async () => {
+    const page = await world.page("/?start=now-15m&q=%22no+such+line+xq7%22");
+    await page.getByText("No lines match").waitFor();
+    await page.getByText("Search the last 24 hours").click();
+    await until("the wider range", async () => page.url().includes("now-24h"));
+    await page.context().close();
+  });
+
+  it("says what to do when the server has trouble, and tries again", fakeOnly, async () => {
+    const page = await world.page("/?start=now-1h");
+    await lines(page).first().waitFor();
+    await world.fault({ fail: 503 });
+    await page.click("text=Newest first");
+    await page.getByText("The server is busy").waitFor();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await lines(page).first().waitFor();
+    await page.context().close();
+  });
+
+  it("offers a way out of a tenant that is not one's own", async () => {
+    const page = await world.page("/?tenant=no-such-tenant-xq7");
+    await page.getByText("Not yours to read").waitFor();
+    await page.getByText("Show all that I may read").click();
+    await until("all tenants", async () => !page.url().includes("tenant="));
+    await page.context().close();
+  });
+
+  it("chooses tenants and ranges", async () => {
+    const page = await world.page("/?start=now-24h");
+    await lines(page).first().waitFor();
+    await page.click("[title=Tenant]");
+    const first = page.locator("button[title^='Only ']").first();
+    const name = ((await first.getAttribute("title")) ?? "").replace("Only ", "");
+    await first.click();
+    await until("one tenant", async () => page.url().includes(`tenant=${name}`));
+    await lines(page).first().waitFor();
+    await page.click("[title='Time range']");
+    await page.getByText("Last 6 hours").click();
+    await until("six hours", async () => page.url().includes("start=now-6h"));
+    await page.click("[title='Time range']");
+    await page.keyboard.press("Escape");
+    assert.equal(await page.getByText("Last 7 days").count(), 0);
+    await page.context().close();
+  });
+
+  it("looks closer by dragging over the bars", async () => {
+    const page = await world.page("/?start=now-24h");
+    await until("bars", async () => Number(await page.locator("[data-histogram]").getAttribute("data-histogram")) > 0);
+    await dragOver(page, 0.6, 0.99);
+    await until("a range of its own", async () => /start=\d{4}-.*end=\d{4}-/.test(page.url()));
+    const [start, end] = [...new URLSearchParams(new URL(page.url()).search).entries()].filter(([key]) => key === "start" || key === "end").map(([, value]) => Date.parse(value));
+    assert.ok((end ?? 0) - (start ?? 0) < 14 * 3_600_000);
+    await page.context().close();
+  });
+});
+
+describe("what others wrote", () => {
+  it("is text, with hidden characters shown", fakeOnly, async () => {
+    const page = await world.page("/?start=now-24h&q=lost");
+    await lines(page).first().waitFor();
+    const text = (await messages(page).first().textContent()) ?? "";
+    assert.match(text, /ok\\r2026.*lost\\u\{200b\} <script>alert\(1\)<\/script> <img src=x/);
+    assert.equal(await page.locator("[data-index] script, [data-index] img").count(), 0);
+    await page.goto(`${world.url}/?start=now-24h&q=owned`);
+    await lines(page).first().waitFor();
+    assert.match((await messages(page).first().textContent()) ?? "", /\\u\{202e\}gnp\.exe.*\\e\]0;owned\\x07/);
+    await page.context().close();
+  });
+
+  it("has its colours", fakeOnly, async () => {
+    const page = await world.page("/?start=now-24h&q=DeprecationWarning");
+    await lines(page).first().waitFor();
+    const colored = messages(page).first().locator("[style*='--ansi-3']").first();
+    assert.equal(await colored.textContent(), "DeprecationWarning");
+    await page.context().close();
+  });
+});
+
+describe("context", () => {
+  it("shows a line among its neighbours, and grows", async () => {
+    const page = await world.page("/?start=now-24h");
+    await lines(page).first().waitFor();
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    await page.keyboard.press("c");
+    const dialog = page.getByRole("dialog");
+    await dialog.locator("[data-marked=true]").waitFor();
+    const shown = await dialog.locator("[data-index] time").evaluateAll((all) => all.map((one) => one.getAttribute("datetime") ?? ""));
+    if (!real) assert.deepEqual(shown, shown.toSorted());
+    assert.match(page.url(), /line=/);
+    const shared = await world.page(new URL(page.url()).pathname + new URL(page.url()).search);
+    await shared.getByRole("dialog").locator("[data-marked=true]").waitFor();
+    await page.keyboard.press("Escape");
+    await until("it to close", async () => (await dialog.count()) === 0);
+    assert.doesNotMatch(page.url(), /line=/);
+    await shared.context().close();
+    await page.context().close();
+  });
+});
+
+describe("live tail", () => {
+  it("follows, pauses when the reader scrolls away, and goes on with End", async () => {
+    const page = await world.page("/?live=1");
+    await lines(page).first().waitFor();
+    await page.locator("[data-tail=on]").waitFor();
+    const before = Number(await page.locator("[data-index]").last().getAttribute("data-index"));
+    await until("new lines", async () => Number(await page.locator("[data-index]").last().getAttribute("data-index")) > before, 30_000);
+    await until("the end", async () => (await fromEnd(page)) < 2);
+    await page.mouse.move(600, 500);
+    await page.mouse.wheel(0, -500);
+    await page.locator("[data-tail=paused]").waitFor();
+    const top = await scroller(page).evaluate((element) => element.scrollTop);
+    await until("lines that wait", async () => /\d+ new line/.test((await pill(page).textContent()) ?? ""), 30_000);
+    assert.equal(await scroller(page).evaluate((element) => element.scrollTop), top);
+    await page.keyboard.press("End");
+    await page.locator("[data-tail=on]").waitFor();
+    assert.equal(await pill(page).count(), 0);
+    await until("the end again", async () => (await fromEnd(page)) < 2);
+    await page.keyboard.press("f");
+    await page.locator("[data-tail=paused]").waitFor();
+    await pill(page).click();
+    await page.locator("[data-tail=on]").waitFor();
+    await page.context().close();
+  });
+
+  it("says what was skipped, and where to find it", fakeOnly, async () => {
+    const page = await world.page("/?live=1");
+    await page.locator("[data-tail=on]").waitFor();
+    await world.fault({ skip: 1234 });
+    await page.locator("[data-note=skipped]").filter({ hasText: "1,234 lines skipped" }).waitFor();
+    await page.click("text=Search them");
+    await until("a search of that time", async () => /start=\d{4}/.test(page.url()) && !page.url().includes("live"));
+    await lines(page).first().waitFor();
+    await page.context().close();
+  });
+
+  it("goes on after a break without gap or repeat", fakeOnly, async () => {
+    const page = await world.page("/?live=1&tenant=acme");
+    await page.locator("[data-tail=on]").waitFor();
+    await lines(page).first().waitFor();
+    await world.fault({ down: 2500 });
+    await page.locator("[data-tail=waiting]").waitFor();
+    await page.locator("[data-tail=on]").waitFor({ timeout: 30_000 });
+    await page.waitForTimeout(1500);
+    await page.keyboard.press("f");
+    const shown = await times(page);
+    // What a search finds for the same time is what the tail must have shown, each line once.
+    const answer = await page.request.get(`${world.url}/api/v1/search?tenant=acme&order=asc&limit=5000&start=${shown[0]}&end=${shown.at(-1)}`);
+    const { records } = await answer.json();
+    assert.deepEqual(shown, records.map((/** @type {any} */ record) => record["@timestamp"]));
+    await page.context().close();
+  });
+
+  it("stays quick and small when far more comes than anyone reads", fakeOnly, async () => {
+    const page = await world.page("/?live=1");
+    await page.locator("[data-tail=on]").waitFor();
+    for (let round = 0; round < 12; round += 1) await world.fault({ burst: 4000 });
+    await until("the bound", async () => ((await page.locator("[role=status]").first().textContent()) ?? "").includes("10,000 lines"), 30_000);
+    assert.ok((await page.locator("[data-index]").count()) < 150);
+    await until("the end", async () => (await fromEnd(page)) < 2);
+    await page.keyboard.press("f");
+    for (let round = 0; round < 4; round += 1) await world.fault({ burst: 4000 });
+    await until("the bound of what waits", async () => ((await pill(page).textContent()) ?? "").includes("+ new lines"), 30_000);
+    await page.context().close();
+  });
+
+  it("loads what was before when the reader scrolls up", fakeOnly, async () => {
+    const page = await world.page("/?live=1");
+    await page.locator("[data-tail=on]").waitFor();
+    await lines(page).first().waitFor();
+    await page.mouse.move(600, 500);
+    await page.mouse.wheel(0, -300);
+    await page.locator("[data-tail=paused]").waitFor();
+    for (let round = 0; round < 10; round += 1) {
+      await page.mouse.wheel(0, -1500);
+      await page.waitForTimeout(60);
+    }
+    await until("older lines in front", async () => Number(await page.locator("[data-index]").first().getAttribute("data-index")) < -50);
+    const shown = await times(page);
+    assert.deepEqual(shown, shown.toSorted());
+    await page.context().close();
+  });
+
+  it("shows where a query can't be read", async () => {
+    const page = await world.page(`/?live=1&q=${encodeURIComponent('dag_id:"open')}`);
+    await page.getByRole("alert").locator("[class*=caret]").waitFor();
+    await page.context().close();
+  });
+});
+
+describe("keys", () => {
+  it("search, wrap, help, tail", async () => {
+    const page = await world.page("/?start=now-24h");
+    await lines(page).first().waitFor();
+    await page.keyboard.press("/");
+    assert.ok(await page.locator("[name=q]").evaluate((element) => element === document.activeElement));
+    await page.keyboard.type("w?f");
+    assert.equal(await page.inputValue("[name=q]"), "w?f");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("w");
+    await page.locator("[data-wrap=true]").first().waitFor();
+    await page.keyboard.press("w");
+    await page.locator("[data-wrap=false]").first().waitFor();
+    await page.keyboard.press("j");
+    await page.locator("[data-selected=true]").waitFor();
+    await page.keyboard.press("Enter");
+    await page.locator("[data-details]").waitFor();
+    await page.keyboard.press("?");
+    await page.getByRole("dialog").waitFor();
+    await page.keyboard.press("Escape");
+    await until("the help to close", async () => (await page.getByRole("dialog").count()) === 0);
+    await page.keyboard.press("f");
+    await page.locator("[data-tail]").waitFor();
+    await page.context().close();
+  });
+});
+
+describe("at last", () => {
+  it("no page broke the content security policy, or failed", () => {
+    assert.deepEqual(world.complaints, []);
+  });
+});
