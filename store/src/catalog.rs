@@ -17,13 +17,13 @@ use crate::layout::ObjectId;
 
 /// Opens the catalog behind a URL: `sqlite:PATH`.
 pub async fn open(url: &str) -> Result<Arc<dyn Catalog>> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) => todo!("{path}"),
-        None => Err(Error::Config {
-            setting: "catalog.url",
-            reason: format!("{url:?} is not of the form sqlite:PATH"),
-        }),
-    }
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        // Only the scheme is shown: the URL of a server may hold a password.
+        let scheme = url.split(':').next().unwrap_or_default();
+        let reason = format!("\"{scheme}:…\" is not a catalog: give sqlite:PATH");
+        return Err(Error::Config { setting: "catalog.url", reason });
+    };
+    Ok(Arc::new(sqlite::Sqlite::open(path.strip_prefix("//").unwrap_or(path)).await?))
 }
 
 /// A tenant as the catalog knows it.
@@ -249,6 +249,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// A batch is accepted if it is sequence 1 of a higher epoch than the one on record, or the next sequence
     /// of that epoch; else nothing is recorded and [`Error::Sequence`] names the first that is not. A second
     /// batch of one producer in the same commit continues the first.
+    ///
+    /// After [`Error::Catalog`] the commit may be recorded or not: do not delete the object, and try again.
+    /// Recording an object that is recorded already changes nothing and gives the same ordinal.
     async fn commit(&self, commit: &NewCommit) -> Result<CommitId>;
     /// The epoch and last sequence on record of a tenant's producer.
     async fn producer(&self, tenant: &TenantId, producer: &ProducerId) -> Result<Option<(u64, u64)>>;
@@ -258,6 +261,9 @@ pub trait Catalog: Send + Sync + 'static {
     async fn sealed_through(&self, indexer: Uuid) -> Result<Vec<(TenantId, CommitId)>>;
     /// Publishes a segment, moves its tenant's `sealed_through` to the segment's `commits_through`, and
     /// releases the named write-ahead objects, all or nothing.
+    ///
+    /// [`Error::Exists`] if the segment holds commits of its tenant and indexer that are sealed already.
+    /// Publishing the same segment again changes nothing, so that it can be tried again.
     async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()>;
     /// Releases write-ahead objects of which nothing is needed any more.
     async fn release(&self, released: &[ObjectId]) -> Result<()>;

@@ -37,9 +37,9 @@ pub enum Error {
     Sequence {
         /// Whose batch.
         tenant: TenantId,
-        /// The producer's epoch on record.
+        /// The epoch on record; the batch's own where that is higher, as it would begin a new one.
         epoch: u64,
-        /// The sequence that would be accepted.
+        /// The sequence of that epoch that would be accepted.
         expected: u64,
     },
     /// Stored bytes are not what was written.

@@ -1,10 +1,133 @@
-//! The catalog in an SQLite file.
+//! The catalog in an SQLite file: opening it, and which connection does what.
+//!
+//! One connection writes, in `BEGIN IMMEDIATE` transactions, so that two writers of this process queue here
+//! and those of other processes (`heliograph admin` beside a server) wait for each other at the file. Readers
+//! have connections of their own and never wait: the journal is a write-ahead log.
+
+mod commits;
+mod open;
+mod people;
+mod rows;
+mod segments;
+mod tenants;
+
+use async_trait::async_trait;
+use heliograph_model::batch::ProducerId;
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::{TimeRange, Timestamp};
+use sqlx::{SqlitePool, Transaction};
+use uuid::Uuid;
+
+use super::{Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject};
+use crate::error::{Error, Result};
+use crate::layout::ObjectId;
+
+/// A write that is not on disk yet.
+type Write = Transaction<'static, sqlx::Sqlite>;
 
 /// The catalog in an SQLite file.
-pub(super) struct Sqlite {}
+pub(super) struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
 
 impl Sqlite {
-    pub(super) async fn open(_path: &str) -> crate::error::Result<Self> {
-        todo!()
+    /// Opens the file, makes it where there is none, and brings its schema up to date.
+    pub(super) async fn open(path: &str) -> Result<Self> {
+        open::open(path).await
+    }
+
+    async fn write(&self) -> Result<Write> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Catalog(error)
+    }
+}
+
+#[async_trait]
+impl Catalog for Sqlite {
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<()> {
+        tenants::create(self, tenant).await
+    }
+    async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>> {
+        tenants::find(self, name).await
+    }
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        tenants::all(self).await
+    }
+
+    async fn create_user(&self, user: &User) -> Result<()> {
+        people::create_user(self, user).await
+    }
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        people::user(self, name).await
+    }
+    async fn users(&self) -> Result<Vec<User>> {
+        people::users(self).await
+    }
+    async fn set_password(&self, name: &str, password_hash: &str) -> Result<()> {
+        people::set_password(self, name, password_hash).await
+    }
+    async fn grant(&self, grant: &Grant) -> Result<()> {
+        people::grant(self, grant).await
+    }
+    async fn revoke_grant(&self, grant: &Grant) -> Result<bool> {
+        people::revoke_grant(self, grant).await
+    }
+    async fn grants(&self, user: &str) -> Result<Vec<Grant>> {
+        people::grants(self, user).await
+    }
+
+    async fn create_session(&self, session: &Session) -> Result<()> {
+        people::create_session(self, session).await
+    }
+    async fn session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<Session>> {
+        people::session(self, id_hash, now).await
+    }
+    async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
+        people::end_session(self, id_hash, now).await
+    }
+
+    async fn create_token(&self, token: &Token) -> Result<()> {
+        people::create_token(self, token).await
+    }
+    async fn token(&self, id: &str) -> Result<Option<Token>> {
+        people::token(self, id).await
+    }
+    async fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<Token>> {
+        people::tokens(self, tenant).await
+    }
+    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<()> {
+        people::revoke_token(self, id, at).await
+    }
+
+    async fn embedded_indexer(&self) -> Result<Uuid> {
+        commits::embedded_indexer(self).await
+    }
+    async fn commit(&self, commit: &NewCommit) -> Result<CommitId> {
+        commits::commit(self, commit).await
+    }
+    async fn producer(&self, tenant: &TenantId, producer: &ProducerId) -> Result<Option<(u64, u64)>> {
+        commits::producer(self, tenant, producer).await
+    }
+    async fn wal_objects(&self, indexer: Uuid) -> Result<Vec<WalObject>> {
+        commits::wal_objects(self, indexer).await
+    }
+    async fn sealed_through(&self, indexer: Uuid) -> Result<Vec<(TenantId, CommitId)>> {
+        segments::sealed_through(self, indexer).await
+    }
+    async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+        segments::publish(self, segment, released).await
+    }
+    async fn release(&self, released: &[ObjectId]) -> Result<()> {
+        commits::release(self, released).await
+    }
+    async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>> {
+        segments::segments(self, tenant, range).await
     }
 }

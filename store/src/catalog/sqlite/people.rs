@@ -1,0 +1,252 @@
+//! Users with their grants and sessions, and machines' tokens.
+
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Timestamp;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::Sqlite;
+use super::rows::{damaged, get, hash, tenant, tenant_row, time, time_or_none, user_row, workspace};
+use crate::catalog::{Extent, Grant, Role, Session, Token, User};
+use crate::error::{Error, Result};
+
+pub(super) async fn create_user(catalog: &Sqlite, user: &User) -> Result<()> {
+    let mut write = catalog.write().await?;
+    let made = sqlx::query(
+        "INSERT INTO users (name, password_hash, admin, created) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(&user.name)
+    .bind(&user.password_hash)
+    .bind(user.admin)
+    .bind(user.created.as_nanos())
+    .execute(&mut *write)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Err(Error::Exists { what: "user", name: user.name.clone() });
+    }
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn user(catalog: &Sqlite, name: &str) -> Result<Option<User>> {
+    let row = sqlx::query("SELECT name, password_hash, admin, created FROM users WHERE name = ?1")
+        .bind(name)
+        .fetch_optional(&catalog.readers)
+        .await?;
+    row.as_ref().map(read_user).transpose()
+}
+
+pub(super) async fn users(catalog: &Sqlite) -> Result<Vec<User>> {
+    sqlx::query("SELECT name, password_hash, admin, created FROM users ORDER BY name")
+        .fetch_all(&catalog.readers)
+        .await?
+        .iter()
+        .map(read_user)
+        .collect()
+}
+
+fn read_user(row: &SqliteRow) -> Result<User> {
+    Ok(User {
+        name: get(row, "name")?,
+        password_hash: get(row, "password_hash")?,
+        admin: get(row, "admin")?,
+        created: time(row, "created")?,
+    })
+}
+
+pub(super) async fn set_password(catalog: &Sqlite, name: &str, password_hash: &str) -> Result<()> {
+    let mut write = catalog.write().await?;
+    let user = user_row(&mut write, name).await?;
+    sqlx::query("UPDATE users SET password_hash = ?2 WHERE id = ?1")
+        .bind(user)
+        .bind(password_hash)
+        .execute(&mut *write)
+        .await?;
+    sqlx::query("DELETE FROM sessions WHERE user = ?1").bind(user).execute(&mut *write).await?;
+    Ok(write.commit().await?)
+}
+
+/// The rows that a grant stands on: its user, and its tenant or the name of its workspace.
+async fn grant_rows<'g>(
+    connection: &mut SqliteConnection,
+    grant: &'g Grant,
+) -> Result<(i64, Option<i64>, Option<&'g str>)> {
+    let user = user_row(connection, &grant.user).await?;
+    Ok(match &grant.extent {
+        Extent::Tenant(name) => (user, Some(tenant_row(connection, name).await?), None),
+        Extent::Workspace(name) => (user, None, Some(name.as_str())),
+    })
+}
+
+pub(super) async fn grant(catalog: &Sqlite, grant: &Grant) -> Result<()> {
+    let mut write = catalog.write().await?;
+    let (user, tenant, workspace) = grant_rows(&mut write, grant).await?;
+    sqlx::query(
+        "INSERT INTO grants (user, tenant, workspace, role) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )
+    .bind(user)
+    .bind(tenant)
+    .bind(workspace)
+    .bind(grant.role.as_str())
+    .execute(&mut *write)
+    .await?;
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn revoke_grant(catalog: &Sqlite, grant: &Grant) -> Result<bool> {
+    let mut write = catalog.write().await?;
+    let (user, tenant, workspace) = match grant_rows(&mut write, grant).await {
+        Err(Error::Missing { .. }) => return Ok(false),
+        found => found?,
+    };
+    let gone =
+        sqlx::query("DELETE FROM grants WHERE user = ?1 AND tenant IS ?2 AND workspace IS ?3 AND role = ?4")
+            .bind(user)
+            .bind(tenant)
+            .bind(workspace)
+            .bind(grant.role.as_str())
+            .execute(&mut *write)
+            .await?;
+    write.commit().await?;
+    Ok(gone.rows_affected() > 0)
+}
+
+pub(super) async fn grants(catalog: &Sqlite, user: &str) -> Result<Vec<Grant>> {
+    let rows = sqlx::query(
+        "SELECT t.name AS tenant, g.workspace, g.role
+         FROM grants g JOIN users u ON u.id = g.user LEFT JOIN tenants t ON t.id = g.tenant
+         WHERE u.name = ?1 ORDER BY t.name, g.workspace, g.role",
+    )
+    .bind(user)
+    .fetch_all(&catalog.readers)
+    .await?;
+    let read = |row: &SqliteRow| {
+        let extent = match get::<Option<&str>>(row, "tenant")? {
+            Some(_) => Extent::Tenant(tenant(row, "tenant")?),
+            None => Extent::Workspace(workspace(row, "workspace")?),
+        };
+        Ok(Grant { user: user.to_owned(), extent, role: role(get(row, "role")?)? })
+    };
+    rows.iter().map(read).collect()
+}
+
+fn role(name: &str) -> Result<Role> {
+    Role::parse(name).ok_or_else(|| damaged("role", format!("unknown role {name:?}")))
+}
+
+pub(super) async fn create_session(catalog: &Sqlite, session: &Session) -> Result<()> {
+    let mut write = catalog.write().await?;
+    let user = user_row(&mut write, &session.user).await?;
+    sqlx::query("INSERT INTO sessions (id_hash, user, created, expires) VALUES (?1, ?2, ?3, ?4)")
+        .bind(session.id_hash.as_slice())
+        .bind(user)
+        .bind(session.created.as_nanos())
+        .bind(session.expires.as_nanos())
+        .execute(&mut *write)
+        .await?;
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn session(catalog: &Sqlite, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<Session>> {
+    let row = sqlx::query(
+        "SELECT s.id_hash, u.name, s.created, s.expires FROM sessions s JOIN users u ON u.id = s.user
+         WHERE s.id_hash = ?1 AND s.expires > ?2",
+    )
+    .bind(id_hash.as_slice())
+    .bind(now.as_nanos())
+    .fetch_optional(&catalog.readers)
+    .await?;
+    let read = |row: &SqliteRow| {
+        Ok(Session {
+            id_hash: hash(row, "id_hash")?,
+            user: get(row, "name")?,
+            created: time(row, "created")?,
+            expires: time(row, "expires")?,
+        })
+    };
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn end_session(catalog: &Sqlite, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
+    let mut write = catalog.write().await?;
+    sqlx::query("DELETE FROM sessions WHERE id_hash = ?1 OR expires <= ?2")
+        .bind(id_hash.as_slice())
+        .bind(now.as_nanos())
+        .execute(&mut *write)
+        .await?;
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn create_token(catalog: &Sqlite, token: &Token) -> Result<()> {
+    let mut write = catalog.write().await?;
+    let tenant = tenant_row(&mut write, &token.tenant).await?;
+    let roles: Vec<_> = token.roles.iter().map(|r| r.as_str()).collect();
+    let made = sqlx::query(
+        "INSERT INTO tokens (id, secret_hash, tenant, roles, created, expires, revoked)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&token.id)
+    .bind(token.secret_hash.as_slice())
+    .bind(tenant)
+    .bind(roles.join(" "))
+    .bind(token.created.as_nanos())
+    .bind(token.expires.map(Timestamp::as_nanos))
+    .bind(token.revoked.map(Timestamp::as_nanos))
+    .execute(&mut *write)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Err(Error::Exists { what: "token", name: token.id.clone() });
+    }
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn token(catalog: &Sqlite, id: &str) -> Result<Option<Token>> {
+    let row = sqlx::query(
+        "SELECT k.id, k.secret_hash, t.name AS tenant, k.roles, k.created, k.expires, k.revoked
+         FROM tokens k JOIN tenants t ON t.id = k.tenant WHERE k.id = ?1",
+    )
+    .bind(id)
+    .fetch_optional(&catalog.readers)
+    .await?;
+    row.as_ref().map(read_token).transpose()
+}
+
+pub(super) async fn tokens(catalog: &Sqlite, tenant: Option<&TenantId>) -> Result<Vec<Token>> {
+    sqlx::query(
+        "SELECT k.id, k.secret_hash, t.name AS tenant, k.roles, k.created, k.expires, k.revoked
+         FROM tokens k JOIN tenants t ON t.id = k.tenant
+         WHERE ?1 IS NULL OR t.name = ?1 ORDER BY k.created, k.id",
+    )
+    .bind(tenant.map(TenantId::as_str))
+    .fetch_all(&catalog.readers)
+    .await?
+    .iter()
+    .map(read_token)
+    .collect()
+}
+
+fn read_token(row: &SqliteRow) -> Result<Token> {
+    Ok(Token {
+        id: get(row, "id")?,
+        secret_hash: hash(row, "secret_hash")?,
+        tenant: tenant(row, "tenant")?,
+        roles: get::<&str>(row, "roles")?.split_whitespace().map(role).collect::<Result<_>>()?,
+        created: time(row, "created")?,
+        expires: time_or_none(row, "expires")?,
+        revoked: time_or_none(row, "revoked")?,
+    })
+}
+
+pub(super) async fn revoke_token(catalog: &Sqlite, id: &str, at: Timestamp) -> Result<()> {
+    let mut write = catalog.write().await?;
+    // The first revocation is the one that counts.
+    let found = sqlx::query("UPDATE tokens SET revoked = coalesce(revoked, ?2) WHERE id = ?1")
+        .bind(id)
+        .bind(at.as_nanos())
+        .execute(&mut *write)
+        .await?;
+    if found.rows_affected() == 0 {
+        return Err(Error::Missing { what: "token", name: id.to_owned() });
+    }
+    Ok(write.commit().await?)
+}

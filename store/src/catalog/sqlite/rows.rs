@@ -1,0 +1,85 @@
+//! What is in a row's columns, as the words of the catalog.
+
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_model::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+
+/// A column of a type that SQLite has.
+pub(super) fn get<'r, T: sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite>>(
+    row: &'r SqliteRow,
+    column: &'static str,
+) -> Result<T> {
+    Ok(row.try_get(column)?)
+}
+
+pub(super) fn time(row: &SqliteRow, column: &'static str) -> Result<Timestamp> {
+    get(row, column).map(Timestamp::from_nanos)
+}
+
+pub(super) fn time_or_none(row: &SqliteRow, column: &'static str) -> Result<Option<Timestamp>> {
+    Ok(get::<Option<i64>>(row, column)?.map(Timestamp::from_nanos))
+}
+
+pub(super) fn commit_id(row: &SqliteRow, column: &'static str) -> Result<CommitId> {
+    get(row, column).map(CommitId)
+}
+
+pub(super) fn uuid(row: &SqliteRow, column: &'static str) -> Result<Uuid> {
+    let bytes: &[u8] = get(row, column)?;
+    Uuid::from_slice(bytes).map_err(|e| damaged(column, e.to_string()))
+}
+
+pub(super) fn hash(row: &SqliteRow, column: &'static str) -> Result<[u8; 32]> {
+    let bytes: &[u8] = get(row, column)?;
+    bytes.try_into().map_err(|_| damaged(column, format!("{} bytes, not 32", bytes.len())))
+}
+
+/// A count; see [`stored`].
+pub(super) fn count(row: &SqliteRow, column: &'static str) -> Result<u64> {
+    let number: i64 = get(row, column)?;
+    u64::try_from(number).map_err(|_| damaged(column, format!("{number} is less than 0")))
+}
+
+pub(super) fn tenant(row: &SqliteRow, column: &'static str) -> Result<TenantId> {
+    TenantId::parse(get(row, column)?).map_err(|e| damaged(column, e.to_string()))
+}
+
+pub(super) fn workspace(row: &SqliteRow, column: &'static str) -> Result<Workspace> {
+    Workspace::parse(get(row, column)?).map_err(|e| damaged(column, e.to_string()))
+}
+
+/// A value that we never wrote.
+pub(super) fn damaged(column: &'static str, reason: String) -> Error {
+    Error::Corrupt { object: format!("column {column} of the catalog"), reason }
+}
+
+/// A count as SQLite keeps it: its integers are signed.
+pub(super) fn stored(what: &'static str, count: u64) -> Result<i64> {
+    i64::try_from(count).map_err(|_| {
+        let reason = format!("{count} is larger than {}", i64::MAX);
+        heliograph_model::Error::Decode { what, reason }.into()
+    })
+}
+
+/// The row of a tenant, or [`Error::Missing`].
+pub(super) async fn tenant_row(connection: &mut SqliteConnection, name: &TenantId) -> Result<i64> {
+    sqlx::query_scalar("SELECT id FROM tenants WHERE name = ?1")
+        .bind(name.as_str())
+        .fetch_optional(connection)
+        .await?
+        .ok_or_else(|| Error::Missing { what: "tenant", name: name.to_string() })
+}
+
+/// The row of a user, or [`Error::Missing`].
+pub(super) async fn user_row(connection: &mut SqliteConnection, name: &str) -> Result<i64> {
+    sqlx::query_scalar("SELECT id FROM users WHERE name = ?1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await?
+        .ok_or_else(|| Error::Missing { what: "user", name: name.to_owned() })
+}

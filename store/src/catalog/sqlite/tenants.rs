@@ -1,0 +1,55 @@
+//! Tenants.
+
+use sqlx::sqlite::SqliteRow;
+
+use super::Sqlite;
+use super::rows::{get, tenant, time, uuid, workspace};
+use crate::catalog::Tenant;
+use crate::error::{Error, Result};
+use heliograph_model::tenant::TenantId;
+
+pub(super) async fn create(catalog: &Sqlite, tenant: &Tenant) -> Result<()> {
+    let mut write = catalog.write().await?;
+    let made = sqlx::query(
+        "INSERT INTO tenants (name, workspace, uid, wrapped_key, created) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(tenant.name.as_str())
+    .bind(tenant.workspace.as_str())
+    .bind(tenant.uid.as_bytes().as_slice())
+    .bind(tenant.wrapped_key.as_slice())
+    .bind(tenant.created.as_nanos())
+    .execute(&mut *write)
+    .await?;
+    if made.rows_affected() == 0 {
+        return Err(Error::Exists { what: "tenant", name: tenant.name.to_string() });
+    }
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn find(catalog: &Sqlite, name: &TenantId) -> Result<Option<Tenant>> {
+    let row = sqlx::query("SELECT name, workspace, uid, wrapped_key, created FROM tenants WHERE name = ?1")
+        .bind(name.as_str())
+        .fetch_optional(&catalog.readers)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn all(catalog: &Sqlite) -> Result<Vec<Tenant>> {
+    sqlx::query("SELECT name, workspace, uid, wrapped_key, created FROM tenants ORDER BY name")
+        .fetch_all(&catalog.readers)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
+}
+
+fn read(row: &SqliteRow) -> Result<Tenant> {
+    Ok(Tenant {
+        name: tenant(row, "name")?,
+        workspace: workspace(row, "workspace")?,
+        uid: uuid(row, "uid")?,
+        wrapped_key: get(row, "wrapped_key")?,
+        created: time(row, "created")?,
+    })
+}
