@@ -1,0 +1,211 @@
+//! `heliograph admin`: works on catalog and key ring directly, beside a running server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use heliograph_model::time::{Clock, Timestamp};
+use heliograph_store::catalog::{Extent, Grant, Role, Token, User};
+use heliograph_store::{Store, token};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::cli::{
+    AdminCommand, ExtentWords, GrantCommand, GrantWords, PasswordFrom, Place, TenantCommand, TokenCommand,
+    UserCommand,
+};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::exit::{Failure, Outcome};
+use crate::{console, first_start, places};
+
+/// Does one thing, and prints what it made.
+pub(crate) async fn run(command: AdminCommand) -> Outcome {
+    match command {
+        AdminCommand::Tenant(command) => tenant(command).await,
+        AdminCommand::Token(command) => tokens(command).await,
+        AdminCommand::User(command) => users(command).await,
+        AdminCommand::Grant(command) => grants(command).await,
+    }
+}
+
+async fn tenant(command: TenantCommand) -> Outcome {
+    match command {
+        TenantCommand::Create { name, workspace, place } => {
+            let store = open(&place).await?;
+            store.tenants.create(&name, &workspace).await?;
+            Ok(())
+        }
+        TenantCommand::List { place } => {
+            let rows = open(&place)
+                .await?
+                .catalog
+                .tenants()
+                .await?
+                .into_iter()
+                .map(|t| [t.name.to_string(), t.workspace.to_string(), t.created.to_string()])
+                .collect::<Vec<_>>();
+            Ok(console::table(["name", "workspace", "created"], &rows)?)
+        }
+    }
+}
+
+async fn tokens(command: TokenCommand) -> Outcome {
+    match command {
+        TokenCommand::Create { tenant, mut roles, ttl, place } => {
+            let store = open(&place).await?;
+            // An unknown tenant is an error here, not a token that opens nothing.
+            store.tenants.get(&tenant).await?;
+            roles.sort_unstable();
+            roles.dedup();
+            let now = SystemClock.now();
+            let nanos = ttl.map(|span| i64::try_from(span.0.as_nanos()).unwrap_or(i64::MAX));
+            let expires = nanos.map(|nanos| now.saturating_add_nanos(nanos));
+            let (entry, text) = token::issue(&tenant, &roles, expires, now)?;
+            store.catalog.create_token(&entry).await?;
+            Ok(console::line(text.expose_secret())?)
+        }
+        TokenCommand::List { tenant, place } => {
+            let now = SystemClock.now();
+            let tokens = open(&place).await?.catalog.tokens(tenant.as_ref()).await?;
+            let rows = tokens.iter().map(|t| token_row(t, now)).collect::<Vec<_>>();
+            Ok(console::table(["id", "tenant", "roles", "created", "expires", "state"], &rows)?)
+        }
+        TokenCommand::Revoke { id, place } => {
+            open(&place).await?.catalog.revoke_token(&id, SystemClock.now()).await?;
+            Ok(())
+        }
+    }
+}
+
+fn token_row(token: &Token, now: Timestamp) -> [String; 6] {
+    let state = match (token.revoked, token.expires) {
+        (Some(_), _) => "revoked",
+        (None, Some(end)) if end <= now => "expired",
+        _ => "valid",
+    };
+    [
+        token.id.clone(),
+        token.tenant.to_string(),
+        token.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(","),
+        token.created.to_string(),
+        token.expires.map_or_else(|| "never".to_owned(), |end| end.to_string()),
+        state.to_owned(),
+    ]
+}
+
+async fn users(command: UserCommand) -> Outcome {
+    match command {
+        UserCommand::Create { name, admin, password, place } => {
+            let store = open(&place).await?;
+            let chosen = choose(&password)?;
+            let password_hash = first_start::hash(chosen.password).await?;
+            let user = User { name, password_hash, admin, created: SystemClock.now() };
+            store.catalog.create_user(&user).await?;
+            chosen.to_show.map_or(Ok(()), |text| Ok(console::line(&text)?))
+        }
+        UserCommand::Passwd { name, password, place } => {
+            let store = open(&place).await?;
+            let chosen = choose(&password)?;
+            let password_hash = first_start::hash(chosen.password).await?;
+            store.catalog.set_password(&name, &password_hash).await?;
+            chosen.to_show.map_or(Ok(()), |text| Ok(console::line(&text)?))
+        }
+        UserCommand::List { place } => {
+            let rows = open(&place)
+                .await?
+                .catalog
+                .users()
+                .await?
+                .into_iter()
+                .map(|u| {
+                    [u.name, if u.admin { "admin".to_owned() } else { String::new() }, u.created.to_string()]
+                })
+                .collect::<Vec<_>>();
+            Ok(console::table(["name", "platform", "created"], &rows)?)
+        }
+    }
+}
+
+struct Chosen {
+    password: SecretString,
+    /// A generated password, which nobody knows yet.
+    to_show: Option<String>,
+}
+
+fn choose(from: &PasswordFrom) -> Outcome<Chosen> {
+    if !from.stdin {
+        let password = first_start::generate_password()?;
+        let to_show = Some(password.expose_secret().to_owned());
+        return Ok(Chosen { password, to_show });
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).context("cannot read the password from standard input")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Failure::Usage(anyhow!("--stdin: the first line of standard input is empty")));
+    }
+    Ok(Chosen { password: SecretString::from(password), to_show: None })
+}
+
+async fn grants(command: GrantCommand) -> Outcome {
+    match command {
+        GrantCommand::Create(words) => {
+            let (store, grant) = grant_of(words).await?;
+            store.catalog.grant(&grant).await?;
+            Ok(())
+        }
+        GrantCommand::Revoke(words) => {
+            let (store, grant) = grant_of(words).await?;
+            if store.catalog.revoke_grant(&grant).await? {
+                Ok(())
+            } else {
+                Err(Failure::Failed(anyhow!("user {:?} does not have this role there", grant.user)))
+            }
+        }
+        GrantCommand::List { user, place } => {
+            let store = open(&place).await?;
+            let rows =
+                store.catalog.grants(&user).await?.into_iter().map(|g| grant_row(&g)).collect::<Vec<_>>();
+            Ok(console::table(["user", "over", "name", "role"], &rows)?)
+        }
+    }
+}
+
+async fn grant_of(words: GrantWords) -> Outcome<(Store, Grant)> {
+    let extent = match words.extent {
+        ExtentWords { tenant: Some(tenant), .. } => Extent::Tenant(tenant),
+        ExtentWords { workspace: Some(workspace), .. } => Extent::Workspace(workspace),
+        // The command line asks for one of them.
+        ExtentWords { .. } => return Err(Failure::Usage(anyhow!("give --tenant or --workspace"))),
+    };
+    let role: Role = words.role;
+    Ok((open(&words.place).await?, Grant { user: words.user, extent, role }))
+}
+
+fn grant_row(grant: &Grant) -> [String; 4] {
+    let (over, name) = match &grant.extent {
+        Extent::Tenant(tenant) => ("tenant", tenant.to_string()),
+        Extent::Workspace(workspace) => ("workspace", workspace.to_string()),
+    };
+    [grant.user.clone(), over.to_owned(), name, grant.role.as_str().to_owned()]
+}
+
+/// Opens what a server has made; makes nothing, so that a mistyped folder is an error.
+async fn open(place: &Place) -> Outcome<Store> {
+    let config = Config::load(place.config.as_deref())?;
+    let data_dir = place.data_dir.as_deref();
+    let places = match (data_dir, &place.config) {
+        (None, Some(_)) => places::named(&config)?,
+        (dir, _) => places::in_data_dir(&config, dir.unwrap_or(Path::new(places::DATA_DIR))),
+    };
+    if let Some(file) = places::catalog_file(&places) {
+        let there = file.try_exists().with_context(|| format!("cannot look for {}", file.display()))?;
+        if !there {
+            return Err(Failure::Failed(anyhow!(
+                "there is no catalog at {}: start the server once, or name its folder with --data-dir",
+                file.display()
+            )));
+        }
+    }
+    Ok(Store::open(&places, Arc::new(SystemClock)).await?)
+}

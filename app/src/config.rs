@@ -1,0 +1,380 @@
+//! The configuration: file and environment, as written → as used. Reports every mistake at once, and is the
+//! only place that reads the environment.
+
+mod reader;
+mod show;
+mod values;
+mod written;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use heliograph_agent::{self as agent, Input, NamespaceFrom, Otherwise, TenantRules};
+use heliograph_model::tenant::{TenantId, Workspace};
+use secrecy::SecretString;
+
+use reader::{Notes, Reader};
+pub(crate) use values::Span;
+use values::{BaseUrl, Bytes, Count, Shown};
+use written::{Origin, Table};
+
+/// What the names of our environment variables begin with.
+const PREFIX: &str = "HELIOGRAPH_";
+
+const MIB: u64 = 1 << 20;
+
+/// Everything that can be set, checked and with defaults.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) agent: Agent,
+    pub(crate) indexer: Indexer,
+    pub(crate) query: Query,
+    pub(crate) places: Places,
+    pub(crate) auth: Auth,
+    pub(crate) limits: Limits,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) bootstrap_password: Option<SecretString>,
+    effective: Vec<(String, Shown)>,
+}
+
+/// `[agent]`: what is followed on this node, and where it goes.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) status_listen: SocketAddr,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) node: Option<String>,
+    pub(crate) indexers: Vec<String>,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) tenants: TenantRules,
+    pub(crate) spool_bytes_max: u64,
+    pub(crate) batch_bytes_max: usize,
+    pub(crate) flush_after: Duration,
+    pub(crate) scan_every: Duration,
+}
+
+/// `[indexer]`.
+#[derive(Debug)]
+pub(crate) struct Indexer {
+    pub(crate) listen: SocketAddr,
+    /// The workspace of tenants that agents bring.
+    pub(crate) agent_workspace: Workspace,
+    pub(crate) linger: Duration,
+    pub(crate) hot_bytes_max: usize,
+    pub(crate) seal_bytes: usize,
+    pub(crate) seal_after: Duration,
+}
+
+/// `[query]`.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) listen: SocketAddr,
+    pub(crate) indexers: Vec<String>,
+    pub(crate) public_urls: Vec<String>,
+    pub(crate) session_ttl: Duration,
+    pub(crate) secure_cookies: bool,
+}
+
+/// `[storage]`, `[catalog]`, `[keys]`: where things lie; unset, they lie in the data folder.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) storage_url: Option<String>,
+    pub(crate) catalog_url: Option<String>,
+    pub(crate) master_key_file: Option<PathBuf>,
+}
+
+/// `[auth]`: what the parts prove themselves with to one another.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    pub(crate) agent_token: Option<SecretString>,
+    pub(crate) cluster_token: Option<SecretString>,
+}
+
+/// `[limits]`.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes_max: usize,
+    pub(crate) expanded_bytes_max: usize,
+    pub(crate) search_concurrency: usize,
+    pub(crate) search_timeout: Duration,
+    pub(crate) tails_max: usize,
+}
+
+/// `[telemetry]`: our own logs and metrics.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_filter: String,
+    pub(crate) metrics_open: bool,
+    pub(crate) metrics_token: Option<SecretString>,
+}
+
+/// The form of our own logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Something wrong, and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mistake(String);
+
+impl Mistake {
+    fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    fn at(origin: &Origin, text: String) -> Self {
+        Self(format!("{origin}: {text}"))
+    }
+}
+
+/// All mistakes of a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistakes(Vec<Mistake>);
+
+impl std::error::Error for Mistakes {}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => write!(f, "invalid configuration: {}", one.0),
+            all => {
+                write!(f, "invalid configuration: {} mistakes", all.len())?;
+                all.iter().try_for_each(|mistake| write!(f, "\n  {}", mistake.0))
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if one is given, and the environment of this process.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, Mistakes> {
+        Self::read(
+            file,
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        )
+    }
+
+    fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Mistakes> {
+        let mut table = Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Mistakes(vec![Mistake::new(format!("{}: {e}", path.display()))]))?;
+            table = written::parse_file(path, &text).map_err(|mistake| Mistakes(vec![mistake]))?;
+        }
+        written::overlay(&mut table, environment);
+        let mut notes = Notes::default();
+        let mut reader = Reader::new(table, &mut notes);
+        let mut config = read_all(&mut reader);
+        reader.finish();
+        if !notes.mistakes.is_empty() {
+            return Err(Mistakes(notes.mistakes));
+        }
+        config.effective = notes.effective;
+        Ok(config)
+    }
+
+    /// The values in effect as TOML, without secrets.
+    pub(crate) fn to_toml(&self) -> String {
+        show::to_toml(&self.effective)
+    }
+
+    /// The values in effect on one line, without secrets, for our own log.
+    pub(crate) fn to_line(&self) -> String {
+        show::to_line(&self.effective)
+    }
+}
+
+/// Whether colours are welcome on a terminal: <https://no-color.org>.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A mistake of settings that are right each by itself but not enough for what was asked.
+pub(crate) fn missing(setting: &str, why: &str) -> Mistakes {
+    Mistakes(vec![Mistake::new(format!("{setting}: {why}"))])
+}
+
+fn read_all(r: &mut Reader<'_>) -> Config {
+    Config {
+        agent: r.section("agent", read_agent),
+        indexer: r.section("indexer", |r| Indexer {
+            listen: r.setting("listen", loopback(7710)),
+            agent_workspace: r.setting("agent_workspace", default_workspace()),
+            linger: r.setting("linger", Span(Duration::from_millis(3))).0,
+            hot_bytes_max: bytes(r, "hot_bytes_max", 512 * MIB),
+            seal_bytes: bytes(r, "seal_bytes", 64 * MIB),
+            seal_after: r.setting("seal_after", Span(Duration::from_mins(10))).0,
+        }),
+        query: r.section("query", |r| Query {
+            listen: r.setting("listen", loopback(7700)),
+            indexers: urls(r.optional("indexers")),
+            public_urls: urls(r.optional("public_urls")),
+            session_ttl: r.setting("session_ttl", Span(Duration::from_hours(12))).0,
+            secure_cookies: r.setting("secure_cookies", false),
+        }),
+        places: Places {
+            storage_url: r.section("storage", |r| r.optional("url")),
+            catalog_url: r.section("catalog", |r| r.optional("url")),
+            master_key_file: r.section("keys", |r| r.optional("master_key_file")),
+        },
+        auth: r.section("auth", |r| Auth {
+            agent_token: r.secret("agent_token", "agent_token_file"),
+            cluster_token: r.secret("cluster_token", "cluster_token_file"),
+        }),
+        limits: r.section("limits", |r| Limits {
+            body_bytes_max: bytes(r, "body_bytes_max", 16 * MIB),
+            expanded_bytes_max: bytes(r, "expanded_bytes_max", 64 * MIB),
+            search_concurrency: r.setting("search_concurrency", Count(8)).0,
+            search_timeout: r.setting("search_timeout", Span(Duration::from_mins(1))).0,
+            tails_max: r.setting("tails_max", Count(1_000)).0,
+        }),
+        telemetry: r.section("telemetry", |r| Telemetry {
+            log_format: r.setting("log_format", LogFormat::Auto),
+            log_filter: r.setting("log_filter", "info".to_owned()),
+            metrics_open: r.setting("metrics_open", false),
+            metrics_token: r.secret("metrics_token", "metrics_token_file"),
+        }),
+        bootstrap_password: r.section("bootstrap", |r| r.secret("admin_password", "admin_password_file")),
+        effective: Vec::new(),
+    }
+}
+
+fn read_agent(r: &mut Reader<'_>) -> Agent {
+    Agent {
+        status_listen: r.setting("status_listen", loopback(7730)),
+        data_dir: r.optional("data_dir"),
+        node: r.optional("node"),
+        indexers: urls(r.optional("indexers")),
+        inputs: r.list("inputs", read_input),
+        tenants: r.section("tenants", read_tenants),
+        spool_bytes_max: r.setting("spool_bytes_max", Bytes(agent::SPOOL_BYTES_MAX)).0,
+        batch_bytes_max: bytes(r, "batch_bytes_max", agent::BATCH_BYTES_MAX as u64),
+        flush_after: r.setting("flush_after", Span(agent::FLUSH_AFTER)).0,
+        scan_every: r.setting("scan_every", Span(agent::SCAN_EVERY)).0,
+    }
+}
+
+fn read_input(r: &mut Reader<'_>) -> Option<Input> {
+    const KINDS: &str = "expected \"containers\", \"tasks\" or \"files\"";
+    let kind: String = r.required("kind")?;
+    match kind.as_str() {
+        "containers" => Some(Input::Containers { root: r.setting("root", PathBuf::from("/var/log/pods")) }),
+        "tasks" => {
+            let (root, namespace) = (r.required("root"), r.optional("namespace"));
+            let namespace = namespace.map_or(NamespaceFrom::FirstPathElement, NamespaceFrom::Fixed);
+            Some(Input::Tasks { root: root?, namespace })
+        }
+        "files" => {
+            let (glob, tenant, component) =
+                (r.required("glob"), r.required("tenant"), r.optional("component"));
+            let glob: String = glob?;
+            if let Err(reason) = check_glob(&glob) {
+                let path = r.path_of("glob");
+                r.mistake(Mistake::new(format!("{path}: {reason}")));
+            }
+            Some(Input::Files { glob, tenant: tenant?, component })
+        }
+        other => {
+            let path = r.path_of("kind");
+            r.mistake(Mistake::new(format!("{path}: {KINDS}, found {other:?}")));
+            None
+        }
+    }
+}
+
+fn read_tenants(r: &mut Reader<'_>) -> TenantRules {
+    let mut rules = TenantRules::default();
+    for (namespace, tenant) in r.names("exact") {
+        match TenantId::parse(&tenant) {
+            Ok(tenant) => {
+                rules.exact.insert(namespace, tenant);
+            }
+            Err(e) => {
+                let path = r.path_of("exact");
+                r.mistake(Mistake::new(format!("{path}.{namespace:?}: {e}")));
+            }
+        }
+    }
+    rules.otherwise = match (r.setting("same_name", false), r.optional("strip_prefix")) {
+        (false, None) => Otherwise::NotCollected,
+        (true, None) => Otherwise::SameName,
+        (false, Some(prefix)) => Otherwise::StripPrefix(prefix),
+        (true, Some(_)) => {
+            let (a, b) = (r.path_of("same_name"), r.path_of("strip_prefix"));
+            r.mistake(Mistake::new(format!("{a} and {b} exclude one another: give one")));
+            Otherwise::NotCollected
+        }
+    };
+    rules
+}
+
+/// Whether a glob can be followed; the reason names the glob.
+pub(crate) fn check_glob(glob: &str) -> Result<(), String> {
+    globset::GlobBuilder::new(glob).literal_separator(true).build().map_err(|e| format!("bad glob: {e}"))?;
+    match std::fs::metadata(glob) {
+        Ok(m) if m.is_dir() => Err(format!(
+            "{glob:?} is a folder: name its files, as in {:?}",
+            format!("{}/*.log", glob.trim_end_matches('/'))
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn urls(written: Option<Vec<BaseUrl>>) -> Vec<String> {
+    written.unwrap_or_default().into_iter().map(|url| url.0).collect()
+}
+
+/// A size that must fit into memory.
+fn bytes(r: &mut Reader<'_>, key: &'static str, default: u64) -> usize {
+    usize::try_from(r.setting(key, Bytes(default)).0).unwrap_or(usize::MAX)
+}
+
+/// The workspace of tenants that name none.
+pub(crate) fn default_workspace() -> Workspace {
+    match Workspace::parse("default") {
+        Ok(name) => name,
+        Err(_) => unreachable!("a constant that obeys the rule"),
+    }
+}
+
+impl values::Setting for LogFormat {
+    fn read(written: &written::Written) -> Result<Self, String> {
+        match written {
+            written::Written::Text(text) if text == "auto" => Ok(Self::Auto),
+            written::Written::Text(text) if text == "text" => Ok(Self::Text),
+            written::Written::Text(text) if text == "json" => Ok(Self::Json),
+            written::Written::Text(text) => {
+                Err(format!("expected \"auto\", \"text\" or \"json\", found {text:?}"))
+            }
+            other => Err(format!("expected \"auto\", \"text\" or \"json\", found {}", other.kind())),
+        }
+    }
+    fn show(&self) -> Shown {
+        let name = match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        };
+        Shown::Text(name.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

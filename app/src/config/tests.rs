@@ -1,0 +1,145 @@
+//! Texts in, configuration or mistakes out.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::{Config, Input, Otherwise};
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heliograph.toml");
+    std::fs::write(&file, text).unwrap();
+    let variables = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    Config::read(Some(&file), variables)
+        .map_err(|e| e.to_string().replace(&file.display().to_string(), "FILE"))
+}
+
+#[track_caller]
+fn refuses(text: &str, expected: &str) {
+    assert_eq!(read(text, &[]).map(|c| c.to_toml()).unwrap_err(), expected);
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let config = Config::read(None, []).unwrap();
+    assert_eq!(config.query.listen.to_string(), "127.0.0.1:7700");
+    assert_eq!(config.indexer.listen.to_string(), "127.0.0.1:7710");
+    assert_eq!(config.agent.status_listen.to_string(), "127.0.0.1:7730");
+    assert!(config.auth.agent_token.is_none() && !config.telemetry.metrics_open);
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest() {
+    refuses(
+        "[query]\nlisten = \"127.0.0.1:1\"\nlisen = 3\n",
+        "invalid configuration: FILE:3: unknown key `query.lisen`: did you mean `listen`?",
+    );
+    refuses("[qurey]\n", "invalid configuration: FILE:1: unknown section `qurey`: did you mean `query`?");
+}
+
+#[test]
+fn all_mistakes_are_reported_together() {
+    refuses(
+        "[indexer]\nlisten = 7710\nlinger = \"soon\"\nhot_bytes_max = \"-1\"\n[[agent.inputs]]\nkind = \"file\"\n",
+        concat!(
+            "invalid configuration: 4 mistakes",
+            "\n  agent.inputs[0].kind: expected \"containers\", \"tasks\" or \"files\", found \"file\"",
+            "\n  FILE:2: indexer.listen: expected an address like \"127.0.0.1:7700\", found a number",
+            "\n  FILE:3: indexer.linger: expected a length of time like \"250ms\", \"30s\", \"15m\", \"12h\" or \"30d\", found \"soon\"",
+            "\n  FILE:4: indexer.hot_bytes_max: expected a size like \"64 MiB\" (B, KiB, MiB, GiB, TiB), found \"-1\"",
+        ),
+    );
+}
+
+#[test]
+fn what_is_not_toml_names_the_line() {
+    let error = read("[query]\n\nlisten =\n", &[]).unwrap_err();
+    assert!(error.starts_with("invalid configuration: FILE:3: not TOML: "), "{error}");
+}
+
+#[test]
+fn the_environment_wins() {
+    let config = read(
+        "[query]\nlisten = \"127.0.0.1:1\"\n",
+        &[
+            ("HELIOGRAPH_QUERY__LISTEN", "127.0.0.1:2"),
+            ("HELIOGRAPH_TELEMETRY__METRICS_OPEN", "true"),
+            ("HELIOGRAPH_LIMITS__TAILS_MAX", "7"),
+            ("HELIOGRAPH_INDEXER__SEAL_AFTER", "90s"),
+            ("HELIOGRAPH_AUTH__AGENT_TOKEN", "12345"),
+            ("HELIOGRAPH_AGENT__INDEXERS", "[\"http://a:1\", \"http://b:2/\"]"),
+            ("HELIOGRAPH_AGENT__INPUTS", "[{kind = \"files\", glob = \"/x/*.log\", tenant = \"a\"}]"),
+            ("HELIOGRAPH_URL", "http://the-clients"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.query.listen.port(), 2);
+    assert!(config.telemetry.metrics_open);
+    assert_eq!(config.limits.tails_max, 7);
+    assert_eq!(config.indexer.seal_after, Duration::from_secs(90));
+    assert_eq!(config.auth.agent_token.unwrap().expose_secret(), "12345");
+    assert_eq!(config.agent.indexers, ["http://a:1", "http://b:2"]);
+    assert!(matches!(&config.agent.inputs[..], [Input::Files { glob, .. }] if glob == "/x/*.log"));
+}
+
+#[test]
+fn a_mistake_of_the_environment_names_its_variable() {
+    let error = read("", &[("HELIOGRAPH_QUERY__LISTNE", "x")]).unwrap_err();
+    assert_eq!(
+        error,
+        "invalid configuration: HELIOGRAPH_QUERY__LISTNE: unknown key `query.listne`: did you mean `listen`?"
+    );
+}
+
+#[test]
+fn secrets_come_from_files_and_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    std::fs::write(&secret, "s3cret-of-the-agents\n").unwrap();
+    let text = format!("[auth]\nagent_token_file = {secret:?}\ncluster_token = \"0ther-s3cret\"\n");
+    let config = read(&text, &[]).unwrap();
+    assert_eq!(config.auth.agent_token.as_ref().unwrap().expose_secret(), "s3cret-of-the-agents");
+    for shown in [config.to_toml(), config.to_line(), format!("{config:?}")] {
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    assert!(config.to_toml().contains("cluster_token = \"[redacted]\""));
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let text = "[[agent.inputs]]\nkind = \"tasks\"\nroot = \"/logs\"\n[agent.tenants]\nstrip_prefix = \"astro-\"\n[agent.tenants.exact]\n\"air.flow\" = \"team-a\"\n[limits]\nsearch_timeout = \"1500ms\"\n";
+    let shown = read(text, &[]).unwrap().to_toml();
+    let again = read(&shown, &[]).unwrap();
+    assert_eq!(again.to_toml(), shown);
+    assert_eq!(again.agent.tenants.exact["air.flow"].as_str(), "team-a");
+    assert_eq!(again.agent.tenants.otherwise, Otherwise::StripPrefix("astro-".to_owned()));
+    assert_eq!(again.limits.search_timeout, Duration::from_millis(1_500));
+}
+
+#[test]
+fn bad_globs_are_refused() {
+    let error =
+        read("[[agent.inputs]]\nkind = \"files\"\nglob = \"/var/[log\"\ntenant = \"a\"\n", &[]).unwrap_err();
+    assert!(error.contains("agent.inputs[0].glob: bad glob: ") && error.contains("/var/[log"), "{error}");
+}
+
+#[test]
+fn the_deployed_files_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "x").unwrap();
+    for name in ["agent.toml", "server.toml"] {
+        let path = format!("{}/../deploy/kustomize/base/{name}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let with_secrets: Vec<String> = text
+            .lines()
+            .map(|line| match line.split_once(" = ") {
+                Some((key, _)) if key.ends_with("token_file") => format!("{key} = {secret:?}"),
+                _ => line.to_owned(),
+            })
+            .collect();
+        read(&with_secrets.join("\n"), &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}

@@ -1,0 +1,40 @@
+//! Where a server's data lies: a data folder, or the settings that name each place.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Config, Mistakes};
+
+/// The data folder where none is named.
+pub(crate) const DATA_DIR: &str = "heliograph-data";
+
+/// The name of the catalog in a data folder.
+const CATALOG: &str = "catalog.sqlite";
+
+/// The places in effect; what the configuration does not name lies in the data folder.
+pub(crate) fn in_data_dir(config: &Config, data_dir: &Path) -> heliograph_store::Config {
+    let url = |written: &Option<String>, scheme: &str, name: &str| {
+        written.clone().unwrap_or_else(|| format!("{scheme}:{}", data_dir.join(name).display()))
+    };
+    heliograph_store::Config {
+        catalog_url: url(&config.places.catalog_url, "sqlite", CATALOG),
+        storage_url: url(&config.places.storage_url, "file", "objects"),
+        master_key_file: config.places.master_key_file.clone().unwrap_or_else(|| data_dir.join("master.key")),
+    }
+}
+
+/// The places that the configuration names; all of them must be named.
+pub(crate) fn named(config: &Config) -> Result<heliograph_store::Config, Mistakes> {
+    const WHY: &str = "is needed by a role on its own";
+    let places = &config.places;
+    let missing = |setting| config::missing(setting, WHY);
+    Ok(heliograph_store::Config {
+        catalog_url: places.catalog_url.clone().ok_or_else(|| missing("catalog.url"))?,
+        storage_url: places.storage_url.clone().ok_or_else(|| missing("storage.url"))?,
+        master_key_file: places.master_key_file.clone().ok_or_else(|| missing("keys.master_key_file"))?,
+    })
+}
+
+/// The catalog's file, where it is one.
+pub(crate) fn catalog_file(places: &heliograph_store::Config) -> Option<PathBuf> {
+    places.catalog_url.strip_prefix("sqlite:").map(PathBuf::from)
+}

@@ -1,0 +1,172 @@
+//! From our configuration to each role's, and a role on its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use heliograph_model::time::Clock;
+use heliograph_store::Store;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::clock::SystemClock;
+use crate::config::{self, Config, Mistakes};
+use crate::exit::Outcome;
+use crate::first_start::{self, SignIn};
+use crate::process::{Process, bind};
+use crate::telemetry::{Readiness, Status};
+use crate::{console, places, telemetry};
+
+const ROLE_NEEDS: &str = "is needed by this role (as is, or as a file by the same name with _file)";
+
+/// What the agent is told.
+pub(crate) fn agent_config(
+    config: &Config,
+    data_dir: PathBuf,
+    indexers: Vec<String>,
+    token: SecretString,
+) -> heliograph_agent::Config {
+    let agent = &config.agent;
+    heliograph_agent::Config {
+        data_dir: agent.data_dir.clone().unwrap_or(data_dir),
+        node: agent.node.clone().unwrap_or_else(host_name),
+        inputs: agent.inputs.clone(),
+        indexers,
+        token,
+        tenants: agent.tenants.clone(),
+        spool_bytes_max: agent.spool_bytes_max,
+        batch_bytes_max: agent.batch_bytes_max,
+        flush_after: agent.flush_after,
+        scan_every: agent.scan_every,
+    }
+}
+
+/// What the indexer is told.
+pub(crate) fn indexer_config(
+    config: &Config,
+    agent_token: Option<SecretString>,
+    cluster_token: SecretString,
+) -> heliograph_indexer::Config {
+    let (indexer, limits) = (&config.indexer, &config.limits);
+    heliograph_indexer::Config {
+        agent_token,
+        cluster_token,
+        workspace: indexer.agent_workspace.clone(),
+        linger: indexer.linger,
+        body_bytes_max: limits.body_bytes_max,
+        expanded_bytes_max: limits.expanded_bytes_max,
+        hot_bytes_max: indexer.hot_bytes_max,
+        seal_bytes: indexer.seal_bytes,
+        seal_after: indexer.seal_after,
+    }
+}
+
+/// What the query role is told.
+pub(crate) fn query_config(
+    config: &Config,
+    indexers: Vec<String>,
+    cluster_token: SecretString,
+) -> heliograph_query::Config {
+    let (query, limits) = (&config.query, &config.limits);
+    heliograph_query::Config {
+        indexers,
+        cluster_token,
+        public_urls: query.public_urls.clone(),
+        session_ttl: query.session_ttl,
+        secure_cookies: query.secure_cookies,
+        search_concurrency: limits.search_concurrency,
+        search_timeout: limits.search_timeout,
+        tails_max: limits.tails_max,
+    }
+}
+
+/// `heliograph agent`.
+pub(crate) async fn run_agent(config: Config) -> Outcome {
+    let token = needed(config.auth.agent_token.as_ref(), "auth.agent_token")?;
+    if config.agent.indexers.is_empty() {
+        return Err(config::missing("agent.indexers", "is needed by this role").into());
+    }
+    let data_dir = config
+        .agent
+        .data_dir
+        .clone()
+        .ok_or_else(|| config::missing("agent.data_dir", "is needed by this role"))?;
+    tracing::info!(settings = config.to_line(), "settings in effect");
+    let listener = bind(config.agent.status_listen, "agent.status_listen").await?;
+    let agent = agent_config(&config, data_dir, config.agent.indexers.clone(), token);
+    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    let ready = readiness.add("agent");
+    let status = Status::new(registry.clone(), readiness, &config.telemetry);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut process = Process::default();
+    process.add("agent status", |stop| async move {
+        telemetry::serve(listener, status.router(), stop).await;
+        Ok(())
+    });
+    process.add("agent", |stop| async move {
+        heliograph_agent::run(agent, clock, &registry, ready, stop).await.map_err(Into::into)
+    });
+    process.run_until_signal(std::future::ready(())).await
+}
+
+/// `heliograph indexer`.
+pub(crate) async fn run_indexer(config: Config) -> Outcome {
+    let cluster_token = needed(config.auth.cluster_token.as_ref(), "auth.cluster_token")?;
+    let places = places::named(&config)?;
+    tracing::info!(settings = config.to_line(), "settings in effect");
+    let listener = bind(config.indexer.listen, "indexer.listen").await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Store::open(&places, Arc::clone(&clock)).await?;
+    let indexer = indexer_config(&config, config.auth.agent_token.clone(), cluster_token);
+    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    let ready = readiness.add("indexer");
+    let status = Status::new(registry.clone(), readiness, &config.telemetry).router();
+    let mut process = Process::default();
+    process.add("indexer", |stop| async move {
+        heliograph_indexer::run(indexer, listener, store, clock, &registry, status, ready, stop)
+            .await
+            .map_err(Into::into)
+    });
+    process.run_until_signal(std::future::ready(())).await
+}
+
+/// `heliograph query`.
+pub(crate) async fn run_query(config: Config) -> Outcome {
+    let cluster_token = needed(config.auth.cluster_token.as_ref(), "auth.cluster_token")?;
+    if config.query.indexers.is_empty() {
+        return Err(config::missing("query.indexers", "is needed by this role").into());
+    }
+    let places = places::named(&config)?;
+    tracing::info!(settings = config.to_line(), "settings in effect");
+    let listener = bind(config.query.listen, "query.listen").await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Store::open(&places, Arc::clone(&clock)).await?;
+    if let SignIn::Generated(password) = first_start::prepare(&store, &config, &*clock).await? {
+        console::say(&format!(
+            "first start: sign in as {} / {password} (not shown again)",
+            first_start::ADMIN
+        ));
+    }
+    let query = query_config(&config, config.query.indexers.clone(), cluster_token);
+    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    let ready = readiness.add("query");
+    let status = Status::new(registry.clone(), readiness, &config.telemetry).router();
+    let mut process = Process::default();
+    process.add("query", |stop| async move {
+        heliograph_query::run(query, listener, store, clock, &registry, status, ready, stop)
+            .await
+            .map_err(Into::into)
+    });
+    process.run_until_signal(std::future::ready(())).await
+}
+
+fn needed(secret: Option<&SecretString>, setting: &'static str) -> Result<SecretString, Mistakes> {
+    secret
+        .filter(|secret| !secret.expose_secret().is_empty())
+        .cloned()
+        .ok_or_else(|| config::missing(setting, ROLE_NEEDS))
+}
+
+/// The machine's name; logs carry it as their node.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

@@ -1,0 +1,167 @@
+//! `heliograph up`: everything in one process, talking over the same HTTP as between machines.
+
+mod data_dir;
+mod inputs;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use heliograph_model::cipher;
+use heliograph_model::time::Clock;
+use heliograph_store::Store;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::exit::{Failure, Outcome};
+use crate::first_start::{self, SignIn};
+use crate::process::{Process, bind};
+use crate::telemetry::{Readiness, Status};
+use crate::{cli, console, demo, places, roles, telemetry};
+use data_dir::DataDir;
+
+/// The three ports, bound.
+struct Listeners {
+    query: TcpListener,
+    indexer: TcpListener,
+    agent: TcpListener,
+}
+
+/// Runs until a signal comes or a part fails.
+pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
+    if let Some(address) = options.listen {
+        config.query.listen = address;
+    }
+    let folders = inputs::folders(&options);
+    config.agent.inputs.extend(inputs::of_command_line(&options, &folders)?);
+    if options.demo {
+        inputs::collect_demo_tenants(&mut config.agent.tenants);
+    }
+    tracing::info!(settings = config.to_line(), "settings in effect");
+
+    let data_dir = DataDir::open(folders.data)?;
+    let listeners = Listeners {
+        query: bind(config.query.listen, "query.listen").await?,
+        indexer: bind(config.indexer.listen, "indexer.listen").await?,
+        agent: bind(config.agent.status_listen, "agent.status_listen").await?,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Store::open(&places::in_data_dir(&config, data_dir.path()), Arc::clone(&clock)).await?;
+    let sign_in = first_start::prepare(&store, &config, &*clock).await?;
+    for tenant in inputs::tenants(&config.agent.inputs) {
+        store.tenants.find_or_create(&tenant, &config.indexer.agent_workspace).await?;
+    }
+
+    let address = listeners.query.local_addr().map_err(anyhow::Error::from)?;
+    let demo_logs = options.demo.then_some(folders.demo_logs);
+    let (process, readiness) = start(config, data_dir.path().to_owned(), store, listeners, clock, demo_logs)?;
+    process
+        .run_until_signal(async {
+            readiness.wait().await;
+            if readiness.waiting_for().is_empty() {
+                greet(address, &sign_in, &data_dir);
+            }
+        })
+        .await
+}
+
+/// Starts every part, the head of the chain last, so that each finds the next.
+fn start(
+    config: Config,
+    data_dir: PathBuf,
+    store: Store,
+    listeners: Listeners,
+    clock: Arc<dyn Clock>,
+    demo_logs: Option<PathBuf>,
+) -> Result<(Process, Readiness), Failure> {
+    let registry = telemetry::registry()?;
+    let mut readiness = Readiness::default();
+    let ready = ["agent", "indexer", "query"].map(|part| readiness.add(part));
+    let status = Status::new(registry.clone(), readiness.clone(), &config.telemetry);
+    let [agent_ready, indexer_ready, query_ready] = ready;
+
+    let indexer_url = url_of(listeners.indexer.local_addr().map_err(anyhow::Error::from)?);
+    let agent_token = config.auth.agent_token.clone().map_or_else(random_token, Ok)?;
+    let cluster_token = config.auth.cluster_token.clone().map_or_else(random_token, Ok)?;
+
+    let agent =
+        roles::agent_config(&config, data_dir.join("agent"), vec![indexer_url.clone()], agent_token.clone());
+    let indexer = roles::indexer_config(&config, Some(agent_token), cluster_token.clone());
+    let query = roles::query_config(&config, vec![indexer_url], cluster_token);
+
+    let mut process = Process::default();
+    {
+        let (store, clock, registry, status) =
+            (store.clone(), Arc::clone(&clock), registry.clone(), status.router());
+        process.add("query", |stop| async move {
+            heliograph_query::run(query, listeners.query, store, clock, &registry, status, query_ready, stop)
+                .await
+                .map_err(Into::into)
+        });
+    }
+    {
+        let (clock, registry, status) = (Arc::clone(&clock), registry.clone(), status.router());
+        process.add("indexer", |stop| async move {
+            heliograph_indexer::run(
+                indexer,
+                listeners.indexer,
+                store,
+                clock,
+                &registry,
+                status,
+                indexer_ready,
+                stop,
+            )
+            .await
+            .map_err(Into::into)
+        });
+    }
+    let agent_clock = Arc::clone(&clock);
+    process.add("agent status", |stop| async move {
+        telemetry::serve(listeners.agent, status.router(), stop).await;
+        Ok(())
+    });
+    process.add("agent", |stop| async move {
+        heliograph_agent::run(agent, agent_clock, &registry, agent_ready, stop).await.map_err(Into::into)
+    });
+    if let Some(dir) = demo_logs {
+        process.add("demo", |stop| async move { demo::replay(&dir, clock, stop).await });
+    }
+    Ok((process, readiness))
+}
+
+/// 256 random bits as text: lives in this process only.
+fn random_token() -> anyhow::Result<SecretString> {
+    Ok(SecretString::from(data_encoding::HEXLOWER.encode(&cipher::random::<32>()?)))
+}
+
+/// How a part of this process reaches another that listens there.
+fn url_of(address: SocketAddr) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
+fn greet(address: SocketAddr, sign_in: &SignIn, data_dir: &DataDir) {
+    let dir = data_dir.path().display();
+    let secret = match sign_in {
+        SignIn::Generated(password) => {
+            format!("admin / {password}   (made just now; it is not shown again)")
+        }
+        SignIn::Given => "admin, with the password of HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD".to_owned(),
+        SignIn::Known => {
+            format!("admin   (a new password: heliograph admin user passwd admin --data-dir {dir})")
+        }
+    };
+    console::say(&format!(
+        "\n  Heliograph is running; Ctrl-C stops it.\n\n    page      {}/\n    sign in   {secret}\n    data      {dir}\n",
+        url_of(address)
+    ));
+}
