@@ -1,0 +1,299 @@
+//! Group commit: one write-ahead object and one catalog transaction for all batches that are there.
+//!
+//! A batch is answered after the transaction, never before; its records are hot by then. One task commits, one
+//! commit after the other, so that whatever is said about a producer's place is true when it is said. A batch
+//! that waits for its predecessor stays here a moment: senders have several in flight, and they overtake one
+//! another.
+
+mod sequence;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use heliograph_model::batch::{BatchId, ProducerId};
+use heliograph_model::record::Record;
+use heliograph_model::tenant::TenantId;
+use heliograph_store::layout::ObjectId;
+use heliograph_store::tenants::OpenTenant;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use crate::budget::Room;
+use crate::error::{Error, Result};
+use sequence::{Place, Verdict, judge};
+pub(crate) use write::Writer;
+use write::{Failure, Recorded};
+
+/// Batches in one commit: bounds the size of the transaction.
+const COMMIT_BATCHES_MAX: usize = 1024;
+/// Compressed bytes in one commit, but for the last batch: bounds the memory and the time of one write.
+const COMMIT_BYTES_MAX: usize = 32 << 20;
+/// How long a batch that came too early waits for its predecessor before its sender is told.
+const EARLY_FOR: Duration = Duration::from_millis(250);
+/// Batches that wait for their predecessors.
+const EARLY_MAX: usize = 256;
+/// How often a commit is made anew because the catalog knew better about a producer.
+const ATTEMPTS_MAX: usize = 4;
+/// Producers whose place is remembered.
+const PLACES_MAX: usize = 100_000;
+
+/// A checked batch with its records.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Whose.
+    pub(crate) tenant: Arc<OpenTenant>,
+    /// Its name, if its producer numbers them.
+    pub(crate) id: Option<BatchId>,
+    /// What goes into the write-ahead object.
+    pub(crate) payload: Bytes,
+    /// The same as records.
+    pub(crate) records: Vec<Arc<Record>>,
+    /// Their room in memory.
+    pub(crate) room: Room,
+}
+
+/// What became of a batch: either way it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// By this request.
+    Stored,
+    /// By an earlier one.
+    Repeat,
+}
+
+/// A batch whose sender waits.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    batch: Batch,
+    since: Instant,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+impl Pending {
+    /// A batch, and where to say what became of it.
+    pub(crate) fn new(batch: Batch, answer: oneshot::Sender<Result<Outcome>>) -> Self {
+        Self { batch, since: Instant::now(), answer }
+    }
+
+    /// Tells the sender, if it still listens.
+    fn tell(self, outcome: Result<Outcome>) {
+        drop(self.answer.send(outcome));
+    }
+
+    /// Of one producer in the order of its numbers, whatever the order of arrival.
+    fn order(&self) -> (&TenantId, Option<(&ProducerId, u64, u64)>) {
+        let id = self.batch.id.as_ref();
+        (&self.batch.tenant.name, id.map(|id| (&id.producer, id.epoch, id.sequence)))
+    }
+
+    fn producer(&self) -> Option<(Producer, &BatchId)> {
+        let id = self.batch.id.as_ref()?;
+        Some(((self.batch.tenant.name.clone(), id.producer.clone()), id))
+    }
+}
+
+type Producer = (TenantId, ProducerId);
+
+/// Commits batches.
+pub(crate) struct Committer {
+    writer: Writer,
+    linger: Duration,
+    /// What is on record, of producers asked about lately.
+    places: HashMap<Producer, Option<Place>>,
+    early: Vec<Pending>,
+    /// A commit of which it is not known whether the catalog has it: before it is, nothing else is done, for
+    /// its records would be passed over by the next seal.
+    uncertain: Option<(ObjectId, Vec<Batch>)>,
+}
+
+/// The batches of one turn that are not answered yet.
+#[derive(Default)]
+struct Turn {
+    /// To be stored.
+    accepted: Vec<Pending>,
+    /// The same batch again as one of those: shares its outcome.
+    followers: Vec<Pending>,
+}
+
+impl Committer {
+    /// A committer that waits `linger` for company.
+    pub(crate) fn new(writer: Writer, linger: Duration) -> Self {
+        Self { writer, linger, places: HashMap::new(), early: Vec::new(), uncertain: None }
+    }
+
+    /// Commits until the last sender of `queue` is gone and all batches are answered.
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Pending>) {
+        loop {
+            let (batches, is_open) = self.gather(&mut queue).await;
+            if !batches.is_empty() {
+                Box::pin(self.commit(batches)).await;
+            }
+            if !is_open {
+                break;
+            }
+        }
+        refuse(std::mem::take(&mut self.early), "the indexer is stopping");
+    }
+
+    /// The batches of the next commit: what has gathered during the last one, or comes within `linger` of the
+    /// first. Second: whether more may come.
+    async fn gather(&mut self, queue: &mut mpsc::Receiver<Pending>) -> (Vec<Pending>, bool) {
+        let first = match self.early.iter().map(|p| p.since + EARLY_FOR).min() {
+            None => queue.recv().await,
+            Some(deadline) => match timeout_at(deadline, queue.recv()).await {
+                Ok(first) => first,
+                Err(_) => return (std::mem::take(&mut self.early), true),
+            },
+        };
+        let mut batches = std::mem::take(&mut self.early);
+        let Some(first) = first else { return (batches, false) };
+        let deadline = first.since + self.linger;
+        let mut bytes = first.batch.payload.len();
+        batches.push(first);
+        while batches.len() < COMMIT_BATCHES_MAX && bytes < COMMIT_BYTES_MAX {
+            // What is there already is taken even when the time is over.
+            let next = match queue.try_recv() {
+                Ok(next) => next,
+                Err(_) => match timeout_at(deadline, queue.recv()).await {
+                    Ok(Some(next)) => next,
+                    Ok(None) => return (batches, false),
+                    Err(_) => break,
+                },
+            };
+            bytes += next.batch.payload.len();
+            batches.push(next);
+        }
+        (batches, true)
+    }
+
+    async fn commit(&mut self, mut batches: Vec<Pending>) {
+        if let Err(error) = self.settle().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot tell what became of a commit");
+            return refuse(batches, STORAGE);
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            batches.sort_by(|a, b| a.order().cmp(&b.order()));
+            if let Err(error) = self.look_up(&batches).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot read producers' places");
+                return refuse(batches, STORAGE);
+            }
+            let Turn { accepted, followers } = self.judge_all(batches);
+            if accepted.is_empty() {
+                return;
+            }
+            match self.writer.write(accepted.iter().map(|p| &p.batch)).await {
+                Ok(recorded) => return self.acknowledge(&recorded, accepted, followers),
+                Err(Failure::Sequence { tenant }) => {
+                    // Somebody else moved a producer of this tenant on: judge anew by what is on record.
+                    self.places.retain(|(of, _), _| *of != tenant);
+                    batches = accepted.into_iter().chain(followers).collect();
+                }
+                Err(Failure::NotDone) => {
+                    return refuse(accepted.into_iter().chain(followers).collect(), STORAGE);
+                }
+                Err(Failure::Unknown { object }) => {
+                    self.forget(&accepted);
+                    let (batches, answers): (Vec<_>, Vec<_>) =
+                        accepted.into_iter().map(|p| (p.batch, p.answer)).unzip();
+                    self.uncertain = Some((object, batches));
+                    refuse(followers, STORAGE);
+                    answers.into_iter().for_each(|answer| drop(answer.send(Err(unavailable(STORAGE)))));
+                    return;
+                }
+            }
+        }
+        refuse(batches, "another indexer commits the same producers' batches");
+    }
+
+    /// The batches are durable: first hot, then answered, so that one who has the answer finds the records.
+    fn acknowledge(&mut self, recorded: &Recorded, accepted: Vec<Pending>, followers: Vec<Pending>) {
+        for (producer, id) in accepted.iter().filter_map(Pending::producer) {
+            self.places.insert(producer, Some((id.epoch, id.sequence)));
+        }
+        let (batches, answers): (Vec<_>, Vec<_>) = accepted.into_iter().map(|p| (p.batch, p.answer)).unzip();
+        self.writer.make_hot(recorded, batches);
+        answers.into_iter().for_each(|answer| drop(answer.send(Ok(Outcome::Stored))));
+        followers.into_iter().for_each(|p| p.tell(Ok(Outcome::Repeat)));
+    }
+
+    /// Finds out what became of the commit whose outcome is not known, if there is one.
+    async fn settle(&mut self) -> heliograph_store::Result<()> {
+        let Some((object, _)) = &self.uncertain else { return Ok(()) };
+        let found = self.writer.find(*object).await?;
+        if let Some((object, batches)) = self.uncertain.take() {
+            match found {
+                Some(recorded) => self.writer.make_hot(&recorded, batches),
+                None => self.writer.discard(object).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, batches: &[Pending]) {
+        for (producer, _) in batches.iter().filter_map(Pending::producer) {
+            self.places.remove(&producer);
+        }
+    }
+
+    /// Reads the places that are not remembered.
+    async fn look_up(&mut self, batches: &[Pending]) -> heliograph_store::Result<()> {
+        if self.places.len() > PLACES_MAX {
+            self.places.clear();
+        }
+        for (producer, _) in batches.iter().filter_map(Pending::producer) {
+            if !self.places.contains_key(&producer) {
+                let place = self.writer.place(&producer.0, &producer.1).await?;
+                self.places.insert(producer, place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers what can be answered by the places on record, and keeps what came too early.
+    fn judge_all(&mut self, batches: Vec<Pending>) -> Turn {
+        let mut turn = Turn::default();
+        // Where the producers will be after this turn.
+        let mut ahead: HashMap<Producer, Place> = HashMap::new();
+        for pending in batches {
+            let Some((producer, id)) = pending.producer() else {
+                turn.accepted.push(pending);
+                continue;
+            };
+            let on_record = self.places.get(&producer).copied().flatten();
+            match judge(ahead.get(&producer).copied().or(on_record), id) {
+                Verdict::Next => {
+                    ahead.insert(producer, (id.epoch, id.sequence));
+                    turn.accepted.push(pending);
+                }
+                Verdict::Repeat if judge(on_record, id) == Verdict::Repeat => {
+                    pending.tell(Ok(Outcome::Repeat));
+                }
+                Verdict::Repeat => turn.followers.push(pending),
+                Verdict::Gap { expected, epoch } => {
+                    let may_follow = epoch == id.epoch && expected < id.sequence;
+                    let may_wait = pending.since.elapsed() < EARLY_FOR && self.early.len() < EARLY_MAX;
+                    if may_follow && may_wait {
+                        self.early.push(pending);
+                    } else {
+                        pending.tell(Err(Error::Gap { expected, epoch }));
+                    }
+                }
+            }
+        }
+        turn
+    }
+}
+
+/// What senders are told when the catalog or the object store fails.
+const STORAGE: &str = "storage is unavailable";
+
+fn unavailable(reason: &'static str) -> Error {
+    Error::Unavailable { reason }
+}
+
+fn refuse(batches: Vec<Pending>, reason: &'static str) {
+    batches.into_iter().for_each(|p| p.tell(Err(unavailable(reason))));
+}

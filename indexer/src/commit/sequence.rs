@@ -1,0 +1,71 @@
+//! Which batch of a producer comes next: the rule that makes sending again harmless. Pure.
+
+use heliograph_model::batch::BatchId;
+
+/// A producer's place: its epoch and the last sequence in it.
+pub(super) type Place = (u64, u64);
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the next.
+    Next,
+    /// It is there already.
+    Repeat,
+    /// It is not the next: this would be.
+    Gap {
+        /// The sequence that would be accepted.
+        expected: u64,
+        /// In which epoch.
+        epoch: u64,
+    },
+}
+
+/// Judges a batch by its producer's place, if the producer is known.
+pub(super) fn judge(place: Option<Place>, id: &BatchId) -> Verdict {
+    match place {
+        // Of an earlier life only the last place could tell what is there, and that is gone.
+        Some((epoch, last)) if id.epoch < epoch => Verdict::Gap { expected: last.saturating_add(1), epoch },
+        Some((epoch, last)) if id.epoch == epoch => {
+            if id.sequence <= last {
+                Verdict::Repeat
+            } else if id.sequence - last == 1 {
+                Verdict::Next
+            } else {
+                Verdict::Gap { expected: last.saturating_add(1), epoch }
+            }
+        }
+        _ if id.sequence == 1 => Verdict::Next,
+        _ => Verdict::Gap { expected: 1, epoch: id.epoch },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_model::batch::ProducerId;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(place: Option<Place>, epoch: u64, sequence: u64, expected: Verdict) {
+        let id = BatchId { producer: ProducerId::parse("p").unwrap(), epoch, sequence };
+        assert_eq!(judge(place, &id), expected, "{place:?} {id:?}");
+    }
+
+    #[test]
+    fn the_next_is_taken_the_last_repeated_and_a_later_one_refused() {
+        check(Some((3, 7)), 3, 8, Verdict::Next);
+        check(Some((3, 7)), 3, 7, Verdict::Repeat);
+        check(Some((3, 7)), 3, 1, Verdict::Repeat);
+        check(Some((3, 7)), 3, 9, Verdict::Gap { expected: 8, epoch: 3 });
+    }
+
+    #[test]
+    fn a_new_life_begins_at_one() {
+        check(None, 0, 1, Verdict::Next);
+        check(None, 5, 2, Verdict::Gap { expected: 1, epoch: 5 });
+        check(Some((3, 7)), 4, 1, Verdict::Next);
+        check(Some((3, 7)), 4, 2, Verdict::Gap { expected: 1, epoch: 4 });
+        check(Some((3, 7)), 2, 1, Verdict::Gap { expected: 8, epoch: 3 });
+    }
+}

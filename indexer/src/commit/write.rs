@@ -1,0 +1,203 @@
+//! Makes batches durable: the write-ahead object, then the catalog's transaction; and then hot and live.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_model::batch::ProducerId;
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Clock;
+use heliograph_store::catalog::{CommittedBatch, NewCommit};
+use heliograph_store::layout::{self, ObjectId};
+use heliograph_store::wal::{self, WalBatch};
+use heliograph_store::{Error as StoreError, Store};
+use object_store::ObjectStoreExt;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{Batch, Place};
+use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::hot::{Hot, Share};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+
+/// Longest time of writing an object: a disk that takes longer is taken as gone.
+const PUT_MAX: Duration = Duration::from_secs(30);
+/// Longest time of deleting one that nobody needs.
+const DELETE_MAX: Duration = Duration::from_secs(5);
+
+/// Writes commits of one indexer.
+pub(crate) struct Writer {
+    /// Where.
+    pub(crate) store: Store,
+    /// Whose.
+    pub(crate) indexer: Uuid,
+    /// When.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where the records go then.
+    pub(crate) hot: Arc<Hot>,
+    /// Where the object is noted.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Who is told.
+    pub(crate) feed: Arc<Feed>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// A commit that the catalog has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recorded {
+    commit: CommitId,
+    object: ObjectId,
+}
+
+/// Why there is no commit.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A producer of this tenant is at another place than we thought; nothing is recorded.
+    Sequence {
+        /// Whose producer.
+        tenant: TenantId,
+    },
+    /// Nothing is recorded.
+    NotDone,
+    /// The catalog may or may not have it.
+    Unknown {
+        /// The object by which it can be found.
+        object: ObjectId,
+    },
+}
+
+impl Writer {
+    /// Makes batches durable, all or none.
+    pub(super) async fn write<'a>(
+        &self,
+        batches: impl Iterator<Item = &'a Batch>,
+    ) -> Result<Recorded, Failure> {
+        let timer = self.metrics.commit_seconds.start_timer();
+        let (sealed, named): (Vec<_>, Vec<_>) = batches
+            .map(|b| {
+                let named = CommittedBatch { tenant: b.tenant.name.clone(), id: b.id.clone() };
+                (WalBatch { tenant: Arc::clone(&b.tenant), payload: b.payload.clone() }, named)
+            })
+            .unzip();
+        let number = named.len();
+        let written = self.write_object(sealed, named).await;
+        match &written {
+            Ok(_) => {
+                #[expect(clippy::cast_precision_loss, reason = "at most a few thousand batches")]
+                self.metrics.commit_batches.observe(number as f64);
+                timer.observe_duration();
+            }
+            Err(_) => {
+                self.metrics.commit_failures.inc();
+                timer.stop_and_discard();
+            }
+        }
+        written
+    }
+
+    async fn write_object(
+        &self,
+        batches: Vec<WalBatch>,
+        named: Vec<CommittedBatch>,
+    ) -> Result<Recorded, Failure> {
+        let object = layout::new_object_id();
+        let bytes = match self.put(object, batches).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot write ahead");
+                self.discard(object).await;
+                return Err(Failure::NotDone);
+            }
+        };
+        let commit = NewCommit { indexer: self.indexer, object, bytes, at: self.clock.now(), batches: named };
+        // Never given up half-way: a transaction left alone may still be made.
+        match self.store.catalog.commit(&commit).await {
+            Ok(commit) => Ok(Recorded { commit, object }),
+            Err(StoreError::Sequence { tenant, .. }) => {
+                self.discard(object).await;
+                Err(Failure::Sequence { tenant })
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot record a commit");
+                self.look_for(object).await
+            }
+        }
+    }
+
+    /// After an error that does not say whether the catalog has the commit.
+    async fn look_for(&self, object: ObjectId) -> Result<Recorded, Failure> {
+        match self.find(object).await {
+            Ok(Some(recorded)) => Ok(recorded),
+            Ok(None) => {
+                self.discard(object).await;
+                Err(Failure::NotDone)
+            }
+            Err(_) => Err(Failure::Unknown { object }),
+        }
+    }
+
+    async fn put(&self, object: ObjectId, batches: Vec<WalBatch>) -> Result<u64> {
+        let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
+        let size = bytes.len() as u64;
+        let path = layout::wal(self.indexer, object);
+        timeout(PUT_MAX, self.store.objects.put(&path, bytes.into()))
+            .await
+            .map_err(|_| Error::Unavailable { reason: "the object store takes too long" })??;
+        Ok(size)
+    }
+
+    /// The commit of an object, if the catalog has it.
+    pub(super) async fn find(&self, object: ObjectId) -> heliograph_store::Result<Option<Recorded>> {
+        let all = self.store.catalog.wal_objects(self.indexer).await?;
+        let found = all.into_iter().find(|w| w.object == object);
+        Ok(found.map(|w| Recorded { commit: w.commit, object }))
+    }
+
+    /// Deletes an object that no commit names. If that fails, the next start does it.
+    pub(super) async fn discard(&self, object: ObjectId) {
+        let path = layout::wal(self.indexer, object);
+        let deleted = timeout(DELETE_MAX, self.store.objects.delete(&path)).await;
+        if !matches!(deleted, Ok(Ok(()) | Err(object_store::Error::NotFound { .. }))) {
+            tracing::warn!(%object, "left a write-ahead object behind that no commit names");
+        }
+    }
+
+    /// A producer's place on record.
+    pub(super) async fn place(
+        &self,
+        tenant: &TenantId,
+        producer: &ProducerId,
+    ) -> heliograph_store::Result<Option<Place>> {
+        self.store.catalog.producer(tenant, producer).await
+    }
+
+    /// The commit's records can be found and followed from here on.
+    pub(super) fn make_hot(&self, recorded: &Recorded, batches: Vec<Batch>) {
+        let mut shares: Vec<Share> = Vec::new();
+        let mut at: HashMap<TenantId, usize> = HashMap::new();
+        for Batch { tenant, records, room, .. } in batches {
+            if records.is_empty() {
+                continue;
+            }
+            self.metrics.lines.inc_by(records.len() as u64);
+            match at.get(&tenant.name).and_then(|i| shares.get_mut(*i)) {
+                Some(share) => {
+                    share.records.extend(records);
+                    share.room.join(room);
+                }
+                None => {
+                    at.insert(tenant.name.clone(), shares.len());
+                    shares.push(Share { tenant: tenant.name.clone(), records, room });
+                }
+            }
+        }
+        let tenants = at.into_keys().collect();
+        self.ledger.enter(recorded.commit, recorded.object, tenants, false);
+        let chunks = self.hot.insert(recorded.commit, shares);
+        self.feed.publish(recorded.commit, &chunks);
+    }
+}

@@ -1,0 +1,216 @@
+//! What is acknowledged and not sealed yet, in memory and searchable.
+//!
+//! Invariant: for every tenant, hot holds exactly this indexer's records whose commit lies after the tenant's
+//! `sealed_through`. A snapshot is taken under one lock, so that it is consistent with the [`HotHead`] that
+//! comes with it; a record moves from hot to sealed for all askers at once.
+
+mod search;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_model::record::Record;
+use heliograph_model::scan::{CommitId, HotHead};
+use heliograph_model::tenant::TenantId;
+use parking_lot::RwLock;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::budget::{Budget, Room};
+use crate::metrics::Metrics;
+
+pub(crate) use search::{Found, Searcher};
+
+/// A tenant's records of one commit, in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// Which commit.
+    pub(crate) commit: CommitId,
+    /// The records.
+    pub(crate) records: Vec<Arc<Record>>,
+    bytes: usize,
+    since: Instant,
+    /// Held as long as anybody holds the chunk, so that the bound is on memory and not on book-keeping.
+    _room: Room,
+}
+
+/// A tenant's share of a commit, before the commit has its number.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// The records.
+    pub(crate) records: Vec<Arc<Record>>,
+    /// Their room in memory.
+    pub(crate) room: Room,
+}
+
+/// A tenant's hot records at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// What it stands on.
+    pub(crate) head: HotHead,
+    /// In the order of commits.
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+}
+
+/// What is to be sealed into one segment.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Up to where the tenant is sealed so far.
+    pub(crate) after: CommitId,
+    /// Up to where it is when this is published.
+    pub(crate) through: CommitId,
+    /// All between, in the order of commits.
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+}
+
+/// All tenants' hot records.
+#[derive(Debug)]
+pub(crate) struct Hot {
+    indexer: Uuid,
+    budget: Arc<Budget>,
+    metrics: Metrics,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    committed: CommitId,
+    sealed: HashMap<TenantId, CommitId>,
+    /// Only tenants that have something: an idle one costs nothing.
+    tenants: HashMap<TenantId, Part>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    chunks: VecDeque<Arc<Chunk>>,
+    bytes: usize,
+}
+
+impl Inner {
+    fn sealed_through(&self, tenant: &TenantId) -> CommitId {
+        self.sealed.get(tenant).copied().unwrap_or_default()
+    }
+}
+
+impl Hot {
+    /// Nothing hot; `sealed` says where each tenant stands.
+    pub(crate) fn new(
+        indexer: Uuid,
+        budget: Arc<Budget>,
+        metrics: Metrics,
+        sealed: HashMap<TenantId, CommitId>,
+    ) -> Self {
+        let committed = sealed.values().copied().max().unwrap_or_default();
+        let inner = Inner { committed, sealed, tenants: HashMap::new() };
+        Self { indexer, budget, metrics, inner: RwLock::new(inner) }
+    }
+
+    /// The memory that hot records share.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// The newest commit.
+    pub(crate) fn committed(&self) -> CommitId {
+        self.inner.read().committed
+    }
+
+    /// Up to where a tenant is sealed.
+    pub(crate) fn sealed_through(&self, tenant: &TenantId) -> CommitId {
+        self.inner.read().sealed_through(tenant)
+    }
+
+    /// Takes a durable commit in: from here on every search finds its records. Commits come in their order.
+    pub(crate) fn insert(&self, commit: CommitId, shares: Vec<Share>) -> Vec<Arc<Chunk>> {
+        let since = Instant::now();
+        let chunks: Vec<_> = shares
+            .into_iter()
+            .filter(|share| !share.records.is_empty())
+            .map(|Share { tenant, records, room }| {
+                let bytes = records.iter().map(|r| r.memory_bytes()).sum();
+                Arc::new(Chunk { tenant, commit, records, bytes, since, _room: room })
+            })
+            .collect();
+        let mut inner = self.inner.write();
+        inner.committed = inner.committed.max(commit);
+        for chunk in &chunks {
+            self.count(chunk, 1);
+            let part = inner.tenants.entry(chunk.tenant.clone()).or_default();
+            part.bytes += chunk.bytes;
+            part.chunks.push_back(Arc::clone(chunk));
+        }
+        chunks
+    }
+
+    fn count(&self, chunk: &Chunk, sign: i64) {
+        self.metrics.hot_bytes.add(sign * i64::try_from(chunk.bytes).unwrap_or(i64::MAX));
+        self.metrics.hot_records.add(sign * i64::try_from(chunk.records.len()).unwrap_or(i64::MAX));
+    }
+
+    /// A tenant's records now, those of commits after `after` where given.
+    pub(crate) fn snapshot(&self, tenant: &TenantId, after: Option<CommitId>) -> Snapshot {
+        let inner = self.inner.read();
+        let head = HotHead {
+            indexer: self.indexer.to_string(),
+            sealed_through: inner.sealed_through(tenant),
+            committed: inner.committed,
+        };
+        let chunks = inner.tenants.get(tenant).map_or_else(Vec::new, |part| {
+            let first = part.chunks.partition_point(|c| after.is_some_and(|after| c.commit <= after));
+            part.chunks.range(first..).cloned().collect()
+        });
+        Snapshot { head, chunks }
+    }
+
+    /// The tenants that are to be sealed, by bytes or by age.
+    pub(crate) fn due(&self, bytes: usize, age: Duration) -> Vec<TenantId> {
+        let is_due = |part: &Part| {
+            part.bytes >= bytes || part.chunks.front().is_some_and(|oldest| oldest.since.elapsed() >= age)
+        };
+        let inner = self.inner.read();
+        inner.tenants.iter().filter(|(_, part)| is_due(part)).map(|(tenant, _)| tenant.clone()).collect()
+    }
+
+    /// A tenant's oldest records, about `bytes` of them but at least one commit's. They stay hot until
+    /// [`Self::sealed`].
+    pub(crate) fn load(&self, tenant: &TenantId, bytes: usize) -> Option<Load> {
+        let inner = self.inner.read();
+        let part = inner.tenants.get(tenant)?;
+        let mut sum = 0;
+        let mut chunks = Vec::new();
+        for chunk in &part.chunks {
+            if sum >= bytes {
+                break;
+            }
+            sum += chunk.bytes;
+            chunks.push(Arc::clone(chunk));
+        }
+        let through = chunks.last()?.commit;
+        Some(Load { after: inner.sealed_through(tenant), through, chunks })
+    }
+
+    /// The tenant's records up to a commit are published in a segment: drops them, for all searches at once.
+    pub(crate) fn sealed(&self, tenant: &TenantId, through: CommitId) {
+        let mut dropped = Vec::new();
+        let mut inner = self.inner.write();
+        let sealed = inner.sealed.entry(tenant.clone()).or_default();
+        *sealed = (*sealed).max(through);
+        if let Some(part) = inner.tenants.get_mut(tenant) {
+            while part.chunks.front().is_some_and(|chunk| chunk.commit <= through) {
+                dropped.extend(part.chunks.pop_front());
+            }
+            part.bytes -= dropped.iter().map(|chunk| chunk.bytes).sum::<usize>();
+            if part.chunks.is_empty() {
+                inner.tenants.remove(tenant);
+            }
+        }
+        drop(inner);
+        // Freeing much memory takes a while: not under the lock.
+        dropped.iter().for_each(|chunk| self.count(chunk, -1));
+    }
+}

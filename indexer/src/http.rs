@@ -1,0 +1,150 @@
+//! Routes, and nothing but routes: what a path means, in which form it is answered.
+
+mod answer;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use futures::stream;
+use heliograph_model::scan::{Answer, HotAnswer, Scan};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::budget::Budget;
+use crate::credential::Credentials;
+use crate::error::{Error, Result};
+use crate::feed::{self, Feed};
+use crate::hot::{Found, Searcher};
+use crate::receive::{Format, Intake, read_body};
+
+/// Largest request of the query role: a filter with many words.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Records that are written out in one go.
+const LINES_AT_ONCE: usize = 256;
+
+/// What the routes stand on.
+pub(crate) struct App {
+    pub(crate) intake: Intake,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) searcher: Searcher,
+    pub(crate) feed: Arc<Feed>,
+}
+
+/// Empty until everything acknowledged earlier is searchable again.
+type Doors = State<Arc<OnceLock<App>>>;
+
+fn open(doors: &Doors) -> Result<&App> {
+    doors.get().ok_or(Error::Unavailable { reason: "the indexer is starting" })
+}
+
+/// The indexer's own routes.
+pub(crate) fn router(app: Arc<OnceLock<App>>) -> Router {
+    Router::new()
+        .route("/v1/logs", post(logs))
+        .route("/internal/v1/scan", post(scan))
+        .route("/internal/v1/feed", post(follow))
+        .with_state(app)
+        .layer(CatchPanicLayer::new())
+}
+
+async fn logs(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
+    // An answer has the form of its request; where that has none, it is JSON.
+    let form = Format::of(&headers).unwrap_or(Format::Json);
+    let taken = match open(&doors) {
+        Ok(app) => app.intake.take_otlp(&headers, &mut body).await,
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(()) => answer::accepted(form),
+        Err(error) => answer::refused(&error, form, body).await,
+    }
+}
+
+async fn scan(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
+    match scanned(&doors, &headers, &mut body).await {
+        Ok(response) => response,
+        Err(error) => answer::refused(&error, Format::Json, body).await,
+    }
+}
+
+async fn scanned(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
+    let app = open(doors)?;
+    app.credentials.is_query(headers)?;
+    let scan: Scan = json(headers, body).await?;
+    let tenant = scan.tenant.clone();
+    let Found { head, answer } = app.searcher.search(scan).await?;
+    let mut first = Vec::new();
+    line(&mut first, &head)?;
+    let records = match answer {
+        Answer::Histogram(histogram) => {
+            line(&mut first, &HotAnswer::Histogram { histogram })?;
+            Vec::new()
+        }
+        Answer::Values(values) => {
+            line(&mut first, &HotAnswer::Values { values })?;
+            Vec::new()
+        }
+        Answer::Fields(fields) => {
+            line(&mut first, &HotAnswer::Fields { fields })?;
+            Vec::new()
+        }
+        Answer::Records(records) => records,
+    };
+    let rest = stream::unfold((records.into_iter(), tenant), |(mut records, tenant)| async move {
+        let mut lines = Vec::new();
+        for record in records.by_ref().take(LINES_AT_ONCE) {
+            if let Err(error) = line(&mut lines, &record.to_api(&tenant)) {
+                return Some((Err(error), (Vec::new().into_iter(), tenant)));
+            }
+        }
+        (!lines.is_empty()).then(|| (Ok(Bytes::from(lines)), (records, tenant)))
+    });
+    let all = futures::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest);
+    ndjson(Body::from_stream(all))
+}
+
+async fn follow(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
+    match followed(&doors, &headers, &mut body).await {
+        Ok(response) => response,
+        Err(error) => answer::refused(&error, Format::Json, body).await,
+    }
+}
+
+async fn followed(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
+    let app = open(doors)?;
+    app.credentials.is_query(headers)?;
+    let request: feed::Request = json(headers, body).await?;
+    let frames = app.feed.open(request)?;
+    let lines = stream::unfold(frames, |mut frames| async move {
+        let frame = frames.recv().await?;
+        // The frame's room is given back here, when the connection takes the line.
+        Some((Ok::<_, Error>(frame.line), frames))
+    });
+    ndjson(Body::from_stream(lines))
+}
+
+async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &mut Body) -> Result<T> {
+    let (bytes, _room) = read_body(headers, body, REQUEST_BYTES_MAX, &Budget::new(REQUEST_BYTES_MAX)).await?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("cannot read the request: {e}")))
+}
+
+fn line(out: &mut Vec<u8>, value: &impl Serialize) -> Result<()> {
+    serde_json::to_writer(&mut *out, value).map_err(|e| Error::invalid(e.to_string()))?;
+    out.push(b'\n');
+    Ok(())
+}
+
+fn ndjson(body: Body) -> Result<Response> {
+    Response::builder()
+        .header(CONTENT_TYPE, "application/x-ndjson")
+        .body(body)
+        .map_err(|e| Error::invalid(e.to_string()))
+}

@@ -1,0 +1,90 @@
+//! Answers to senders, in the form of their request: an empty `ExportLogsServiceResponse`, or a
+//! `google.rpc.Status`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use prost::Message;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::receive::Format;
+
+/// Bytes of a refused body that are read away …
+const DRAIN_BYTES_MAX: usize = 32 << 20;
+/// … within this time.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// `google.rpc.Status`, without details.
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// 200: full success leaves `partial_success` unset.
+pub(super) fn accepted(form: Format) -> Response {
+    let body = match form {
+        Format::Protobuf => Body::empty(),
+        Format::Json => Body::from("{}"),
+    };
+    respond(StatusCode::OK, form.content_type(), body)
+}
+
+/// What the error says. Reads away what is left of the request first, within bounds: a connection that is closed
+/// over unread bytes takes the answer with it.
+pub(super) async fn refused(error: &Error, form: Format, rest: Body) -> Response {
+    if error.status().is_server_error() && !matches!(error, Error::Unavailable { .. }) {
+        tracing::error!(error = error as &dyn std::error::Error, "a request failed");
+    }
+    drop(timeout(DRAIN_MAX, drain(rest)).await);
+    let mut response = match (error, form) {
+        (Error::Gap { expected, epoch }, _) => {
+            let body = json!({
+                "expected": expected, "epoch": epoch,
+                "code": error.rpc_code(), "message": error.public_text(),
+            });
+            respond(error.status(), Format::Json.content_type(), Body::from(body.to_string()))
+        }
+        (_, Format::Json) => {
+            let body = json!({ "code": error.rpc_code(), "message": error.public_text() });
+            respond(error.status(), form.content_type(), Body::from(body.to_string()))
+        }
+        (_, Format::Protobuf) => {
+            let status = Status { code: error.rpc_code(), message: error.public_text() };
+            respond(error.status(), form.content_type(), Body::from(status.encode_to_vec()))
+        }
+    };
+    let headers = response.headers_mut();
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if error.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"heliograph\""));
+    }
+    response
+}
+
+async fn drain(mut body: Body) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if read > DRAIN_BYTES_MAX {
+            break;
+        }
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,121 @@
+//! The indexer's figures.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+
+/// Handles of all figures; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Batches by what became of them: stored, repeat, gap, refused, busy, unavailable.
+    pub(crate) batches: IntCounterVec,
+    /// Records made durable.
+    pub(crate) lines: IntCounter,
+    /// Bytes of bodies as they came.
+    pub(crate) bytes: IntCounter,
+    /// From the first batch's turn to the catalog's answer.
+    pub(crate) commit_seconds: Histogram,
+    /// Batches in one commit.
+    pub(crate) commit_batches: Histogram,
+    /// Commits that failed.
+    pub(crate) commit_failures: IntCounter,
+    /// Batches that wait for their commit.
+    pub(crate) commit_queue: IntGauge,
+    /// Memory held by records that are not sealed.
+    pub(crate) hot_bytes: IntGauge,
+    /// Records that are not sealed.
+    pub(crate) hot_records: IntGauge,
+    /// From taking the records to the catalog's answer.
+    pub(crate) seal_seconds: Histogram,
+    /// Segments published.
+    pub(crate) segments: IntCounter,
+    /// Seals that failed and are tried again.
+    pub(crate) seal_failures: IntCounter,
+    /// Write-ahead objects that are needed.
+    pub(crate) wal_objects: IntGauge,
+    /// Batches in write-ahead objects that could not be read at start.
+    pub(crate) wal_damaged: IntCounter,
+    /// Live tails.
+    pub(crate) feed_subscribers: IntGauge,
+    /// Records that slow tails were not given.
+    pub(crate) feed_skipped: IntCounter,
+    /// Open connections.
+    pub(crate) connections: IntGauge,
+}
+
+impl Metrics {
+    /// Registers all figures.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let seconds = || exponential_buckets(0.001, 2.0, 15);
+        Ok(Self {
+            batches: add(
+                registry,
+                IntCounterVec::new(
+                    Opts::new("heliograph_indexer_batches_total", "Batches by what became of them."),
+                    &["outcome"],
+                )?,
+            )?,
+            lines: counter(registry, "lines_total", "Records made durable.")?,
+            bytes: counter(registry, "received_bytes_total", "Bytes of request bodies as they came.")?,
+            commit_seconds: histogram(registry, "commit_seconds", "Duration of a group commit.", seconds()?)?,
+            commit_batches: histogram(
+                registry,
+                "commit_batches",
+                "Batches in one group commit.",
+                exponential_buckets(1.0, 2.0, 12)?,
+            )?,
+            commit_failures: counter(registry, "commit_failures_total", "Group commits that failed.")?,
+            commit_queue: gauge(registry, "commit_queue_batches", "Batches that wait for their commit.")?,
+            hot_bytes: gauge(registry, "hot_bytes", "Memory of records that are not sealed.")?,
+            hot_records: gauge(registry, "hot_records", "Records that are not sealed.")?,
+            seal_seconds: histogram(registry, "seal_seconds", "Duration of sealing a segment.", seconds()?)?,
+            segments: counter(registry, "segments_total", "Segments published.")?,
+            seal_failures: counter(registry, "seal_failures_total", "Seals that failed, to be repeated.")?,
+            wal_objects: gauge(registry, "wal_objects", "Write-ahead objects that are needed.")?,
+            wal_damaged: counter(
+                registry,
+                "wal_damaged_total",
+                "Damaged parts of write-ahead objects found at start.",
+            )?,
+            feed_subscribers: gauge(registry, "feed_subscribers", "Live feeds.")?,
+            feed_skipped: counter(
+                registry,
+                "feed_skipped_lines_total",
+                "Records that slow feeds were not given.",
+            )?,
+            connections: gauge(registry, "connections", "Open connections.")?,
+        })
+    }
+
+    /// Counts a batch.
+    pub(crate) fn batch(&self, outcome: &str) {
+        self.batches.with_label_values(&[outcome]).inc();
+    }
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn name(what: &str) -> String {
+    format!("heliograph_indexer_{what}")
+}
+
+fn counter(registry: &Registry, what: &str, help: &str) -> prometheus::Result<IntCounter> {
+    add(registry, IntCounter::new(name(what), help)?)
+}
+
+fn gauge(registry: &Registry, what: &str, help: &str) -> prometheus::Result<IntGauge> {
+    add(registry, IntGauge::new(name(what), help)?)
+}
+
+fn histogram(
+    registry: &Registry,
+    what: &str,
+    help: &str,
+    buckets: Vec<f64>,
+) -> prometheus::Result<Histogram> {
+    add(registry, Histogram::with_opts(HistogramOpts::new(name(what), help).buckets(buckets))?)
+}

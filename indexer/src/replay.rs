@@ -1,0 +1,202 @@
+//! At start: what is written ahead and not sealed becomes hot again, before anything else is let in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use heliograph_model::codec;
+use heliograph_model::record::Record;
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::TenantId;
+use heliograph_store::catalog::WalObject;
+use heliograph_store::layout::{self, ObjectId};
+use heliograph_store::tenants::OpenTenant;
+use heliograph_store::wal::{self, SealedBatch};
+use heliograph_store::{Error as StoreError, Store};
+use object_store::ObjectStoreExt;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::hot::{Hot, Share};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::seal::delete_wal;
+
+/// Objects that are read and decoded ahead.
+const AHEAD: usize = 4;
+/// A batch that was taken in is taken in again, whatever the bound on new ones is now.
+const EXPANDED_BYTES_MAX: usize = 1 << 30;
+
+/// What a start needs.
+pub(crate) struct Replay {
+    /// Where it lies.
+    pub(crate) store: Store,
+    /// Whose.
+    pub(crate) indexer: Uuid,
+    /// Where it goes.
+    pub(crate) hot: Arc<Hot>,
+    /// Where objects are noted.
+    pub(crate) ledger: Arc<Ledger>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// Tenants by the id that write-ahead objects name them by.
+type Tenants = HashMap<Uuid, Arc<OpenTenant>>;
+
+/// A write-ahead object taken apart.
+struct Opened {
+    batches: Vec<(TenantId, Vec<Record>)>,
+    damages: Vec<String>,
+}
+
+impl Replay {
+    /// Makes hot what is not sealed, and deletes what the catalog does not name. Waits where the store does not
+    /// answer; `false` if stopped meanwhile.
+    pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<bool> {
+        let objects = self.store.catalog.wal_objects(self.indexer).await?;
+        let tenants = self.tenants().await?;
+        self.delete_orphans(&objects).await;
+        let (count, mut records) = (objects.len(), 0_usize);
+        let mut opened = stream::iter(objects)
+            .map(|wal| {
+                let tenants = &tenants;
+                async move {
+                    let opened = self.read(&wal, tenants).await?;
+                    Ok::<_, Error>((wal, opened))
+                }
+            })
+            .buffered(AHEAD);
+        while let Some((wal, opened)) = opened.try_next().await? {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            records += self.take(&wal, opened);
+        }
+        if count > 0 {
+            tracing::info!(objects = count, records, "replayed what was not sealed");
+        }
+        Ok(true)
+    }
+
+    async fn tenants(&self) -> Result<Tenants> {
+        let mut tenants = Tenants::new();
+        for tenant in self.store.catalog.tenants().await? {
+            tenants.insert(tenant.uid, self.store.tenants.get(&tenant.name).await?);
+        }
+        Ok(tenants)
+    }
+
+    /// Objects of commits that were never recorded, or were released: nobody was told of them, or nobody needs
+    /// them.
+    async fn delete_orphans(&self, needed: &[WalObject]) {
+        let needed: HashSet<ObjectId> = needed.iter().map(|w| w.object).collect();
+        let prefix = layout::wal_prefix(self.indexer);
+        let found: Vec<_> = self.store.objects.list(Some(&prefix)).collect().await;
+        let mut orphans = Vec::new();
+        for meta in found {
+            match meta {
+                Ok(meta) => {
+                    let object = layout::wal_object(&meta.location);
+                    orphans.extend(object.filter(|object| !needed.contains(object)));
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "cannot list write-ahead objects");
+                }
+            }
+        }
+        let failures = delete_wal(&self.store, self.indexer, &orphans).await;
+        if !orphans.is_empty() {
+            tracing::info!(
+                objects = orphans.len(),
+                failures,
+                "deleted write-ahead objects that no commit names"
+            );
+        }
+    }
+
+    /// Reads an object. What is damaged in it is reported, the rest is kept; a store that does not answer is an
+    /// error, for what it holds is not lost.
+    async fn read(&self, wal: &WalObject, tenants: &Tenants) -> Result<Opened> {
+        let path = layout::wal(self.indexer, wal.object);
+        let bytes = match self.store.objects.get(&path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => {
+                return Ok(Opened { batches: Vec::new(), damages: vec!["it is missing".to_owned()] });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let sealed = match wal::read(wal.object, bytes) {
+            Ok(sealed) => sealed,
+            Err(error @ StoreError::Corrupt { .. }) => {
+                return Ok(Opened { batches: Vec::new(), damages: vec![error.to_string()] });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let needed: Vec<_> = sealed
+            .into_iter()
+            .map(|batch| {
+                let tenant = tenants.get(&batch.tenant_uid).cloned();
+                (batch, tenant)
+            })
+            .filter(|(_, tenant)| {
+                tenant.as_ref().is_none_or(|t| self.hot.sealed_through(&t.name) < wal.commit)
+            })
+            .collect();
+        Ok(tokio::task::spawn_blocking(move || open(needed)).await?)
+    }
+
+    /// Makes an object's records hot; how many there were.
+    fn take(&self, wal: &WalObject, opened: Opened) -> usize {
+        for reason in &opened.damages {
+            tracing::error!(object = %wal.object, commit = wal.commit.0, reason, "a write-ahead object is damaged");
+            self.metrics.wal_damaged.inc();
+        }
+        let mut by_tenant: Vec<Share> = Vec::new();
+        for (tenant, records) in opened.batches.into_iter().filter(|(_, records)| !records.is_empty()) {
+            let room = self.hot.budget().take(records.iter().map(Record::memory_bytes).sum());
+            let records = records.into_iter().map(Arc::new);
+            match by_tenant.iter_mut().find(|share| share.tenant == tenant) {
+                Some(share) => {
+                    share.records.extend(records);
+                    share.room.join(room);
+                }
+                None => by_tenant.push(Share { tenant, records: records.collect(), room }),
+            }
+        }
+        let waiting = by_tenant.iter().map(|share| share.tenant.clone()).collect();
+        self.ledger.enter(wal.commit, wal.object, waiting, !opened.damages.is_empty());
+        let count = by_tenant.iter().map(|share| share.records.len()).sum();
+        self.hot.insert(wal.commit, by_tenant);
+        count
+    }
+}
+
+/// Opens and decodes batches. CPU work.
+fn open(batches: Vec<(SealedBatch, Option<Arc<OpenTenant>>)>) -> Opened {
+    let mut opened = Opened { batches: Vec::new(), damages: Vec::new() };
+    for (number, (batch, tenant)) in batches.into_iter().enumerate() {
+        let Some(tenant) = tenant else {
+            opened.damages.push(format!("batch {number} is of an unknown tenant {}", batch.tenant_uid));
+            continue;
+        };
+        match open_one(batch, &tenant) {
+            Ok(records) => opened.batches.push((tenant.name.clone(), records)),
+            // The text of a decoding error may hold content.
+            Err(_) => opened.damages.push(format!("batch {number} of tenant {} does not open", tenant.name)),
+        }
+    }
+    opened
+}
+
+fn open_one(batch: SealedBatch, tenant: &OpenTenant) -> Result<Vec<Record>> {
+    let payload = batch.open(tenant)?;
+    Ok(codec::decode(&codec::decompress(&payload, EXPANDED_BYTES_MAX)?)?)
+}
+
+/// The state that a start finds in the catalog: each tenant's place.
+pub(crate) async fn sealed(store: &Store, indexer: Uuid) -> Result<HashMap<TenantId, CommitId>> {
+    Ok(store.catalog.sealed_through(indexer).await?.into_iter().collect())
+}
