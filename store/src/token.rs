@@ -1,21 +1,23 @@
 //! Machines' credentials: `hg_<id>_<secret>`; the catalog knows the hash of the secret only.
 //!
-//! The id has 12 characters and says which token; the secret has 43 (32 random bytes) and proves it.
+//! The id is 12 hexadecimal digits, public, and names the token in lists; the secret is 32 random bytes as 43
+//! characters of URL-safe base64.
 
-use aws_lc_rs::digest;
-use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use heliograph_model::cipher::random;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use secrecy::SecretString;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, Role, Token};
 use crate::error::Result;
 
-/// What every token begins with, so that scanners for leaked secrets know it.
 const PREFIX: &str = "hg_";
-const ID_CHARS: usize = 12;
+const ID_BYTES: usize = 6;
+const SECRET_BYTES: usize = 32;
 const SECRET_CHARS: usize = 43;
 
 /// Makes a token: what goes into the catalog, and the text that its holder presents.
@@ -25,79 +27,124 @@ pub fn issue(
     expires: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(Token, SecretString)> {
-    let id: String =
-        BASE32_NOPAD.encode(&random::<8>()?).to_ascii_lowercase().chars().take(ID_CHARS).collect();
-    let secret = BASE64URL_NOPAD.encode(&random::<32>()?);
+    let id = HEXLOWER.encode(&random::<ID_BYTES>()?);
+    let bytes = Zeroizing::new(random::<SECRET_BYTES>()?);
+    let secret = Zeroizing::new(BASE64URL_NOPAD.encode(bytes.as_slice()));
     let mut roles = roles.to_vec();
     roles.sort_unstable();
     roles.dedup();
-    let token = Token {
-        id: id.clone(),
-        secret_hash: sha256(&secret),
-        tenant: tenant.clone(),
-        roles,
-        created: now,
-        expires,
-        revoked: None,
-    };
-    Ok((token, SecretString::from(format!("{PREFIX}{id}_{secret}"))))
+    let presented = SecretString::from(format!("{PREFIX}{id}_{}", *secret));
+    let secret_hash = hash(&secret);
+    let token =
+        Token { id, secret_hash, tenant: tenant.clone(), roles, created: now, expires, revoked: None };
+    Ok((token, presented))
 }
 
 /// The token that a presented text proves, if it is known, not expired and not revoked. Takes the same time
 /// whether or not the id is known.
 pub async fn authenticate(catalog: &dyn Catalog, presented: &str, now: Timestamp) -> Result<Option<Token>> {
     let Some((id, secret)) = parts(presented) else { return Ok(None) };
-    let presented_hash = sha256(secret);
+    let presented_hash = hash(secret);
     let found = catalog.token(id).await?;
-    // An unknown id is compared, too, with a hash that no secret has.
-    let known_hash = found.as_ref().map_or([0; 32], |t| t.secret_hash);
-    let proven: bool = presented_hash.ct_eq(&known_hash).into();
-    Ok(found.filter(|t| proven && t.revoked.is_none() && t.expires.is_none_or(|end| now < end)))
+    // Nobody knows a secret whose hash this is, so an unknown id fails in the same comparison.
+    let expected_hash = found.as_ref().map_or([0; 32], |t| t.secret_hash);
+    let is_proven = bool::from(presented_hash.ct_eq(&expected_hash));
+    Ok(found.filter(|t| is_proven && t.revoked.is_none() && t.expires.is_none_or(|end| now < end)))
 }
 
-fn parts(presented: &str) -> Option<(&str, &str)> {
-    let rest = presented.strip_prefix(PREFIX)?;
-    let (id, secret) = rest.split_at_checked(ID_CHARS)?;
-    let secret = secret.strip_prefix('_')?;
-    let is_id = id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    (is_id && secret.len() == SECRET_CHARS).then_some((id, secret))
-}
-
-fn sha256(text: &str) -> [u8; 32] {
+fn hash(secret: &str) -> [u8; 32] {
     let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    out.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
     out
+}
+
+/// Id and secret of a text that has the form of a token.
+fn parts(presented: &str) -> Option<(&str, &str)> {
+    let (id, secret) = presented.strip_prefix(PREFIX)?.split_at_checked(2 * ID_BYTES)?;
+    let secret = secret.strip_prefix('_')?;
+    let is_id = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_secret = secret.len() == SECRET_CHARS
+        && secret.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    (is_id && is_secret).then_some((id, secret))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn a_token_has_its_form_and_only_a_hash_is_kept() {
-        use secrecy::ExposeSecret;
-        let tenant = TenantId::parse("acme").unwrap();
-        let (token, text) =
-            issue(&tenant, &[Role::Writer, Role::Viewer, Role::Writer], None, Timestamp::from_nanos(1))
-                .unwrap();
-        let (id, secret) = parts(text.expose_secret()).unwrap();
-        assert_eq!(id, token.id);
-        assert_eq!(sha256(secret), token.secret_hash);
-        assert_eq!(token.roles, [Role::Viewer, Role::Writer]);
-        assert!(!format!("{token:?}").contains(secret));
+    use heliograph_model::tenant::Workspace;
+    use secrecy::ExposeSecret;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::catalog::{self, Tenant};
+
+    fn at(nanos: i64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
     }
 
-    #[test]
-    fn what_is_not_a_token_has_no_parts() {
-        for bad in [
-            "",
-            "hg_",
-            "hg_abc_def",
-            "Bearer x",
-            "hg_\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}_x",
-            &"x".repeat(59),
-        ] {
-            assert_eq!(parts(bad), None, "{bad:?}");
+    async fn a_catalog(folder: &tempfile::TempDir) -> (Arc<dyn Catalog>, TenantId) {
+        let catalog = catalog::open(&format!("sqlite:{}/c.db", folder.path().display())).await.unwrap();
+        let name = TenantId::parse("a").unwrap();
+        let tenant = Tenant {
+            name: name.clone(),
+            workspace: Workspace::parse("w").unwrap(),
+            uid: Uuid::new_v4(),
+            wrapped_key: vec![],
+            created: at(0),
+        };
+        catalog.create_tenant(&tenant).await.unwrap();
+        (catalog, name)
+    }
+
+    #[tokio::test]
+    async fn a_token_proves_itself_until_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (catalog, tenant) = a_catalog(&folder).await;
+        let roles = [Role::Writer, Role::Viewer, Role::Writer];
+        let (token, text) = issue(&tenant, &roles, Some(at(100)), at(5)).unwrap();
+        let text = text.expose_secret();
+        assert_eq!(text.len(), 3 + 12 + 1 + 43);
+        assert!(text.starts_with(&format!("hg_{}_", token.id)));
+        assert_eq!((token.roles.as_slice(), token.created), ([Role::Viewer, Role::Writer].as_slice(), at(5)));
+
+        let proven = async |text: &str, now| {
+            authenticate(&*catalog, text, at(now)).await.unwrap().map(|t| (t.id, t.tenant))
+        };
+        assert_eq!(proven(text, 50).await, None, "not in the catalog yet");
+        catalog.create_token(&token).await.unwrap();
+        assert_eq!(proven(text, 99).await, Some((token.id.clone(), tenant.clone())));
+        assert_eq!(proven(text, 100).await, None, "expired");
+        let (_, other) = issue(&tenant, &roles, None, at(5)).unwrap();
+        let mixed = format!("hg_{}_{}", token.id, &other.expose_secret()[16..]);
+        assert_eq!(proven(&mixed, 50).await, None, "another's secret");
+        catalog.revoke_token(&token.id, at(60)).await.unwrap();
+        assert_eq!(proven(text, 50).await, None, "revoked");
+    }
+
+    #[tokio::test]
+    async fn malformed_text_is_no_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let (catalog, tenant) = a_catalog(&folder).await;
+        let (token, text) = issue(&tenant, &[Role::Viewer], None, at(0)).unwrap();
+        catalog.create_token(&token).await.unwrap();
+        let text = text.expose_secret();
+        let umlaut = format!("hg_{}ä", "0".repeat(11));
+        for bad in ["", "hg_", "hg", "Bearer", &text[1..], &text[..58], &umlaut, &format!("{text}A")] {
+            assert!(authenticate(&*catalog, bad, at(1)).await.unwrap().is_none(), "{bad:?}");
+        }
+        for (from, to) in [("hg_", "HG_"), ("hg_", "hg_\0"), (token.id.as_str(), "' OR 1=1 --0")] {
+            assert!(authenticate(&*catalog, &text.replacen(from, to, 1), at(1)).await.unwrap().is_none());
+        }
+        assert!(authenticate(&*catalog, text, at(1)).await.unwrap().is_some());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_token_or_not(text in "(hg_)?[0-9a-f]{0,14}_?\\PC{0,60}") {
+            if let Some((id, secret)) = parts(&text) {
+                proptest::prop_assert_eq!((id.len(), secret.len()), (12, 43));
+            }
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Histories that every catalog must live through, whatever database it stands on.
+//!
+//! An engine joins by a [`Place`] of its own and one `histories!` line.
+
+mod commits;
+mod people;
+mod segments;
+mod words;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use heliograph_store::catalog::{self, Catalog};
+
+/// Where one catalog lies; opened again, it is the same catalog through another handle.
+#[async_trait]
+pub(crate) trait Place: Send + Sync {
+    async fn open(&self) -> Arc<dyn Catalog>;
+}
+
+struct SqliteFile(tempfile::TempDir);
+
+#[async_trait]
+impl Place for SqliteFile {
+    async fn open(&self) -> Arc<dyn Catalog> {
+        catalog::open(&format!("sqlite:{}/catalog.db", self.0.path().display())).await.unwrap()
+    }
+}
+
+macro_rules! histories {
+    ($engine:ident, $place:expr) => {
+        histories!($engine, $place;
+            people::tenants_have_one_name_each, people::users_and_passwords, people::grants_add_up,
+            people::sessions_end, people::tokens_are_listed_and_revoked,
+            commits::an_indexer_has_one_id, commits::sequences_rise_one_by_one,
+            commits::a_new_epoch_begins_at_one, commits::two_batches_of_a_producer_in_one_commit,
+            commits::a_refused_batch_leaves_no_trace, commits::unnumbered_batches_are_always_taken,
+            commits::a_commit_of_an_unknown_tenant_is_refused, commits::recording_again_is_harmless,
+            commits::ordinals_rise_and_are_not_given_twice, commits::numbers_beyond_the_engine_are_refused,
+            commits::two_handles_at_once, commits::racing_for_one_sequence, commits::random_histories,
+            segments::publishing_is_all_or_nothing, segments::publishing_again_is_harmless,
+            segments::nothing_is_sealed_twice, segments::segments_of_a_range_newest_first,
+            segments::everything_lasts,
+        );
+    };
+    ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {
+        mod $engine {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $history() {
+                    super::$module::$history(&$place).await;
+                }
+            )*
+        }
+    };
+}
+
+histories!(sqlite, SqliteFile(tempfile::tempdir().unwrap()));
