@@ -11,7 +11,7 @@ pub mod tenants;
 pub mod token;
 pub mod wal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heliograph_model::time::Clock;
@@ -44,11 +44,33 @@ pub struct Store {
 
 impl Store {
     /// Opens catalog, key ring and object store; makes what is missing; brings the catalog's schema up to date.
+    ///
+    /// A master key that is not the one of this catalog's tenants is refused here, not at the first record.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let objects = objects::open(&config.storage_url)?;
         let catalog = catalog::open(&config.catalog_url).await?;
-        let keys = keyring::KeyRing::open(&config.master_key_file)?;
+        let keys = open_keys(&config.master_key_file, catalog.tenants().await?.first())?;
         let tenants = tenants::Tenants::new(Arc::clone(&catalog), keys.clone(), clock);
         Ok(Self { catalog, objects, keys, tenants })
+    }
+}
+
+/// The key ring that opens this tenant's key. All are wrapped by one master key, so one tells of all.
+fn open_keys(file: &Path, tenant: Option<&catalog::Tenant>) -> Result<keyring::KeyRing> {
+    let Some(tenant) = tenant else { return keyring::KeyRing::open(file) };
+    let unusable = |what: &str| Error::Config {
+        setting: "keys.master_key_file",
+        reason: format!(
+            "{} {what}, and the catalog has tenants whose data only their own master key opens: put that \
+             key back, or point at it",
+            file.display()
+        ),
+    };
+    // A new key would open nothing, and would hide that the old one is gone.
+    let keys = keyring::KeyRing::read(file)?.ok_or_else(|| unusable("does not exist"))?;
+    match keys.unwrap(tenant.uid, &tenant.wrapped_key) {
+        Ok(_) => Ok(keys),
+        Err(Error::Key { .. }) => Err(unusable("holds another master key")),
+        Err(error) => Err(error),
     }
 }

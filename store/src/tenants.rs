@@ -1,4 +1,7 @@
 //! Tenants with their unwrapped keys: the only way to a tenant's bytes at rest.
+//!
+//! Only what is there is remembered: a name that is unknown now may be made by another process the next moment.
+//! A tenant's name, uid and key never change, so that what is remembered does not grow stale.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,7 +73,7 @@ impl Tenants {
         self.find(name).await?.ok_or_else(|| Error::Missing { what: "tenant", name: name.to_string() })
     }
 
-    /// The tenant of this name, made in the default workspace if it is new.
+    /// The tenant of this name, made in this workspace if it is new.
     pub async fn find_or_create(&self, name: &TenantId, workspace: &Workspace) -> Result<Arc<OpenTenant>> {
         if let Some(open) = self.find(name).await? {
             return Ok(open);
@@ -86,5 +89,74 @@ impl Tenants {
         let open = Arc::new(OpenTenant { name: tenant.name.clone(), uid: tenant.uid, key });
         self.open.write().insert(tenant.name.clone(), Arc::clone(&open));
         open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_model::time::Timestamp;
+
+    use super::*;
+    use crate::catalog;
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_nanos(12)
+        }
+    }
+
+    /// Two processes on one catalog.
+    async fn two(folder: &tempfile::TempDir) -> [Tenants; 2] {
+        let url = format!("sqlite:{}/c.db", folder.path().display());
+        let keys = KeyRing::open(&folder.path().join("master.key")).unwrap();
+        let one = catalog::open(&url).await.unwrap();
+        let two = catalog::open(&url).await.unwrap();
+        [one, two].map(|catalog| Tenants::new(catalog, keys.clone(), Arc::new(Noon)))
+    }
+
+    fn names() -> (TenantId, Workspace) {
+        (TenantId::parse("a").unwrap(), Workspace::parse("w").unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_tenant_made_elsewhere_is_found_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [here, there] = two(&folder).await;
+        let (name, workspace) = names();
+        assert!(here.find(&name).await.unwrap().is_none());
+        assert_eq!(here.get(&name).await.unwrap_err().to_string(), "there is no tenant \"a\"");
+        let made = there.create(&name, &workspace).await.unwrap();
+        let found = here.get(&name).await.unwrap();
+        assert_eq!((found.uid, found.key.expose()), (made.uid, made.key.expose()));
+        assert!(Arc::ptr_eq(&found, &here.get(&name).await.unwrap()), "and then remembered");
+        assert!(matches!(here.create(&name, &workspace).await, Err(Error::Exists { .. })));
+    }
+
+    #[tokio::test]
+    async fn racing_makers_end_with_one_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let [here, there] = two(&folder).await;
+        let (name, workspace) = names();
+        let make = |tenants: Tenants| {
+            let (name, workspace) = (name.clone(), workspace.clone());
+            async move { tenants.find_or_create(&name, &workspace).await.unwrap() }
+        };
+        let made = futures::future::join_all((0..20).map(|n| make([&here, &there][n % 2].clone()))).await;
+        assert!(made.iter().all(|t| t.uid == made[0].uid && t.key.expose() == made[0].key.expose()));
+    }
+
+    #[tokio::test]
+    async fn every_tenant_has_a_key_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let [here, _] = two(&folder).await;
+        let (name, workspace) = names();
+        let a = here.create(&name, &workspace).await.unwrap();
+        let b = here.create(&TenantId::parse("b").unwrap(), &workspace).await.unwrap();
+        assert_ne!(a.uid, b.uid);
+        assert_ne!(a.key.expose(), b.key.expose());
+        let file = std::fs::read(folder.path().join("c.db-wal")).unwrap();
+        assert!(!file.windows(8).any(|w| w == &a.key.expose()[..8]), "the catalog holds no plain key");
     }
 }
