@@ -116,7 +116,8 @@ mod tests {
         assert_eq!(proven(text, 99).await, Some((token.id.clone(), tenant.clone())));
         assert_eq!(proven(text, 100).await, None, "expired");
         let (_, other) = issue(&tenant, &roles, None, at(5)).unwrap();
-        let mixed = format!("hg_{}_{}", token.id, &other.expose_secret()[16..]);
+        let (_, others_secret) = parts(other.expose_secret()).unwrap();
+        let mixed = format!("hg_{}_{others_secret}", token.id);
         assert_eq!(proven(&mixed, 50).await, None, "another's secret");
         catalog.revoke_token(&token.id, at(60)).await.unwrap();
         assert_eq!(proven(text, 50).await, None, "revoked");
@@ -130,7 +131,9 @@ mod tests {
         catalog.create_token(&token).await.unwrap();
         let text = text.expose_secret();
         let umlaut = format!("hg_{}ä", "0".repeat(11));
-        for bad in ["", "hg_", "hg", "Bearer", &text[1..], &text[..58], &umlaut, &format!("{text}A")] {
+        let (most, _) = text.split_at(58);
+        let (_, rest) = text.split_at(1);
+        for bad in ["", "hg_", "hg", "Bearer", rest, most, &umlaut, &format!("{text}A")] {
             assert!(authenticate(&*catalog, bad, at(1)).await.unwrap().is_none(), "{bad:?}");
         }
         for (from, to) in [("hg_", "HG_"), ("hg_", "hg_\0"), (token.id.as_str(), "' OR 1=1 --0")] {

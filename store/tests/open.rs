@@ -1,5 +1,7 @@
 //! Opening what lies at rest: what is made, for whom, and what is refused with which words.
 
+#![expect(clippy::unwrap_used, reason = "what a test calls may end it")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;

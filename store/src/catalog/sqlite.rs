@@ -131,3 +131,6 @@ impl Catalog for Sqlite {
         segments::segments(self, tenant, range).await
     }
 }
+
+#[cfg(test)]
+mod tests;

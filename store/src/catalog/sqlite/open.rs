@@ -77,6 +77,9 @@ fn pool(connections: u32, options: SqliteConnectOptions) -> SqlitePool {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // When the disk is full or fails, SQLite takes a transaction back by itself, and sqlx goes on counting
+        // it as open: that connection would refuse every later write.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_lazy_with(options)
 }
 

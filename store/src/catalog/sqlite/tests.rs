@@ -1,0 +1,65 @@
+//! What only this engine suffers: a file that cannot grow, a transaction that SQLite takes back by itself.
+
+use heliograph_model::time::Timestamp;
+
+use super::{Catalog, Sqlite, User};
+use crate::error::Error;
+
+async fn a_catalog(folder: &tempfile::TempDir) -> Sqlite {
+    Sqlite::open(&format!("{}/c.db", folder.path().display())).await.unwrap()
+}
+
+fn user(name: &str, hash_bytes: usize) -> User {
+    User {
+        name: name.to_owned(),
+        password_hash: "x".repeat(hash_bytes),
+        admin: false,
+        created: Timestamp::from_nanos(0),
+    }
+}
+
+#[tokio::test]
+async fn writing_goes_on_when_the_full_disk_has_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = a_catalog(&folder).await;
+    catalog.create_user(&user("first", 10)).await.unwrap();
+    // The bound is this connection's; the connection that takes its place has none, as if there were room again.
+    sqlx::query("PRAGMA max_page_count = 60").execute(&catalog.writer).await.unwrap();
+    let refused = catalog.create_user(&user("large", 1 << 20)).await;
+    assert!(matches!(refused, Err(Error::Catalog(_))), "{refused:?}");
+    assert_eq!(catalog.users().await.unwrap().len(), 1, "reading goes on");
+    catalog.create_user(&user("large", 1 << 20)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_took_back_does_not_block_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = a_catalog(&folder).await;
+    let mut write = catalog.write().await.unwrap();
+    // As SQLite does on an input or output error.
+    sqlx::query("ROLLBACK").execute(&mut *write).await.unwrap();
+    drop(write);
+    catalog.create_user(&user("next", 10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_left_half_way_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = a_catalog(&folder).await;
+    let mut write = catalog.write().await.unwrap();
+    sqlx::query("INSERT INTO users (name, password_hash, admin, created) VALUES ('half', '', 0, 0)")
+        .execute(&mut *write)
+        .await
+        .unwrap();
+    drop(write);
+    catalog.create_user(&user("half", 10)).await.unwrap();
+    assert_eq!(catalog.users().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn readers_cannot_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = a_catalog(&folder).await;
+    let refused = sqlx::query("DELETE FROM users").execute(&catalog.readers).await;
+    assert!(refused.unwrap_err().to_string().contains("readonly"));
+}
