@@ -20,6 +20,18 @@ pub enum Error {
         /// What kind of thing.
         what: &'static str,
     },
+    /// The route exists, but not for this method.
+    #[error("this route has no such method")]
+    Method,
+    /// The body is not JSON.
+    #[error("the body must have content-type application/json")]
+    ContentType,
+    /// The body is larger than any of ours.
+    #[error("the body has over {limit} bytes")]
+    TooLarge {
+        /// The bound, in bytes.
+        limit: usize,
+    },
     /// The request cannot be understood.
     #[error("{message}")]
     Invalid {

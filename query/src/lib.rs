@@ -1,7 +1,107 @@
-//! Answers callers who may see the tenant.
+//! Answers callers who may see the tenant: search, live tail, export, administration, and the page.
+//!
+//! ```text
+//! request → access (Caller, Scope) → syntax (Filter) → plan → search ═ hot parts, segments ═▶ http → client
+//!                                                      └▶ tail ═ feeds ═▶ WebSocket
+//! ```
+//! Stateless but for caches: any number of these run over the same catalog, objects and indexers.
+
+pub mod access;
 mod config;
+mod cursor;
 mod error;
+mod hot;
+mod http;
 mod metrics;
+mod plan;
+mod search;
+mod segments;
 mod syntax;
+mod tail;
+
+use std::sync::Arc;
+
+use axum::Router;
+use heliograph_model::time::Clock;
+use heliograph_store::Store;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 pub use config::Config;
 pub use error::{Error, Result};
+
+/// Serves until `stop`, then ends tails with 1001, lets requests under way finish, and returns.
+///
+/// `status` is merged as it is: `/healthz`, `/readyz`, and where configured open `/metrics`. `ready` turns true
+/// when connections are accepted, and false when we begin to stop.
+#[expect(clippy::too_many_arguments, reason = "what a role is given at its start, each a thing of its own")]
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+    status: Router,
+    ready: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let tracker = TaskTracker::new();
+    let router = router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
+    ready.send_replace(true);
+    let turning = ready.clone();
+    let stopping = stop.clone();
+    tracker.spawn(async move {
+        stopping.cancelled().await;
+        turning.send_replace(false);
+    });
+    http::serve::serve(listener, router, tracker.clone(), stop).await;
+    tracker.close();
+    tracker.wait().await;
+    Ok(())
+}
+
+/// The whole service over its parts.
+fn router(
+    config: &Config,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+    status: Router,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+) -> Result<Router> {
+    let metrics = metrics::Metrics::new(registry)?;
+    let access = Arc::new(access::Access::new(
+        config,
+        Arc::clone(&store.catalog),
+        Arc::clone(&clock),
+        metrics.clone(),
+    )?);
+    let search = Arc::new(search::Search::new(config, store.clone(), metrics.clone())?);
+    let cursors = Arc::new(cursor::Cursors::new(&store.keys)?);
+    let tails = tail::Tails {
+        search: Arc::clone(&search),
+        access: Arc::clone(&access),
+        cursors: Arc::clone(&cursors),
+        clock: Arc::clone(&clock),
+        metrics: metrics.clone(),
+        tracker,
+        stop: stop.clone(),
+    };
+    let api = http::Api {
+        access,
+        search,
+        cursors,
+        tails: Arc::new(tails),
+        store,
+        clock,
+        metrics,
+        exports: Arc::new(Semaphore::new(config.search_concurrency.max(1))),
+        tail_turns: Arc::new(Semaphore::new(config.tails_max)),
+        stop,
+    };
+    Ok(http::router(Arc::new(api), status))
+}

@@ -143,7 +143,11 @@ fn operand(input: &mut Input<'_>, field: Option<&Field>, before: Before) -> Pars
         }
     }
     if input.state.depth >= DEPTH_MAX {
-        return Raised::cut(at, format!("nested over {DEPTH_MAX} deep"), "use fewer parentheses and negations");
+        return Raised::cut(
+            at,
+            format!("nested over {DEPTH_MAX} deep"),
+            "use fewer parentheses and negations",
+        );
     }
     input.state.depth += 1;
     let filter = if keyword(input, "NOT")? {
@@ -162,11 +166,9 @@ fn operand(input: &mut Input<'_>, field: Option<&Field>, before: Before) -> Pars
 fn no_operand<T>(before: Before, at: usize) -> Parsed<T> {
     match before.what {
         "" => Raised::cut(at, "this parenthesis closes nothing", Raised::QUOTE_PARENTHESIS),
-        "(" => Raised::cut(
-            before.at,
-            "there is nothing between these parentheses",
-            Raised::QUOTE_PARENTHESIS,
-        ),
+        "(" => {
+            Raised::cut(before.at, "there is nothing between these parentheses", Raised::QUOTE_PARENTHESIS)
+        }
         what => Raised::cut(
             before.at,
             format!("{what} needs a condition on its right"),
@@ -177,9 +179,8 @@ fn no_operand<T>(before: Before, at: usize) -> Parsed<T> {
 
 /// A minus that negates: one that touches what follows, is no `--`, and is no sign of a field's number.
 fn minus(input: &mut Input<'_>, field: Option<&Field>) -> Parsed<bool> {
-    let negates = move |c: char| {
-        !c.is_whitespace() && c != '-' && c != ')' && !(field.is_some() && c.is_ascii_digit())
-    };
+    let negates =
+        move |c: char| !c.is_whitespace() && c != '-' && c != ')' && !(field.is_some() && c.is_ascii_digit());
     opt((literal("-"), peek(one_of(negates)))).map(|found| found.is_some()).parse_next(input)
 }
 
@@ -189,9 +190,7 @@ fn group(input: &mut Input<'_>, field: Option<&Field>) -> Parsed<Filter> {
     let filter = any_of(input, field, Before { what: "(", at })?;
     match opt(literal(")")).parse_next(input)? {
         Some(_) => Ok(filter),
-        None => {
-            Raised::cut(at, "the parenthesis opened here is not closed", Raised::QUOTE_PARENTHESIS)
-        }
+        None => Raised::cut(at, "the parenthesis opened here is not closed", Raised::QUOTE_PARENTHESIS),
     }
 }
 

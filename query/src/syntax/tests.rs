@@ -24,7 +24,8 @@ fn shape(filter: &Filter) -> String {
         Filter::Is(field, test) => {
             let name = if *field == Field::Message { "" } else { field.name() };
             let end = |end: &Option<(String, bool)>| {
-                end.as_ref().map_or("*".to_owned(), |(t, inside)| format!("{t}{}", if *inside { "=" } else { "" }))
+                end.as_ref()
+                    .map_or("*".to_owned(), |(t, inside)| format!("{t}{}", if *inside { "=" } else { "" }))
             };
             let test = match test {
                 Test::Text(t) => format!("{t:?}"),
@@ -64,8 +65,23 @@ fn words_and_phrases() {
 #[test]
 fn words_with_inner_punctuation_are_one_run() {
     for word in [
-        "10.0.0.7", "my_dag.task-1", "s3://b/k", "10:30:00", "std::io", "a=b", "/var/log/pods", "--flag", "{x}",
-        "[2026-11-24]", "a&b", "50%", "user@host", "C\\d", "-", "::group::", "http://h:80/p?q=1",
+        "10.0.0.7",
+        "my_dag.task-1",
+        "s3://b/k",
+        "10:30:00",
+        "std::io",
+        "a=b",
+        "/var/log/pods",
+        "--flag",
+        "{x}",
+        "[2026-11-24]",
+        "a&b",
+        "50%",
+        "user@host",
+        "C\\d",
+        "-",
+        "::group::",
+        "http://h:80/p?q=1",
     ] {
         check(word, &format!(":{word:?}"));
     }
@@ -145,9 +161,29 @@ fn ranges() {
 fn mistakes_name_their_place_and_a_way_out() {
     let deep = format!("{}a", "(".repeat(60));
     let faults: Vec<_> = [
-        "a \"b c", "ä ö \"b", "a AND", "OR b", "a OR OR b", "a NOT", "()", "a (b OR c", "a) b", "level:", "level: error",
-        "level:loud", "a /(b/", r"/(\w{1000}){100}/", "x:[1 5]", "x:[1 TO 5", "x:[1 TO ]", "x:>", "@timestamp:>yesterday",
-        "\"\"", "dag_id:(a", "dag_id:()", &deep,
+        "a \"b c",
+        "ä ö \"b",
+        "a AND",
+        "OR b",
+        "a OR OR b",
+        "a NOT",
+        "()",
+        "a (b OR c",
+        "a) b",
+        "level:",
+        "level: error",
+        "level:loud",
+        "a /(b/",
+        r"/(\w{1000}){100}/",
+        "x:[1 5]",
+        "x:[1 TO 5",
+        "x:[1 TO ]",
+        "x:>",
+        "@timestamp:>yesterday",
+        "\"\"",
+        "dag_id:(a",
+        "dag_id:()",
+        &deep,
     ]
     .into_iter()
     .map(|text| (text.to_owned(), parse(text, now()).unwrap_err()))
@@ -187,7 +223,8 @@ fn written(filter: &Filter) -> String {
                 Test::Wildcard(parts) => parts.iter().map(|p| escaped(p)).collect::<Vec<_>>().join("*"),
                 Test::Regex(t) => format!("/{}/", t.replace('/', "\\/")),
                 Test::Range { lower, upper } => {
-                    let end = |e: &Option<(String, bool)>| e.as_ref().map_or("*".to_owned(), |(t, _)| quoted(t));
+                    let end =
+                        |e: &Option<(String, bool)>| e.as_ref().map_or("*".to_owned(), |(t, _)| quoted(t));
                     let open = if lower.as_ref().is_some_and(|l| !l.1) { '{' } else { '[' };
                     let close = if upper.as_ref().is_some_and(|u| !u.1) { '}' } else { ']' };
                     format!("{open}{} TO {}{close}", end(lower), end(upper))
@@ -213,7 +250,10 @@ fn any_filter() -> impl Strategy<Value = Filter> {
         Just(Test::Exists),
     ];
     let field = prop_oneof![
-        Just(Field::Message), Just(Field::DagId), Just(Field::TryNumber), Just(Field::named("a.b")),
+        Just(Field::Message),
+        Just(Field::DagId),
+        Just(Field::TryNumber),
+        Just(Field::named("a.b")),
         Just(Field::named("k8s/x-y"))
     ];
     let leaf = (field, test).prop_map(|(field, test)| Filter::Is(field, test));

@@ -14,7 +14,11 @@ pub(super) fn of_message(input: &mut Input<'_>) -> Parsed<Test> {
     let at = here(input);
     if let Some(text) = phrase(input)? {
         if text.is_empty() {
-            return Raised::cut(at, "there is nothing between these quotes", "write \\\" to search for a quote");
+            return Raised::cut(
+                at,
+                "there is nothing between these quotes",
+                "write \\\" to search for a quote",
+            );
         }
         return Ok(Test::Text(text));
     }
@@ -55,7 +59,8 @@ fn phrase(input: &mut Input<'_>) -> Parsed<Option<String>> {
     loop {
         let plain: &str = take_while(0.., |c| c != '"' && c != '\\').parse_next(input)?;
         text.push_str(plain);
-        let escape = alt((literal("\\\"").value('"'), literal("\\\\").value('\\'), literal("\\").value('\\')));
+        let escape =
+            alt((literal("\\\"").value('"'), literal("\\\\").value('\\'), literal("\\").value('\\')));
         match opt(escape).parse_next(input)? {
             Some(c) => text.push(c),
             None if opt(literal("\"")).parse_next(input)?.is_some() => return Ok(Some(text)),
@@ -171,9 +176,9 @@ fn comparison(input: &mut Input<'_>, field: &Field) -> Parsed<Option<Test>> {
     let at = here(input);
     let text = match phrase(input)? {
         Some(text) => text,
-        None => take_while(0.., |c: char| !c.is_whitespace() && !"()\"".contains(c))
-            .parse_next(input)?
-            .to_owned(),
+        None => {
+            take_while(0.., |c: char| !c.is_whitespace() && !"()\"".contains(c)).parse_next(input)?.to_owned()
+        }
     };
     if text.is_empty() {
         let hint = format!("write {}:{sign}VALUE without a space", field.name());

@@ -1,0 +1,323 @@
+//! Credential → [`Caller`] → [`Scope`], the only proof of the right to read a tenant.
+//!
+//! Nothing but a credential decides: no header, path or parameter names a tenant into being. A tenant that does
+//! not exist and one that is somebody else's are refused alike.
+
+mod origin;
+pub mod password;
+mod session;
+mod sign_in;
+mod throttle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_model::time::Clock;
+use heliograph_store::catalog::{Catalog, Extent, Role, Token, User};
+use http::{HeaderMap, header};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+
+pub(crate) use origin::Origins;
+pub(crate) use session::Cookie;
+use sign_in::SignIns;
+
+/// What a machine's token begins with: a Basic password that begins so is a token, never a person's password.
+pub(crate) const TOKEN_PREFIX: &str = "hg_";
+
+/// Who is calling, without what they may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Principal {
+    /// A person.
+    User(String),
+    /// A machine's token, by its public id.
+    Token(String),
+}
+
+impl Principal {
+    /// The name under which cursors are bound and calls are logged.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::User(name) => format!("user:{name}"),
+            Self::Token(id) => format!("token:{id}"),
+        }
+    }
+}
+
+/// What proved the caller, so that it can be proved again later without the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Proof {
+    Session([u8; 32]),
+    Token(String),
+    Password { user: String, hash: String },
+}
+
+/// What a caller may do with one tenant.
+#[derive(Clone, Debug)]
+pub(crate) struct Rights {
+    /// The tenant's workspace.
+    pub(crate) workspace: Workspace,
+    /// The roles, added up.
+    pub(crate) roles: BTreeSet<Role>,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    principal: Principal,
+    proof: Proof,
+    admin: bool,
+    tenants: BTreeMap<TenantId, Rights>,
+}
+
+impl Caller {
+    /// Who it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Whether it is a platform administrator.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.admin
+    }
+
+    /// The tenants it may do anything with.
+    pub(crate) fn tenants(&self) -> &BTreeMap<TenantId, Rights> {
+        &self.tenants
+    }
+
+    /// Whether it came by cookie, which a browser sends by itself.
+    pub(crate) fn is_by_cookie(&self) -> bool {
+        matches!(self.proof, Proof::Session(_))
+    }
+
+    /// The right to read the named tenants, or without names all that the caller may read.
+    pub(crate) fn scope(&self, named: &[String]) -> Result<Scope> {
+        let may_read = |rights: &Rights| rights.roles.contains(&Role::Viewer);
+        let mut tenants: Vec<TenantId> = if named.is_empty() {
+            self.tenants.iter().filter(|(_, rights)| may_read(rights)).map(|(t, _)| t.clone()).collect()
+        } else {
+            let one = |name: &String| {
+                // A name that no tenant can have is as unknown as any other.
+                let tenant = TenantId::parse(name).map_err(|_| Error::Forbidden)?;
+                if self.tenants.get(&tenant).is_some_and(may_read) {
+                    Ok(tenant)
+                } else {
+                    Err(Error::Forbidden)
+                }
+            };
+            named.iter().map(one).collect::<Result<_>>()?
+        };
+        tenants.sort();
+        tenants.dedup();
+        Ok(Scope { principal: self.principal.clone(), tenants })
+    }
+
+    /// Passes platform administrators only.
+    pub(crate) fn require_admin(&self) -> Result<()> {
+        if self.admin { Ok(()) } else { Err(Error::Forbidden) }
+    }
+}
+
+/// The right of one caller to read these tenants now. Made by [`Caller::scope`] only; every read takes one.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    principal: Principal,
+    tenants: Vec<TenantId>,
+}
+
+impl Scope {
+    /// Whose right it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The tenants, by name; none means that there is nothing to read.
+    pub(crate) fn tenants(&self) -> &[TenantId] {
+        &self.tenants
+    }
+
+    /// The part of the right over the tenants that a condition keeps.
+    pub(crate) fn narrowed(&self, keep: impl Fn(&TenantId) -> bool) -> Self {
+        Self {
+            principal: self.principal.clone(),
+            tenants: self.tenants.iter().filter(|t| keep(t)).cloned().collect(),
+        }
+    }
+}
+
+/// Proves callers.
+pub(crate) struct Access {
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+    sign_ins: SignIns,
+    cookie: Cookie,
+    session_ttl: Duration,
+    origins: Origins,
+}
+
+impl Access {
+    /// Ready to prove callers of this catalog.
+    pub(crate) fn new(
+        config: &crate::Config,
+        catalog: Arc<dyn Catalog>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Result<Self> {
+        Ok(Self {
+            sign_ins: SignIns::new(Arc::clone(&catalog), Arc::clone(&clock), metrics)?,
+            catalog,
+            clock,
+            cookie: Cookie { secure: config.secure_cookies },
+            session_ttl: config.session_ttl,
+            origins: Origins::new(&config.public_urls, config.secure_cookies),
+        })
+    }
+
+    /// Which pages may use the cookie.
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The caller that the request's credential proves; with two, both must prove the same one.
+    pub(crate) async fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller> {
+        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+        let authorization = authorizations.next();
+        let disagree = || {
+            Error::invalid_hint(
+                "the request carries two credentials that disagree",
+                "send one Authorization header, or the session cookie",
+            )
+        };
+        if authorizations.next().is_some() {
+            return Err(disagree());
+        }
+        match (authorization, self.cookie.of(headers)?) {
+            (None, None) => Err(Error::Unauthenticated),
+            (None, Some(cookie)) => self.by_session(&session::hash(&cookie)).await,
+            (Some(value), None) => self.by_authorization(value.as_bytes(), peer).await,
+            (Some(value), Some(cookie)) => {
+                let by_cookie = self.by_session(&session::hash(&cookie)).await;
+                let by_header = self.by_authorization(value.as_bytes(), peer).await?;
+                match by_cookie {
+                    // The answer by cookie is the one that must also pass the Origin check.
+                    Ok(caller) if caller.principal == by_header.principal => Ok(caller),
+                    Ok(_) | Err(Error::Unauthenticated) => Err(disagree()),
+                    Err(other) => Err(other),
+                }
+            }
+        }
+    }
+
+    /// The caller as it stands now; refused if its credential ended in the meantime.
+    pub(crate) async fn again(&self, caller: &Caller) -> Result<Caller> {
+        match &caller.proof {
+            Proof::Session(hash) => self.by_session(hash).await,
+            Proof::Token(id) => {
+                let token = self.catalog.token(id).await?.ok_or(Error::Unauthenticated)?;
+                let now = self.clock.now();
+                if token.revoked.is_some() || token.expires.is_some_and(|at| at <= now) {
+                    return Err(Error::Unauthenticated);
+                }
+                self.of_token(token).await
+            }
+            Proof::Password { user, hash } => match self.catalog.user(user).await? {
+                Some(user) if user.password_hash == *hash => self.of_password(user).await,
+                _ => Err(Error::Unauthenticated),
+            },
+        }
+    }
+
+    async fn by_authorization(&self, value: &[u8], peer: IpAddr) -> Result<Caller> {
+        let text = std::str::from_utf8(value).map_err(|_| Error::Unauthenticated)?;
+        let (scheme, rest) = text.split_once(' ').ok_or(Error::Unauthenticated)?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            let token = self.token(rest).await?;
+            return self.of_token(token).await;
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Err(Error::Unauthenticated);
+        }
+        let decoded = STANDARD.decode(rest).map_err(|_| Error::Unauthenticated)?;
+        let decoded = String::from_utf8(decoded).map_err(|_| Error::Unauthenticated)?;
+        let (user, secret) = decoded.split_once(':').ok_or(Error::Unauthenticated)?;
+        if decoded.chars().any(char::is_control) {
+            return Err(Error::Unauthenticated);
+        }
+        if secret.starts_with(TOKEN_PREFIX) {
+            let token = self.token(secret).await?;
+            if token.tenant.as_str() != user {
+                return Err(Error::Unauthenticated);
+            }
+            return self.of_token(token).await;
+        }
+        let user = self.sign_ins.check(user, &SecretString::from(secret), peer, sign_in::Recall::Yes).await?;
+        self.of_password(user).await
+    }
+
+    async fn by_session(&self, hash: &[u8; 32]) -> Result<Caller> {
+        let session = self.catalog.session(hash, self.clock.now()).await?.ok_or(Error::Unauthenticated)?;
+        let user = self.catalog.user(&session.user).await?.ok_or(Error::Unauthenticated)?;
+        self.of_user(user, Proof::Session(*hash)).await
+    }
+
+    async fn token(&self, presented: &str) -> Result<Token> {
+        let found =
+            heliograph_store::token::authenticate(self.catalog.as_ref(), presented, self.clock.now()).await?;
+        found.ok_or(Error::Unauthenticated)
+    }
+
+    async fn of_token(&self, token: Token) -> Result<Caller> {
+        let tenant = self.catalog.tenant(&token.tenant).await?.ok_or(Error::Unauthenticated)?;
+        let rights = Rights { workspace: tenant.workspace, roles: token.roles.into_iter().collect() };
+        Ok(Caller {
+            principal: Principal::Token(token.id.clone()),
+            proof: Proof::Token(token.id),
+            admin: false,
+            tenants: BTreeMap::from([(token.tenant, rights)]),
+        })
+    }
+
+    async fn of_password(&self, user: User) -> Result<Caller> {
+        let proof = Proof::Password { user: user.name.clone(), hash: user.password_hash.clone() };
+        self.of_user(user, proof).await
+    }
+
+    async fn of_user(&self, user: User, proof: Proof) -> Result<Caller> {
+        let grants = self.catalog.grants(&user.name).await?;
+        let mut tenants = BTreeMap::new();
+        if user.admin || !grants.is_empty() {
+            for tenant in self.catalog.tenants().await? {
+                let covers = |extent: &Extent| match extent {
+                    Extent::Tenant(name) => *name == tenant.name,
+                    Extent::Workspace(workspace) => *workspace == tenant.workspace,
+                };
+                let roles: BTreeSet<Role> = if user.admin {
+                    Role::ALL.into_iter().collect()
+                } else {
+                    grants.iter().filter(|g| covers(&g.extent)).map(|g| g.role).collect()
+                };
+                if !roles.is_empty() {
+                    tenants.insert(tenant.name, Rights { workspace: tenant.workspace, roles });
+                }
+            }
+        }
+        Ok(Caller { principal: Principal::User(user.name), proof, admin: user.admin, tenants })
+    }
+}
+
+/// The secret of a request body, for [`Access::sign_in`].
+pub(crate) fn is_too_long(secret: &SecretString) -> bool {
+    secret.expose_secret().len() > password::PASSWORD_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests;

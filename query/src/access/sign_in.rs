@@ -1,0 +1,148 @@
+//! Name and password → user: throttled, and as slow for a name that does not exist.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use heliograph_model::cipher;
+use heliograph_model::time::{Clock, Timestamp};
+use heliograph_store::catalog::{Catalog, User};
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use super::password;
+use super::throttle::{Key, Throttle};
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+
+/// Hashes at the same time: each takes a core and 19 MiB.
+const HASHES_MAX: usize = 2;
+/// How long a proved password is known: a client that sends Basic with every request pays one hash in so long.
+const RECALL_FOR: Duration = Duration::from_secs(30);
+/// Proved passwords known at the same time.
+const RECALLED_MAX: usize = 1_000;
+
+/// Whether a password proved a moment ago needs no new proof.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recall {
+    Yes,
+    No,
+}
+
+/// Proves passwords.
+pub(super) struct SignIns {
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    throttle: Throttle,
+    hashes: Arc<Semaphore>,
+    /// What a password is checked against where there is no such user.
+    nobody: String,
+    /// Makes the keys of `recalled` worthless to who reads our memory later.
+    salt: [u8; 32],
+    recalled: Mutex<HashMap<[u8; 32], Recalled>>,
+}
+
+struct Recalled {
+    password_hash: String,
+    until: Timestamp,
+}
+
+impl SignIns {
+    pub(super) fn new(catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self> {
+        let random: [u8; 32] = cipher::random().map_err(|e| Error::server("random bytes", e))?;
+        let nobody = password::hash(&SecretString::from(data_encoding::HEXLOWER.encode(&random)))?;
+        Ok(Self {
+            catalog,
+            clock,
+            metrics,
+            throttle: Throttle::default(),
+            hashes: Arc::new(Semaphore::new(HASHES_MAX)),
+            nobody,
+            salt: cipher::random().map_err(|e| Error::server("random bytes", e))?,
+            recalled: Mutex::default(),
+        })
+    }
+
+    /// The user whose password this is.
+    pub(super) async fn check(
+        &self,
+        name: &str,
+        password: &SecretString,
+        peer: IpAddr,
+        recall: Recall,
+    ) -> Result<User> {
+        let now = self.clock.now();
+        let user = self.catalog.user(name).await?;
+        let key = self.recall_key(name, password);
+        if recall == Recall::Yes
+            && let Some(user) = &user
+            && self.is_recalled(&key, user, now)
+        {
+            return Ok(user.clone());
+        }
+        let keys = [Key::account(name), Key::address(peer)];
+        self.throttle.begin(&keys, now).map_err(|retry_after| {
+            self.metrics.sign_ins.with_label_values(&["throttled"]).inc();
+            Error::Throttled { retry_after }
+        })?;
+        let phc = user.as_ref().map_or_else(|| self.nobody.clone(), |u| u.password_hash.clone());
+        let is_right = self.verify(password.clone(), phc).await?;
+        let outcome = if is_right && user.is_some() { "accepted" } else { "refused" };
+        self.metrics.sign_ins.with_label_values(&[outcome]).inc();
+        match user {
+            Some(user) if is_right => {
+                self.throttle.succeeded(&keys, now);
+                self.remember(key, &user, now);
+                Ok(user)
+            }
+            _ => Err(Error::Unauthenticated),
+        }
+    }
+
+    async fn verify(&self, password: SecretString, phc: String) -> Result<bool> {
+        if super::is_too_long(&password) {
+            return Ok(false);
+        }
+        let permit =
+            Arc::clone(&self.hashes).acquire_owned().await.map_err(|e| Error::server("argon2", e))?;
+        tokio::task::spawn_blocking(move || {
+            // Held here, so that a caller who gives up does not let another hash begin beside this one.
+            let _permit = permit;
+            password::verify(&password, &phc)
+        })
+        .await
+        .map_err(|e| Error::server("argon2", e))
+    }
+
+    fn recall_key(&self, name: &str, password: &SecretString) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.salt);
+        context.update(&name.len().to_le_bytes());
+        context.update(name.as_bytes());
+        context.update(password.expose_secret().as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
+
+    /// A changed password ends what was recalled at once: its hash is compared with the catalog's.
+    fn is_recalled(&self, key: &[u8; 32], user: &User, now: Timestamp) -> bool {
+        self.recalled.lock().get(key).is_some_and(|r| now < r.until && r.password_hash == user.password_hash)
+    }
+
+    fn remember(&self, key: [u8; 32], user: &User, now: Timestamp) {
+        let mut recalled = self.recalled.lock();
+        if recalled.len() >= RECALLED_MAX {
+            recalled.retain(|_, r| now < r.until);
+        }
+        if recalled.len() < RECALLED_MAX {
+            let nanos = i64::try_from(RECALL_FOR.as_nanos()).unwrap_or(i64::MAX);
+            let until = now.saturating_add_nanos(nanos);
+            recalled.insert(key, Recalled { password_hash: user.password_hash.clone(), until });
+        }
+    }
+}

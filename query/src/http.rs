@@ -1,0 +1,134 @@
+//! The routes, and nothing else: which path is served by what, and what every request passes.
+
+mod admin;
+mod assets;
+mod body;
+pub(crate) mod error;
+mod export;
+mod gate;
+mod params;
+mod search;
+pub(crate) mod serve;
+mod session;
+mod tail;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, any, delete, get, put};
+use heliograph_model::time::Clock;
+use heliograph_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+
+use crate::access::Access;
+use crate::cursor::Cursors;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::search::Search;
+use crate::tail::Tails;
+
+/// What the routes stand on.
+pub(crate) struct Api {
+    pub(crate) access: Arc<Access>,
+    pub(crate) search: Arc<Search>,
+    pub(crate) cursors: Arc<Cursors>,
+    pub(crate) tails: Arc<Tails>,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    /// Exports at the same time.
+    pub(crate) exports: Arc<Semaphore>,
+    /// Live tails at the same time.
+    pub(crate) tail_turns: Arc<Semaphore>,
+    /// Ends streams.
+    pub(crate) stop: CancellationToken,
+}
+
+type Shared = Arc<Api>;
+
+/// One path of the API.
+pub(crate) struct Route {
+    /// As axum matches it.
+    pub(crate) path: &'static str,
+    /// What it takes; a test holds this against what it answers.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the table that tests enumerate"))]
+    pub(crate) methods: &'static [&'static str],
+    handler: fn() -> MethodRouter<Shared>,
+}
+
+/// Every route of the API. A route that is not here does not exist, and every one here is behind [`gate`].
+pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        path: "/api/v1/session",
+        methods: &["GET", "POST", "DELETE"],
+        handler: || get(session::who).post(session::sign_in).delete(session::sign_out),
+    },
+    Route { path: "/api/v1/search", methods: &["GET"], handler: || get(search::search) },
+    Route { path: "/api/v1/histogram", methods: &["GET"], handler: || get(search::histogram) },
+    Route { path: "/api/v1/values", methods: &["GET"], handler: || get(search::values) },
+    Route { path: "/api/v1/fields", methods: &["GET"], handler: || get(search::fields) },
+    Route { path: "/api/v1/context", methods: &["GET"], handler: || get(search::context) },
+    Route {
+        path: "/api/v1/export",
+        methods: &["GET"],
+        handler: || get(export::export).layer(CompressionLayer::new().gzip(true).zstd(true)),
+    },
+    Route { path: "/api/v1/tail", methods: &["GET"], handler: || get(tail::tail) },
+    Route {
+        path: "/api/v1/admin/tenants",
+        methods: &["GET", "POST"],
+        handler: || get(admin::tenants).post(admin::create_tenant),
+    },
+    Route {
+        path: "/api/v1/admin/users",
+        methods: &["GET", "POST"],
+        handler: || get(admin::users).post(admin::create_user),
+    },
+    Route {
+        path: "/api/v1/admin/users/{name}/password",
+        methods: &["PUT"],
+        handler: || put(admin::set_password),
+    },
+    Route {
+        path: "/api/v1/admin/grants",
+        methods: &["GET", "POST", "DELETE"],
+        handler: || get(admin::grants).post(admin::grant).delete(admin::revoke_grant),
+    },
+    Route {
+        path: "/api/v1/admin/tokens",
+        methods: &["GET", "POST"],
+        handler: || get(admin::tokens).post(admin::create_token),
+    },
+    Route {
+        path: "/api/v1/admin/tokens/{id}",
+        methods: &["DELETE"],
+        handler: || delete(admin::revoke_token),
+    },
+];
+
+/// The whole service: the API behind its gate, the open status routes, and the page.
+pub(crate) fn router(api: Shared, status: Router) -> Router {
+    let unknown = || async { Error::NotFound { what: "route" } };
+    let mut routes = Router::new();
+    for route in ROUTES {
+        let handler = (route.handler)().fallback(|| async { Error::Method });
+        routes = routes.route(route.path, handler);
+    }
+    let guarded = routes
+        .route("/api", any(unknown))
+        .route("/api/{*rest}", any(unknown))
+        .layer(from_fn_with_state(Arc::clone(&api), gate::prove))
+        .layer(from_fn(gate::private));
+    let page = any(assets::serve).layer(CompressionLayer::new().gzip(true).zstd(true));
+    guarded
+        .merge(Router::new().route("/", page.clone()).route("/{*path}", page))
+        .layer(from_fn_with_state(Arc::clone(&api), gate::finish))
+        .with_state(api)
+        .merge(status)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The page: built files, embedded. Knows nothing of the API.
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use rust_embed::RustEmbed;
+
+/// What Vite built; `ui/dist` is committed, so that building us needs no npm.
+#[derive(RustEmbed)]
+#[folder = "../ui/dist"]
+struct Dist;
+
+/// What the page may load: its own files, and nothing inline; texts never become markup.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
+    data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'";
+
+/// Answers every path that is not the API's.
+pub(super) async fn serve(request: Request) -> Response {
+    let mut response = if matches!(*request.method(), Method::GET | Method::HEAD) {
+        file(request.uri().path(), request.headers())
+    } else {
+        StatusCode::METHOD_NOT_ALLOWED.into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn file(path: &str, headers: &HeaderMap) -> Response {
+    // Exact names only: nothing is decoded, joined or resolved.
+    let name = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
+    let is_known = path == "/" || (path.starts_with('/') && !path.starts_with("//") && name != "index.html");
+    let Some(file) = Dist::get(name).filter(|_| is_known) else {
+        return (StatusCode::NOT_FOUND, "there is no such page\n").into_response();
+    };
+    let hash = file.metadata.sha256_hash();
+    let etag = format!("\"{}\"", HEXLOWER.encode(hash.get(..16).unwrap_or(&hash)));
+    // Vite puts a hash into the names of what it builds.
+    let caching =
+        if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let is_same = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
+    let caching = [(header::ETAG, etag), (header::CACHE_CONTROL, caching.to_owned())];
+    if is_same {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    (caching, [(header::CONTENT_TYPE, content_type(name))], file.data.into_owned()).into_response()
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        "html" => "text/html; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "woff2" => "font/woff2",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Response {
+        file(path, &HeaderMap::new())
+    }
+
+    #[test]
+    fn the_page_and_its_files() {
+        let page = get("/");
+        assert_eq!(page.status(), StatusCode::OK);
+        assert_eq!(page.headers()[header::CACHE_CONTROL], "no-cache");
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, page.headers()[header::ETAG].clone());
+        assert_eq!(file("/", &headers).status(), StatusCode::NOT_MODIFIED);
+        for name in Dist::iter().filter(|name| name.starts_with("assets/")) {
+            let asset = get(&format!("/{name}"));
+            assert_eq!(asset.status(), StatusCode::OK, "{name}");
+            assert!(asset.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+            assert_ne!(asset.headers()[header::CONTENT_TYPE], "application/octet-stream", "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_else() {
+        for path in [
+            "/index.html",
+            "/nothing",
+            "//",
+            "//index.html",
+            "/../Cargo.toml",
+            "/assets/../index.html",
+            "/assets/",
+            "/assets",
+            "/%2e%2e/Cargo.toml",
+            "/assets/..%2findex.html",
+            "/index.html/",
+            "",
+        ] {
+            assert_eq!(get(path).status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Signing in and out, and who one is.
+
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Extension, State};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::body::JsonBody;
+use crate::access::{Caller, Principal};
+use crate::error::Result;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    user: String,
+    password: SecretString,
+}
+
+/// `POST /session`.
+pub(super) async fn sign_in(
+    State(api): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    JsonBody(SignIn { user, password }): JsonBody<SignIn>,
+) -> Result<Response> {
+    let (caller, cookie) = api.access.sign_in(&headers, peer.ip(), &user, &password).await?;
+    Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), Json(described(&caller))).into_response())
+}
+
+/// `DELETE /session`.
+pub(super) async fn sign_out(State(api): State<Shared>, headers: HeaderMap) -> Result<Response> {
+    let cookie = api.access.sign_out(&headers).await?;
+    Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie)])).into_response())
+}
+
+/// `GET /session`.
+pub(super) async fn who(Extension(caller): Extension<Caller>) -> Json<Value> {
+    Json(described(&caller))
+}
+
+fn described(caller: &Caller) -> Value {
+    let tenants: Vec<Value> = caller
+        .tenants()
+        .iter()
+        .map(|(name, rights)| json!({ "name": name, "workspace": rights.workspace, "roles": rights.roles }))
+        .collect();
+    let user = match caller.principal() {
+        Principal::User(name) => name.clone(),
+        token @ Principal::Token(_) => token.name(),
+    };
+    json!({ "user": user, "admin": caller.is_admin(), "tenants": tenants })
+}

@@ -1,0 +1,93 @@
+//! Opened segments, kept while there is room, so that a search reads an index part once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use heliograph_model::tenant::TenantId;
+use heliograph_store::Store;
+use heliograph_store::catalog::SegmentMeta;
+use heliograph_store::layout::ObjectId;
+use heliograph_store::segment::Segment;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use crate::error::Result;
+use crate::metrics::Metrics;
+
+/// Memory for index parts: a few per cent of the raw size, so this serves some tens of GB of logs.
+const BYTES_MAX: u64 = 256 << 20;
+/// Opened segments, whatever their size.
+const SEGMENTS_MAX: usize = 4_096;
+
+type Key = (TenantId, ObjectId);
+
+struct Entry {
+    cell: Arc<OnceCell<Arc<Segment>>>,
+    bytes: u64,
+    used: u64,
+}
+
+#[derive(Default)]
+struct Kept {
+    entries: HashMap<Key, Entry>,
+    bytes: u64,
+    uses: u64,
+}
+
+/// The cache. The key holds the tenant as a type: no name that came from outside can name another's segment.
+pub(crate) struct Segments {
+    store: Store,
+    metrics: Metrics,
+    kept: Mutex<Kept>,
+}
+
+impl Segments {
+    /// An empty cache over a store.
+    pub(crate) fn new(store: Store, metrics: Metrics) -> Self {
+        Self { store, metrics, kept: Mutex::default() }
+    }
+
+    /// The segment, opened now or before. Two who ask at once open it once. Safe to drop half-way.
+    pub(crate) async fn open(&self, meta: &SegmentMeta) -> Result<Arc<Segment>> {
+        let cell = self.cell(meta);
+        let segment = cell
+            .get_or_try_init(|| async {
+                let tenant = self.store.tenants.get(&meta.tenant).await?;
+                let opened = Segment::open(Arc::clone(&self.store.objects), tenant, meta.clone()).await?;
+                Ok::<_, heliograph_store::Error>(Arc::new(opened))
+            })
+            .await?;
+        Ok(Arc::clone(segment))
+    }
+
+    fn cell(&self, meta: &SegmentMeta) -> Arc<OnceCell<Arc<Segment>>> {
+        let mut kept = self.kept.lock();
+        kept.uses += 1;
+        let used = kept.uses;
+        let key = (meta.tenant.clone(), meta.id);
+        if let Some(entry) = kept.entries.get_mut(&key) {
+            entry.used = used;
+            return Arc::clone(&entry.cell);
+        }
+        let bytes = meta.bytes.saturating_sub(meta.index_offset);
+        kept.make_room(bytes);
+        let cell = Arc::new(OnceCell::new());
+        kept.bytes += bytes;
+        kept.entries.insert(key, Entry { cell: Arc::clone(&cell), bytes, used });
+        self.metrics.segment_cache_bytes.set(i64::try_from(kept.bytes).unwrap_or(i64::MAX));
+        self.metrics.segment_cache_segments.set(i64::try_from(kept.entries.len()).unwrap_or(i64::MAX));
+        cell
+    }
+}
+
+impl Kept {
+    fn make_room(&mut self, bytes: u64) {
+        while !self.entries.is_empty()
+            && (self.bytes + bytes > BYTES_MAX || self.entries.len() >= SEGMENTS_MAX)
+        {
+            let oldest = self.entries.iter().min_by_key(|(_, e)| e.used).map(|(key, _)| key.clone());
+            let Some(entry) = oldest.and_then(|key| self.entries.remove(&key)) else { return };
+            self.bytes = self.bytes.saturating_sub(entry.bytes);
+        }
+    }
+}
