@@ -1,1 +1,145 @@
-//! placeholder
+//! One per node: follows log files and ships their records.
+//!
+//! ```text
+//! file → tail → frame → enrich → gather ─▶ spool ─▶ ship ═HTTP═▶ indexer
+//! └───────── reading thread ───────────┘  thread    tasks
+//! ```
+//! A line is read once: what was read and not spooled before a crash is read again, what was spooled and not
+//! acknowledged is sent again under the same number, and the indexer recognises it. When the spool is full,
+//! reading waits: the files themselves are the buffer.
+
+pub mod config;
+mod discover;
+mod enrich;
+mod error;
+mod follow;
+mod frame;
+mod gather;
+mod metrics;
+mod ship;
+mod spool;
+mod tail;
+
+mod home;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_model::time::Clock;
+use prometheus::Registry;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::{Config, Input, NamespaceFrom, Otherwise, TenantRules};
+pub use error::{Error, Result};
+
+use discover::Discovery;
+use discover::watch::Wake;
+use follow::{Context, Follower};
+use gather::{Gather, Gathered};
+use home::Home;
+use metrics::Metrics;
+use ship::Shipper;
+use spool::Spool;
+
+/// Batches between the reading thread and the spool's: enough to write several with one sync.
+const GATHERED_MAX: usize = 8;
+/// How long a stop waits for what is spooled to be sent. What is not is sent at the next start.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
+
+/// Follows and ships until `stop`; then spools what was read, tries to send it for a short while, and returns.
+///
+/// `ready` turns true once all inputs have been scanned for the first time.
+pub async fn run(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    registry: &Registry,
+    ready: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let metrics = Metrics::new(registry)?;
+    let wake = Arc::new(Wake::default());
+    let discovery = Discovery::new(&config, metrics.clone(), Arc::clone(&wake))?;
+    let (home, spool) = open(&config, Arc::clone(&clock), metrics.clone()).await?;
+    let shipper = Shipper::new(
+        Arc::clone(&spool),
+        &config.indexers,
+        &config.token,
+        home.producer.clone(),
+        (home.quarantine_dir(), home.key.clone()),
+        metrics.clone(),
+    )?;
+    let (gathered_tx, gathered_rx) = mpsc::channel(GATHERED_MAX);
+    let gather = Gather::new(gathered_tx, config.batch_bytes_max, config.flush_after);
+    let context = Context {
+        producer: home.producer.clone(),
+        clock,
+        wake: Arc::clone(&wake),
+        scan_every: config.scan_every,
+        metrics,
+    };
+    let saved = spool.positions().0;
+    let follower = Follower::new(discovery, saved, gather, context);
+
+    let tracker = TaskTracker::new();
+    let mut reading = tracker.spawn_blocking(move || follower.run(&ready));
+    let spooler = Arc::clone(&spool);
+    let spooling = tracker.spawn_blocking(move || spool_all(&spooler, gathered_rx));
+    let (drained, abandon) = (CancellationToken::new(), CancellationToken::new());
+    let shipping = tracker.spawn(Arc::new(shipper).run(drained.clone(), abandon.clone()));
+    tracker.close();
+
+    // The head of the chain is told to stop; each later stage ends when the one before it has. If one fails
+    // before, those before it notice, and the head ends by itself.
+    let ended = tokio::select! {
+        () = stop.cancelled() => {
+            wake.stop();
+            spool.close();
+            reading.await
+        }
+        ended = &mut reading => ended,
+    };
+    let ended = ended.map_err(|e| died("reading", &e));
+    let ended = ended.and(spooling.await.map_err(|e| died("spooling", &e)).flatten());
+    drained.cancel();
+    let patience = tokio::time::sleep(DRAIN_MAX);
+    tokio::select! {
+        () = patience => tracing::info!("not all batches were sent, the rest is at the next start"),
+        () = tracker.wait() => {}
+    }
+    abandon.cancel();
+    shipping.await.map_err(|e| died("shipping", &e))?;
+    let saved = tokio::task::spawn_blocking(move || spool.save()).await.map_err(|e| died("saving", &e))?;
+    drop(home);
+    ended.and(saved)
+}
+
+async fn open(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<(Home, Arc<Spool>)> {
+    let (data_dir, bytes_max) = (config.data_dir.clone(), config.spool_bytes_max);
+    let opened = tokio::task::spawn_blocking(move || {
+        let home = Home::open(&data_dir)?;
+        let spool = Spool::open(&home.spool_dir(), home.key.clone(), bytes_max, clock, metrics)?;
+        Ok((home, Arc::new(spool)))
+    });
+    opened.await.map_err(|e| died("opening", &e))?
+}
+
+/// Spools batches as they come, several with one sync where several wait.
+fn spool_all(spool: &Spool, mut gathered: mpsc::Receiver<Gathered>) -> Result<()> {
+    while let Some(first) = gathered.blocking_recv() {
+        let mut batches = vec![first];
+        while let Ok(next) = gathered.try_recv() {
+            batches.push(next);
+        }
+        if !spool.append(batches)? {
+            tracing::info!("stopped while the spool was full, the last lines will be read again");
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn died(what: &'static str, error: &tokio::task::JoinError) -> Error {
+    Error::Unavailable { what, reason: error.to_string() }
+}

@@ -1,0 +1,158 @@
+//! What the agent is told: finished types, checked by whoever made them.
+//!
+//! Knows no file format and no environment; `app` builds this.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use heliograph_model::source::Component;
+use heliograph_model::tenant::TenantId;
+use secrecy::SecretString;
+
+/// Default of [`Config::spool_bytes_max`].
+pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
+/// Default of [`Config::batch_bytes_max`].
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Default of [`Config::flush_after`]: short enough for a live tail, long enough to batch a busy file.
+pub const FLUSH_AFTER: Duration = Duration::from_millis(25);
+/// Default of [`Config::scan_every`].
+pub const SCAN_EVERY: Duration = Duration::from_secs(1);
+
+/// All that an agent needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the spool and its key live. One agent per directory.
+    pub data_dir: PathBuf,
+    /// Name of the Kubernetes node or the host.
+    pub node: String,
+    /// What to follow. Where two inputs find the same path, the first owns it.
+    pub inputs: Vec<Input>,
+    /// Base URLs of the indexers, such as `http://127.0.0.1:7710`; at least one.
+    pub indexers: Vec<String>,
+    /// The agent's credential, sent as `Authorization: Bearer`.
+    pub token: SecretString,
+    /// Whose the logs of a namespace are.
+    pub tenants: TenantRules,
+    /// Most bytes that the spool takes on disk; when they are used up, reading waits.
+    pub spool_bytes_max: u64,
+    /// Most bytes of uncompressed message text in a batch; one larger record is a batch of its own.
+    pub batch_bytes_max: usize,
+    /// How long a record waits for others before its batch is spooled.
+    pub flush_after: Duration,
+    /// How often all files are compared with what was read of them.
+    pub scan_every: Duration,
+}
+
+/// Where log files lie, and what they look like.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Container logs as kubelet lays them out: `<ns>_<pod>_<uid>/<container>/N.log`, CRI lines.
+    Containers {
+        /// `/var/log/pods`.
+        root: PathBuf,
+    },
+    /// Airflow's own task files and DAG-processor files, anywhere below a root.
+    Tasks {
+        /// The directory of the logs.
+        root: PathBuf,
+        /// Where their namespace stands.
+        namespace: NamespaceFrom,
+    },
+    /// Plain files, a record a line (or more, where lines belong together).
+    Files {
+        /// As in `/var/log/app/*.log` or `/srv/**/*.log`.
+        glob: String,
+        /// Whose they are.
+        tenant: TenantId,
+        /// What writes them.
+        component: Option<Component>,
+    },
+}
+
+/// Where the namespace of a task file stands.
+#[derive(Clone, Debug)]
+pub enum NamespaceFrom {
+    /// It is the same for the whole root.
+    Fixed(String),
+    /// The first path element below the root.
+    FirstPathElement,
+}
+
+/// The rules from namespace to tenant.
+#[derive(Clone, Debug, Default)]
+pub struct TenantRules {
+    /// Namespaces with a tenant of their own naming; these win.
+    pub exact: BTreeMap<String, TenantId>,
+    /// What holds for all other namespaces.
+    pub otherwise: Otherwise,
+}
+
+/// The tenant of a namespace that no exact rule names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Otherwise {
+    /// Its logs are not collected.
+    #[default]
+    NotCollected,
+    /// The tenant has the namespace's name.
+    SameName,
+    /// The tenant is what follows this prefix; a namespace without it is not collected.
+    StripPrefix(String),
+}
+
+impl TenantRules {
+    /// The tenant whose logs a namespace holds; without one they are not collected.
+    pub fn tenant_of(&self, namespace: &str) -> Option<TenantId> {
+        if let Some(tenant) = self.exact.get(namespace) {
+            return Some(tenant.clone());
+        }
+        let name = match &self.otherwise {
+            Otherwise::NotCollected => return None,
+            Otherwise::SameName => namespace,
+            Otherwise::StripPrefix(prefix) => namespace.strip_prefix(prefix.as_str())?,
+        };
+        TenantId::parse(name).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(otherwise: Otherwise, namespace: &str, expected: Option<&str>) {
+        let exact = [("airflow".to_owned(), TenantId::parse("main").unwrap())].into();
+        let rules = TenantRules { exact, otherwise };
+        assert_eq!(rules.tenant_of(namespace).as_ref().map(TenantId::as_str), expected, "{namespace}");
+    }
+
+    #[test]
+    fn the_exact_rule_wins_and_what_no_rule_names_is_not_collected() {
+        let prefix = || Otherwise::StripPrefix("astro-".into());
+        check(Otherwise::NotCollected, "airflow", Some("main"));
+        check(Otherwise::NotCollected, "kube-system", None);
+        check(Otherwise::SameName, "team-a", Some("team-a"));
+        check(Otherwise::SameName, "../etc", None);
+        check(prefix(), "airflow", Some("main"));
+        check(prefix(), "astro-team-b", Some("team-b"));
+        check(prefix(), "astro-", None);
+        check(prefix(), "team-b", None);
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let config = Config {
+            data_dir: "/d".into(),
+            node: "n".into(),
+            inputs: vec![],
+            indexers: vec![],
+            token: "geheim".into(),
+            tenants: TenantRules::default(),
+            spool_bytes_max: SPOOL_BYTES_MAX,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            flush_after: FLUSH_AFTER,
+            scan_every: SCAN_EVERY,
+        };
+        assert!(!format!("{config:?}").contains("geheim"));
+    }
+}

@@ -1,0 +1,241 @@
+//! One input: where its files may lie, and what a path says about whose they are.
+
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+use heliograph_model::airflow::{Identity, dag_file_from_path, task_from_path};
+use heliograph_model::source::{Component, Source};
+use heliograph_model::tenant::TenantId;
+use serde_json::{Map, Value};
+
+use crate::config::{Config, Input, NamespaceFrom, TenantRules};
+use crate::error::{Error, Result};
+use crate::frame::Form;
+use crate::tail::open::Reach;
+
+/// Endings of compressed files: what rotation leaves when it is done with a file. Not read.
+const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
+
+/// All that a path says of the records in it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Owner {
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// Where they come from; its id is set by whoever reads.
+    pub source: Source,
+    /// What the lines look like.
+    pub form: Form,
+    /// How the file may be opened.
+    pub reach: Reach,
+    /// Which task try.
+    pub identity: Identity,
+    /// Whether the path knows the task better than a line does.
+    pub path_wins: bool,
+    /// What else the path says.
+    pub attributes: Map<String, Value>,
+}
+
+/// An input, checked.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    base: PathBuf,
+    node: Box<str>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Containers { tenants: TenantRules },
+    Tasks { namespace: NamespaceFrom, tenants: TenantRules },
+    Files(Files),
+}
+
+#[derive(Debug)]
+struct Files {
+    whole: GlobMatcher,
+    /// What the directories below the base must be called, level by level.
+    levels: Vec<GlobMatcher>,
+    /// Whether there are matches below these levels.
+    any_depth: bool,
+    tenant: TenantId,
+    component: Option<Component>,
+}
+
+impl Scope {
+    /// Checks an input. What is wrong is named.
+    pub(crate) fn new(input: &Input, config: &Config) -> Result<Self> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|e| Error::Config {
+                what: "input path",
+                value: path.display().to_string(),
+                reason: e.to_string(),
+            })
+        };
+        let tenants = config.tenants.clone();
+        let (base, kind) = match input {
+            Input::Containers { root } => (absolute(root)?, Kind::Containers { tenants }),
+            Input::Tasks { root, namespace } => {
+                (absolute(root)?, Kind::Tasks { namespace: namespace.clone(), tenants })
+            }
+            Input::Files { glob, tenant, component } => {
+                let path = absolute(Path::new(glob))?;
+                Files::new(glob, &path, tenant, component.as_ref()).map(|(b, f)| (b, Kind::Files(f)))?
+            }
+        };
+        Ok(Self { base, node: config.node.as_str().into(), kind })
+    }
+
+    /// The directory below which all lies.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Whether links are followed.
+    pub(crate) fn follows_links(&self) -> bool {
+        match &self.kind {
+            Kind::Containers { .. } | Kind::Tasks { .. } => false,
+            // Below `**` links could lead in circles.
+            Kind::Files(files) => !files.any_depth,
+        }
+    }
+
+    /// Whether files may lie in or below `dir`, which lies in a directory `depth` levels below the base.
+    pub(crate) fn descends(&self, dir: &Path, depth: usize) -> bool {
+        match &self.kind {
+            Kind::Containers { tenants } => match depth {
+                0 => dir
+                    .file_name()
+                    .and_then(|n| n.to_str())
+                    .and_then(pod_of)
+                    .is_some_and(|(ns, _)| tenants.tenant_of(ns).is_some()),
+                _ => depth == 1,
+            },
+            Kind::Tasks { .. } => true,
+            Kind::Files(files) => match (files.levels.get(depth), dir.file_name()) {
+                (Some(level), Some(name)) => level.is_match(name),
+                _ => files.any_depth,
+            },
+        }
+    }
+
+    /// Whose the records of a path are; none where it is not this input's, or nobody's.
+    pub(crate) fn owner(&self, path: &Path) -> Option<Owner> {
+        let below = path.strip_prefix(&self.base).ok()?;
+        let mut owner = match &self.kind {
+            Kind::Containers { tenants } => self.container(below, tenants)?,
+            Kind::Tasks { namespace, tenants } => self.task(below, namespace, tenants)?,
+            Kind::Files(files) => {
+                let compressed = path.extension().is_some_and(|e| COMPRESSED.iter().any(|c| e == *c));
+                (files.whole.is_match(path) && !compressed).then(|| Owner {
+                    tenant: files.tenant.clone(),
+                    source: Source { component: files.component.clone(), ..Source::default() },
+                    form: Form::Plain,
+                    reach: Reach::Anywhere,
+                    identity: Identity::default(),
+                    path_wins: false,
+                    attributes: Map::new(),
+                })?
+            }
+        };
+        owner.source.node = Some(self.node.clone());
+        owner.source.path = Some(path.to_string_lossy().into());
+        Some(owner)
+    }
+
+    /// `<ns>_<pod>_<uid>/<container>/N.log`.
+    fn container(&self, below: &Path, tenants: &TenantRules) -> Option<Owner> {
+        let mut parts = below.iter().map(|p| p.to_str());
+        let (pod, container, name) = (parts.next()??, parts.next()??, parts.next()??);
+        let number = name.strip_suffix(".log")?;
+        if parts.next().is_some() || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let (namespace, pod) = pod_of(pod)?;
+        Some(Owner {
+            tenant: tenants.tenant_of(namespace)?,
+            source: Source {
+                component: Component::parse(container).ok(),
+                namespace: Some(namespace.into()),
+                pod: Some(pod.into()),
+                container: Some(container.into()),
+                ..Source::default()
+            },
+            form: Form::Cri,
+            reach: Reach::Beneath(self.base.clone()),
+            identity: Identity::default(),
+            path_wins: false,
+            attributes: Map::new(),
+        })
+    }
+
+    /// A task's file or one of the DAG processor.
+    fn task(&self, below: &Path, namespace: &NamespaceFrom, tenants: &TenantRules) -> Option<Owner> {
+        let namespace = match namespace {
+            NamespaceFrom::Fixed(namespace) => namespace.as_str(),
+            NamespaceFrom::FirstPathElement => below.iter().next()?.to_str()?,
+        };
+        let mut attributes = Map::new();
+        let (component, identity) = if let Some(task) = task_from_path(below) {
+            (if task.trigger.is_some() { "triggerer" } else { "worker" }, task.identity)
+        } else {
+            let file = dag_file_from_path(below)?;
+            attributes.insert("dag_file".to_owned(), file.dag_file.into());
+            attributes.extend(file.bundle.map(|b| ("bundle".to_owned(), b.into())));
+            (file.component, Identity::default())
+        };
+        Some(Owner {
+            tenant: tenants.tenant_of(namespace)?,
+            source: Source {
+                component: Component::parse(component).ok(),
+                namespace: Some(namespace.into()),
+                ..Source::default()
+            },
+            form: Form::Plain,
+            reach: Reach::Beneath(self.base.clone()),
+            path_wins: identity.dag_id.is_some(),
+            identity,
+            attributes,
+        })
+    }
+}
+
+impl Files {
+    fn new(
+        glob: &str,
+        path: &Path,
+        tenant: &TenantId,
+        component: Option<&Component>,
+    ) -> Result<(PathBuf, Self)> {
+        let bad = |reason: String| Error::Config { what: "glob", value: glob.to_owned(), reason };
+        let text = path.to_str().ok_or_else(|| bad("it is not UTF-8".to_owned()))?;
+        let matcher = |pattern: &str| {
+            let built = GlobBuilder::new(pattern).literal_separator(true).build();
+            built.map(|g| g.compile_matcher()).map_err(|e| bad(e.kind().to_string()))
+        };
+        let whole = matcher(text)?;
+        let is_pattern = |part: &str| part.contains(['*', '?', '[', '{', '\\']);
+        let parts: Vec<&str> = text.split('/').filter(|p| !p.is_empty()).collect();
+        let Some((_, dirs)) = parts.split_last() else { return Err(bad("it names no file".to_owned())) };
+        let fixed = dirs.iter().take_while(|p| !is_pattern(p)).count();
+        let base = dirs.iter().take(fixed).fold(PathBuf::from("/"), |base, part| base.join(part));
+        let mut levels = vec![];
+        let mut any_depth = false;
+        // A brace may hold a separator: then the levels are not the parts of the pattern.
+        let braces = text.contains('{');
+        for part in dirs.iter().skip(fixed) {
+            any_depth = part.contains("**") || braces;
+            if any_depth {
+                break;
+            }
+            levels.push(matcher(part)?);
+        }
+        Ok((base, Self { whole, levels, any_depth, tenant: tenant.clone(), component: component.cloned() }))
+    }
+}
+
+/// Namespace and pod of `<ns>_<pod>_<uid>`.
+fn pod_of(name: &str) -> Option<(&str, &str)> {
+    let (namespace, rest) = name.split_once('_')?;
+    let (pod, uid) = rest.rsplit_once('_')?;
+    (!namespace.is_empty() && !pod.is_empty() && !uid.is_empty()).then_some((namespace, pod))
+}

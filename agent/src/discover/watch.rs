@@ -1,0 +1,144 @@
+//! Directory watches, as a wake-up; and the wake-up itself, which never grows and never blocks who rings it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use notify::event::{EventKind, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::{Condvar, Mutex};
+
+use crate::metrics::Metrics;
+
+/// Most paths that a wake-up names; beyond that, a scan finds them.
+const PATHS_MAX: usize = 8192;
+
+/// What happened since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    /// Files that were written to.
+    pub written: BTreeSet<PathBuf>,
+    /// Directories in which files appeared, vanished or were renamed.
+    pub changed: BTreeSet<PathBuf>,
+    /// Something was missed: all must be compared.
+    pub rescan: bool,
+    /// No more reading.
+    pub stop: bool,
+}
+
+impl Woken {
+    fn is_quiet(&self) -> bool {
+        self.written.is_empty() && self.changed.is_empty() && !self.rescan && !self.stop
+    }
+}
+
+/// Where the reading thread sleeps.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    state: Mutex<Woken>,
+    rung: Condvar,
+}
+
+impl Wake {
+    /// Waits until something happens or the time comes. `stop` stays set.
+    pub(crate) fn wait(&self, until: Instant) -> Woken {
+        let mut state = self.state.lock();
+        while state.is_quiet() {
+            if self.rung.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        let stop = state.stop;
+        std::mem::replace(&mut *state, Woken { stop, ..Woken::default() })
+    }
+
+    /// Ends the reading.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stop = true;
+        self.rung.notify_all();
+    }
+
+    fn ring(&self, change: impl FnOnce(&mut Woken)) {
+        let mut state = self.state.lock();
+        change(&mut state);
+        if state.written.len() + state.changed.len() > PATHS_MAX {
+            state.written.clear();
+            state.changed.clear();
+            state.rescan = true;
+        }
+        self.rung.notify_all();
+    }
+
+    fn event(&self, event: notify::Result<Event>) {
+        match event {
+            Ok(event) if event.need_rescan() => self.ring(|w| w.rescan = true),
+            Ok(event) => match event.kind {
+                EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => {}
+                EventKind::Modify(ModifyKind::Data(_)) => self.ring(|w| w.written.extend(event.paths)),
+                EventKind::Create(_)
+                | EventKind::Remove(_)
+                | EventKind::Modify(_)
+                | EventKind::Any
+                | EventKind::Other => self.ring(|w| {
+                    w.changed.extend(event.paths.iter().filter_map(|p| p.parent()).map(Path::to_owned));
+                }),
+            },
+            Err(error) => {
+                tracing::debug!(%error, "file events interrupted");
+                self.ring(|w| w.rescan = true);
+            }
+        }
+    }
+}
+
+/// The one inotify instance.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    metrics: Metrics,
+    warned: bool,
+}
+
+impl Watch {
+    /// Begins to watch nothing. Without inotify, the scans find everything.
+    pub(crate) fn new(wake: Arc<Wake>, metrics: Metrics) -> Self {
+        let mut watch = Self { watcher: None, watched: BTreeSet::new(), metrics, warned: false };
+        match notify::recommended_watcher(move |event| wake.event(event)) {
+            Ok(watcher) => watch.watcher = Some(watcher),
+            Err(error) => watch.exhausted(&error),
+        }
+        watch
+    }
+
+    /// Watches a directory, not what is below it.
+    pub(crate) fn add(&mut self, dir: &Path) {
+        let Some(watcher) = &mut self.watcher else { return };
+        match watcher.watch(dir, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(self.watched.insert(dir.to_owned())),
+            // It vanished again: the scan notices.
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
+            Err(error) => self.exhausted(&error),
+        }
+    }
+
+    /// The directory is gone.
+    pub(crate) fn remove(&mut self, dir: &Path) {
+        if self.watched.remove(dir)
+            && let Some(watcher) = &mut self.watcher
+            && let Err(error) = watcher.unwatch(dir)
+        {
+            // The kernel ends the watch of a removed directory itself.
+            tracing::trace!(%error, "watch was gone");
+        }
+    }
+
+    fn exhausted(&mut self, error: &notify::Error) {
+        self.metrics.polling.set(1);
+        if !self.warned {
+            self.warned = true;
+            tracing::warn!(%error, "file events are not to be had, polling instead");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Event and owner to Record: the only place where the agent makes one, and none without a tenant.
+//!
+//! What a line says fills level, identity and attributes; never whose it is or where it comes from.
+
+use std::sync::Arc;
+
+use heliograph_model::airflow::{ParsedLine, parse_line};
+use heliograph_model::record::{Attributes, CUT_MARK, MESSAGE_BYTES_MAX, Record, cut};
+use heliograph_model::source::{Source, SourceId};
+use heliograph_model::time::Timestamp;
+
+use crate::discover::scope::Owner;
+use crate::frame::Event;
+
+/// How far ahead of its reading a line's own time is believed.
+const AHEAD_NANOS_MAX: i64 = 5 * 60 * 1_000_000_000;
+/// Attribute with the time that the line itself names, where the record has another.
+const EVENT_TIME: &str = "event_time";
+
+/// Makes the records of one source.
+#[derive(Debug)]
+pub(crate) struct Enricher {
+    owner: Arc<Owner>,
+    source: Arc<Source>,
+    last: Timestamp,
+}
+
+impl Enricher {
+    /// For the source `id`, whose latest record had the time `last`.
+    pub(crate) fn new(owner: Arc<Owner>, id: SourceId, last: Timestamp) -> Self {
+        let source = Arc::new(Source { id, ..owner.source.clone() });
+        Self { owner, source, last }
+    }
+
+    /// Whose the records are.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The source.
+    pub(crate) fn id(&self) -> SourceId {
+        self.source.id
+    }
+
+    /// Time of the latest record.
+    pub(crate) fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    /// The record of an event. Its time is never before that of the record before it.
+    pub(crate) fn record(&mut self, event: Event, now: Timestamp) -> Record {
+        let ParsedLine { time, level, message, identity, mut attributes } = parse_line(&event.text);
+        let read = event.at.unwrap_or(now);
+        let believed = time.filter(|t| t.nanos_since(read) <= AHEAD_NANOS_MAX).unwrap_or(read);
+        let record_time = believed.max(self.last);
+        self.last = record_time;
+        if let Some(claim) = time.or(event.at)
+            && claim != record_time
+            && !attributes.contains_key(EVENT_TIME)
+        {
+            attributes.insert(EVENT_TIME.to_owned(), claim.to_string().into());
+        }
+        for (name, value) in &self.owner.attributes {
+            attributes.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let identity = if self.owner.path_wins {
+            self.owner.identity.clone().or(&identity)
+        } else {
+            identity.or(&self.owner.identity)
+        };
+        let message = message.unwrap_or(event.text);
+        let message = match event.cut {
+            true => format!("{message}{CUT_MARK}").into(),
+            false if message.len() > MESSAGE_BYTES_MAX => cut(&message, MESSAGE_BYTES_MAX).into(),
+            false => message.into_boxed_str(),
+        };
+        Record {
+            time: record_time,
+            observed: now,
+            position: event.start,
+            source: Arc::clone(&self.source),
+            level,
+            stream: event.stream,
+            identity,
+            message,
+            attributes: Attributes::from_map(&attributes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

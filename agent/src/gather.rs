@@ -1,0 +1,170 @@
+//! Records to batches, one tenant each, by size or age.
+//!
+//! What a run lets go stays together with the positions that it moves: they reach the spool in one entry.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heliograph_model::record::Record;
+use heliograph_model::source::SourceId;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::tail::Step;
+
+/// What is to be saved of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// Which source.
+    pub source: SourceId,
+    /// Its path.
+    pub path: Arc<Path>,
+    /// Time of its latest record.
+    pub last: Timestamp,
+    /// How far it is done; none to forget the source, which will not come back.
+    pub step: Option<Step>,
+}
+
+/// Records of one tenant, with the positions that they move.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    /// Whose.
+    pub tenant: TenantId,
+    /// In order within each source, those of a source together.
+    pub records: Vec<Record>,
+    /// What to save with them.
+    pub moves: Vec<Move>,
+}
+
+/// The spool takes nothing any more.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+/// Collects until a batch is large or old enough.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    open: BTreeMap<TenantId, Open>,
+    out: mpsc::Sender<Gathered>,
+    bytes_max: usize,
+    flush_after: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    records: Vec<Record>,
+    moves: BTreeMap<(SourceId, Option<u32>), Move>,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Gather {
+    /// Batches go to `out`.
+    pub(crate) fn new(out: mpsc::Sender<Gathered>, bytes_max: usize, flush_after: Duration) -> Self {
+        Self { open: BTreeMap::new(), out, bytes_max, flush_after }
+    }
+
+    /// Adds what belongs together. Waits while the spool is behind.
+    pub(crate) fn add(
+        &mut self,
+        tenant: &TenantId,
+        records: Vec<Record>,
+        moves: Vec<Move>,
+        now: Instant,
+    ) -> Result<(), Closed> {
+        let bytes: usize = records.iter().map(|r| r.message.len()).sum();
+        if self.open.get(tenant).is_some_and(|o| o.bytes > 0 && o.bytes + bytes > self.bytes_max) {
+            self.flush(tenant)?;
+        }
+        let open = self.open.entry(tenant.clone()).or_default();
+        if !records.is_empty() {
+            open.since.get_or_insert(now);
+        }
+        open.bytes += bytes;
+        open.records.extend(records);
+        for change in moves {
+            let key = (change.source, change.step.map(|s| s.number));
+            if change.step.is_none() {
+                open.moves.retain(|(source, _), _| *source != change.source);
+            }
+            open.moves.insert(key, change);
+        }
+        if open.bytes >= self.bytes_max { self.flush(tenant) } else { Ok(()) }
+    }
+
+    /// Sends the batches that have waited long enough.
+    pub(crate) fn flush_due(&mut self, now: Instant) -> Result<(), Closed> {
+        let due = |o: &Open| o.since.is_some_and(|s| s + self.flush_after <= now);
+        let due: Vec<_> = self.open.iter().filter(|(_, o)| due(o)).map(|(t, _)| t.clone()).collect();
+        due.iter().try_for_each(|tenant| self.flush(tenant))
+    }
+
+    /// Sends all batches.
+    pub(crate) fn flush_all(&mut self) -> Result<(), Closed> {
+        let tenants: Vec<_> = self.open.keys().cloned().collect();
+        tenants.iter().try_for_each(|tenant| self.flush(tenant))
+    }
+
+    /// When [`Self::flush_due`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.open.values().filter_map(|o| o.since).min().map(|s| s + self.flush_after)
+    }
+
+    /// A batch without records waits for some: its positions can be found again.
+    fn flush(&mut self, tenant: &TenantId) -> Result<(), Closed> {
+        let Some(open) = self.open.get_mut(tenant) else { return Ok(()) };
+        if open.records.is_empty() {
+            return Ok(());
+        }
+        let Open { mut records, moves, .. } = std::mem::take(open);
+        // Stable: within a source the order stays.
+        records.sort_by_key(|r| r.source.id);
+        let moves = moves.into_values().collect();
+        self.out.blocking_send(Gathered { tenant: tenant.clone(), records, moves }).map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_model::source::{Position, Source};
+
+    use super::*;
+
+    fn record(source: u128, offset: u64, text: &str) -> Record {
+        Record {
+            time: Timestamp::MIN,
+            observed: Timestamp::MIN,
+            position: Position(offset),
+            source: Arc::new(Source { id: SourceId(source), ..Source::default() }),
+            level: None,
+            stream: None,
+            identity: heliograph_model::airflow::Identity::default(),
+            message: text.into(),
+            attributes: heliograph_model::record::Attributes::default(),
+        }
+    }
+
+    #[test]
+    fn a_batch_has_one_tenant_and_is_bounded_by_size_and_age() {
+        let (out, mut batches) = mpsc::channel(10);
+        let mut gather = Gather::new(out, 10, Duration::from_millis(25));
+        let (a, b) = (TenantId::parse("a").unwrap(), TenantId::parse("b").unwrap());
+        let now = Instant::now();
+        gather.add(&a, vec![record(2, 0, "12345")], vec![], now).unwrap();
+        gather.add(&b, vec![record(9, 0, "x")], vec![], now).unwrap();
+        gather.add(&a, vec![record(1, 0, "1"), record(2, 6, "2")], vec![], now).unwrap();
+        gather.add(&a, vec![record(1, 2, "123456")], vec![], now).unwrap();
+        let first = batches.try_recv().unwrap();
+        assert_eq!(first.tenant, a);
+        let order: Vec<_> = first.records.iter().map(|r| (r.source.id.0, r.position.0)).collect();
+        assert_eq!(order, [(1, 0), (2, 0), (2, 6)]);
+        assert!(batches.try_recv().is_err());
+        assert_eq!(gather.deadline(), Some(now + Duration::from_millis(25)));
+        gather.flush_due(now + Duration::from_millis(25)).unwrap();
+        let tenants = [batches.try_recv().unwrap().tenant, batches.try_recv().unwrap().tenant];
+        assert_eq!(tenants, [a, b]);
+        assert_eq!(gather.deadline(), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! The agent's figures, registered on the registry that `run` is given.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::error::{Error, Result};
+
+/// All handles. Labels come from closed sets.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Lines read from files.
+    pub lines: IntCounter,
+    /// Bytes read from files.
+    pub bytes: IntCounter,
+    /// Records made.
+    pub records: IntCounter,
+    /// Batches by what became of sending them: `answer` = acked, repeated, sequence, busy, rejected, denied,
+    /// unreachable.
+    pub batches: IntCounterVec,
+    /// Bytes in followed files that are not read yet, at the last scan.
+    pub lag_bytes: IntGauge,
+    /// Descriptors held.
+    pub open_files: IntGauge,
+    /// Paths followed.
+    pub followed_files: IntGauge,
+    /// Bytes of the spool on disk.
+    pub spool_bytes: IntGauge,
+    /// Batches in the spool that are not acknowledged.
+    pub spool_batches: IntGauge,
+    /// Times that the spool had no room, so that reading waited.
+    pub spool_full: IntCounter,
+    /// Spool entries that could not be read back.
+    pub spool_corrupt: IntCounter,
+    /// Files with unread bytes that only the scan found.
+    pub reconcile_repairs: IntCounter,
+    /// Lines cut at the limit.
+    pub cut_lines: IntCounter,
+    /// Sequences of bytes that were not UTF-8, each now one replacement character.
+    pub replaced: IntCounter,
+    /// Empty lines that became no record.
+    pub empty_lines: IntCounter,
+    /// Container lines that are not in CRI form.
+    pub odd_lines: IntCounter,
+    /// Lines or batches given up: `reason` = poison, quarantine_full, corrupt.
+    pub dropped: IntCounterVec,
+    /// Files that could not be followed: `reason` = denied, not_regular, too_many_open, other.
+    pub unreadable: IntCounterVec,
+    /// Truncations and rotations whose unread rest was gone.
+    pub lost_rests: IntCounter,
+    /// 1 while files are found by polling because inotify is exhausted.
+    pub polling: IntGauge,
+}
+
+impl Metrics {
+    /// Registers all handles.
+    pub(crate) fn new(registry: &Registry) -> Result<Self> {
+        let r = Registrar(registry);
+        Ok(Self {
+            lines: r.counter("heliograph_agent_lines_total", "Lines read from files")?,
+            bytes: r.counter("heliograph_agent_read_bytes_total", "Bytes read from files")?,
+            records: r.counter("heliograph_agent_records_total", "Records made of lines")?,
+            batches: r.counters("heliograph_agent_batches_total", "Sent batches by answer", "answer")?,
+            lag_bytes: r.gauge("heliograph_agent_lag_bytes", "Bytes in followed files not read yet")?,
+            open_files: r.gauge("heliograph_agent_open_files", "Descriptors of followed files")?,
+            followed_files: r.gauge("heliograph_agent_followed_files", "Paths followed")?,
+            spool_bytes: r.gauge("heliograph_agent_spool_bytes", "Bytes of the spool on disk")?,
+            spool_batches: r.gauge("heliograph_agent_spool_batches", "Batches spooled, not acknowledged")?,
+            spool_full: r
+                .counter("heliograph_agent_spool_full_total", "Times that reading waited for the spool")?,
+            spool_corrupt: r
+                .counter("heliograph_agent_spool_corrupt_total", "Spool entries that did not read back")?,
+            reconcile_repairs: r.counter(
+                "heliograph_agent_reconcile_repairs_total",
+                "Files with unread bytes that only the scan found",
+            )?,
+            cut_lines: r.counter("heliograph_agent_cut_lines_total", "Lines cut at the limit")?,
+            replaced: r.counter(
+                "heliograph_agent_replaced_bytes_total",
+                "Places that were not UTF-8, replaced by U+FFFD",
+            )?,
+            empty_lines: r.counter("heliograph_agent_empty_lines_total", "Empty lines passed over")?,
+            odd_lines: r.counter("heliograph_agent_odd_lines_total", "Container lines not in CRI form")?,
+            dropped: r.counters("heliograph_agent_dropped_total", "Given up, by reason", "reason")?,
+            unreadable: r.counters(
+                "heliograph_agent_unreadable_files_total",
+                "Files that could not be followed, by reason",
+                "reason",
+            )?,
+            lost_rests: r.counter(
+                "heliograph_agent_lost_rests_total",
+                "Files whose unread rest was gone before it was read",
+            )?,
+            polling: r.gauge("heliograph_agent_polling", "1 while inotify is exhausted")?,
+        })
+    }
+}
+
+struct Registrar<'a>(&'a Registry);
+
+impl Registrar<'_> {
+    fn counter(&self, name: &'static str, help: &'static str) -> Result<IntCounter> {
+        self.add(name, IntCounter::new(name, help))
+    }
+
+    fn gauge(&self, name: &'static str, help: &'static str) -> Result<IntGauge> {
+        self.add(name, IntGauge::new(name, help))
+    }
+
+    fn counters(&self, name: &'static str, help: &'static str, label: &str) -> Result<IntCounterVec> {
+        self.add(name, IntCounterVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn add<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        name: &'static str,
+        made: prometheus::Result<C>,
+    ) -> Result<C> {
+        made.and_then(|c| self.0.register(Box::new(c.clone())).map(|()| c))
+            .map_err(|e| Error::Unavailable { what: "register metrics", reason: format!("{name}: {e}") })
+    }
+}

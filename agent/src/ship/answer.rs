@@ -1,0 +1,65 @@
+//! What an indexer's answer means.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde::Deserialize;
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is durable.
+    Acknowledged,
+    /// The indexer expects this sequence.
+    Expected(u64),
+    /// Later, after this if said.
+    Busy(Option<Duration>),
+    /// Never: the batch itself is refused, with this status.
+    Rejected(u16),
+    /// The credential is refused, with this status.
+    Denied(u16),
+    /// No answer.
+    Unreachable,
+}
+
+#[derive(Deserialize)]
+struct Conflict {
+    expected: u64,
+}
+
+impl Answer {
+    /// Reads a response.
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
+        let status = response.status();
+        match status {
+            s if s.is_success() => Self::Acknowledged,
+            StatusCode::CONFLICT => match response.json::<Conflict>().await {
+                Ok(conflict) => Self::Expected(conflict.expected),
+                // A proxy between us may say anything: what is not understood is tried again.
+                Err(_) => Self::Busy(None),
+            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied(status.as_u16()),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Self::Rejected(status.as_u16())
+            }
+            _ => {
+                let seconds = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+                let seconds = seconds.and_then(|s| s.trim().parse().ok());
+                Self::Busy(seconds.map(Duration::from_secs))
+            }
+        }
+    }
+
+    /// The metric's label.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acked",
+            Self::Expected(_) => "sequence",
+            Self::Busy(_) => "busy",
+            Self::Rejected(_) => "rejected",
+            Self::Denied(_) => "denied",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}

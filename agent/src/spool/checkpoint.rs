@@ -1,0 +1,114 @@
+//! What the spool knew when files of it were last freed: all read positions, and how far each tenant is.
+//!
+//! ```text
+//!  0  6  "HGCKPT"
+//!  6  1  version, 1
+//!  7 16  random id: the key of the file is derived from the spool's key and it
+//! 23  n  sealed body, one page: 8 entry number · 8 created · positions · 4 tenants, each: name · settled · 8 next ordinal
+//! ```
+//!
+//! Replaced as a whole by renaming, so it is never torn.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use heliograph_model::cipher::{SecretKey, random};
+use heliograph_model::tenant::TenantId;
+
+use super::bytes::{Malformed, Reader, Writer};
+use super::entry::{Settled, read_tenant};
+use super::positions::Positions;
+use crate::error::{Error, Result};
+
+const MAGIC: &[u8; 6] = b"HGCKPT";
+const VERSION: u8 = 1;
+
+/// The state of the spool after an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Entries up to this number are in it.
+    pub number: u64,
+    /// When the spool was made, in milliseconds since 1970: the first epoch of every tenant.
+    pub created: u64,
+    /// The read positions.
+    pub positions: Positions,
+    /// How far each tenant is settled, and the ordinal of its next batch.
+    pub tenants: BTreeMap<TenantId, (Settled, u64)>,
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint; none where there is none yet.
+    pub(crate) fn read(path: &Path, key: &SecretKey) -> Result<Option<Self>> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::disk(path)(e)),
+        };
+        let corrupt = |reason: &str| Error::Corrupt { path: path.to_owned(), reason: reason.to_owned() };
+        let mut fields = Reader(&bytes);
+        let head = (fields.array::<6>(), fields.u8(), fields.array::<16>());
+        let (Ok(magic), Ok(version), Ok(id)) = head else { return Err(corrupt("it is too short")) };
+        if &magic != MAGIC || version != VERSION {
+            return Err(corrupt("it is not a checkpoint of a known version"));
+        }
+        let mut body = fields.0.to_vec();
+        let cipher = key.derive("agent checkpoint v1", &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
+        cipher.open(0, MAGIC, &mut body).map_err(|e| corrupt(&e.to_string()))?;
+        Self::from_bytes(&body).map(Some).map_err(|Malformed| corrupt("its content is malformed"))
+    }
+
+    /// Replaces the checkpoint; it is on disk when this returns.
+    pub(crate) fn write(&self, path: &Path, key: &SecretKey) -> Result<()> {
+        let id: [u8; 16] = random().map_err(Error::cipher)?;
+        let cipher = key.derive("agent checkpoint v1", &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
+        let mut body = self.to_bytes();
+        cipher.seal(0, MAGIC, &mut body).map_err(Error::cipher)?;
+        let mut bytes = Vec::with_capacity(body.len() + 23);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&id);
+        bytes.extend_from_slice(&body);
+        replace(path, &bytes)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.number(self.number.to_le_bytes());
+        out.number(self.created.to_le_bytes());
+        self.positions.write(&mut out);
+        out.number(u32::try_from(self.tenants.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for (tenant, (settled, next)) in &self.tenants {
+            out.text(tenant.as_str().as_bytes());
+            settled.write(&mut out);
+            out.number(next.to_le_bytes());
+        }
+        out.0
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Reader(bytes);
+        let (number, created) = (bytes.u64()?, bytes.u64()?);
+        let positions = Positions::read(&mut bytes)?;
+        let mut tenants = BTreeMap::new();
+        for _ in 0..bytes.u32()? {
+            let tenant = read_tenant(&mut bytes)?;
+            tenants.insert(tenant, (Settled::read(&mut bytes)?, bytes.u64()?));
+        }
+        Ok(Self { number, created, positions, tenants })
+    }
+}
+
+/// Puts `bytes` in the place of a file, whole or not at all.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let fresh = path.with_extension("new");
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let open = || File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+    open()
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&fresh, path))
+        .and_then(|()| File::open(dir)?.sync_all())
+        .map_err(Error::disk(path))
+}

@@ -1,0 +1,120 @@
+//! What an entry of the spool holds, as bytes before they are sealed.
+//!
+//! ```text
+//! 0  1  kind: 1 batch, 2 state
+//! 1  8  number of the entry, rising over the spool's whole life
+//! 9     tenant (u16 length, name)
+//! batch:   8 ordinal of the batch among its tenant's · 4 records · moves · the rest: zstd(OTLP)
+//! state:   8 ordinal up to which all is settled · 8 epoch · 8 sequence of the next batch
+//! ```
+
+use heliograph_model::tenant::TenantId;
+
+use super::bytes::{Malformed, Reader, Writer};
+use super::positions::{read_moves, write_moves};
+use crate::gather::Move;
+
+const BATCH: u8 = 1;
+const STATE: u8 = 2;
+
+/// How far a tenant's batches are settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Batches up to this ordinal are acknowledged or set aside.
+    pub ordinal: u64,
+    /// The epoch in which the next ones are sent.
+    pub epoch: u64,
+    /// The sequence of the batch that follows `ordinal`.
+    pub sequence: u64,
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its number.
+    pub number: u64,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Records to send, and the positions that they move.
+    Batch {
+        /// Counts the tenant's batches, from 1, without end.
+        ordinal: u64,
+        /// How many records.
+        records: u32,
+        /// The positions.
+        moves: Vec<Move>,
+        /// The body to send.
+        payload: Vec<u8>,
+    },
+    /// A note on what is settled. Losing it costs a repeat, which the indexer recognises.
+    State(Settled),
+}
+
+impl Entry {
+    /// The entry's bytes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.u8(match self.content {
+            Content::Batch { .. } => BATCH,
+            Content::State(_) => STATE,
+        });
+        out.number(self.number.to_le_bytes());
+        out.text(self.tenant.as_str().as_bytes());
+        match &self.content {
+            Content::Batch { ordinal, records, moves, payload } => {
+                out.number(ordinal.to_le_bytes());
+                out.number(records.to_le_bytes());
+                write_moves(&mut out, moves);
+                out.0.extend_from_slice(payload);
+            }
+            Content::State(settled) => settled.write(&mut out),
+        }
+        out.0
+    }
+
+    /// Reads [`Self::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Reader(bytes);
+        let kind = bytes.u8()?;
+        let number = bytes.u64()?;
+        let tenant = read_tenant(&mut bytes)?;
+        let content = match kind {
+            BATCH => Content::Batch {
+                ordinal: bytes.u64()?,
+                records: bytes.u32()?,
+                moves: read_moves(&mut bytes)?,
+                payload: bytes.0.to_vec(),
+            },
+            STATE => Content::State(Settled::read(&mut bytes)?),
+            _ => return Err(Malformed),
+        };
+        Ok(Self { number, tenant, content })
+    }
+}
+
+impl Settled {
+    /// Three numbers.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.number(self.ordinal.to_le_bytes());
+        out.number(self.epoch.to_le_bytes());
+        out.number(self.sequence.to_le_bytes());
+    }
+
+    /// Reads [`Self::write`].
+    pub(crate) fn read(bytes: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { ordinal: bytes.u64()?, epoch: bytes.u64()?, sequence: bytes.u64()? })
+    }
+}
+
+/// A tenant's name.
+pub(crate) fn read_tenant(bytes: &mut Reader<'_>) -> Result<TenantId, Malformed> {
+    let name = std::str::from_utf8(bytes.text()?).map_err(|_| Malformed)?;
+    TenantId::parse(name).map_err(|_| Malformed)
+}
