@@ -260,10 +260,10 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         indexers: urls(r.optional("indexers")),
         inputs: r.list("inputs", read_input),
         tenants: r.section("tenants", read_tenants),
-        spool_bytes_max: r.setting("spool_bytes_max", Bytes(agent::SPOOL_BYTES_MAX)).0,
-        batch_bytes_max: bytes(r, "batch_bytes_max", agent::BATCH_BYTES_MAX as u64),
-        flush_after: r.setting("flush_after", Span(agent::FLUSH_AFTER)).0,
-        scan_every: r.setting("scan_every", Span(agent::SCAN_EVERY)).0,
+        spool_bytes_max: r.setting("spool_bytes_max", Bytes(agent::config::SPOOL_BYTES_MAX)).0,
+        batch_bytes_max: bytes(r, "batch_bytes_max", agent::config::BATCH_BYTES_MAX as u64),
+        flush_after: r.setting("flush_after", Span(agent::config::FLUSH_AFTER)).0,
+        scan_every: r.setting("scan_every", Span(agent::config::SCAN_EVERY)).0,
     }
 }
 

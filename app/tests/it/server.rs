@@ -1,0 +1,255 @@
+//! A running `heliograph up` on ports of the system's choice, over a folder that may outlive it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::command::{heliograph, run};
+
+/// How long anything may take before a test gives up: far more than it ever takes on a machine of its own.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The administrator's password in tests.
+pub(crate) const PASSWORD: &str = "correct-horse-battery-47";
+
+/// A folder for one server's data and the logs that it follows.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::with_prefix("heliograph-it-").unwrap();
+        std::fs::create_dir(folder.path().join("logs")).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.path().join("logs")
+    }
+
+    /// Runs an admin command on the data folder; its output.
+    pub(crate) async fn admin(&self, arguments: &[&str]) -> String {
+        let data = self.data();
+        let all = [&["admin"], arguments, &["--data-dir", data.to_str().unwrap()]].concat();
+        run(&all).await.fine().trim().to_owned()
+    }
+
+    /// A new token.
+    pub(crate) async fn token(&self, tenant: &str, role: &str) -> String {
+        self.admin(&["token", "create", "--tenant", tenant, "--role", role]).await
+    }
+
+    /// Starts a server that follows `*.log` of the logs as tenant `default`.
+    pub(crate) async fn up(&self) -> Server {
+        let glob = self.logs().join("*.log");
+        self.up_with(&["--logs", glob.to_str().unwrap()], &[]).await
+    }
+
+    /// Starts a server with these arguments and this environment, and waits until it is ready.
+    pub(crate) async fn up_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let mut server = self.spawn_up(arguments, environment);
+        server.wait_until_ready().await;
+        server
+    }
+
+    /// Starts a server and does not wait.
+    pub(crate) fn spawn_up(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let mut command = heliograph();
+        command
+            .arg("up")
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data())
+            .env("HELIOGRAPH_QUERY__LISTEN", "127.0.0.1:0")
+            .env("HELIOGRAPH_INDEXER__LISTEN", "127.0.0.1:0")
+            .env("HELIOGRAPH_AGENT__STATUS_LISTEN", "127.0.0.1:0")
+            .env("HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD", PASSWORD)
+            .envs(environment.iter().copied());
+        Server::spawn(command, "query.listen")
+    }
+}
+
+/// A running process, killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// The setting whose port the test talks to.
+    main: &'static str,
+    http: reqwest::Client,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Starts a command that serves.
+    pub(crate) fn spawn(mut command: Command, main: &'static str) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let listening = async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                heard.lock().unwrap().push(line);
+            }
+        };
+        // Ends with the child, or with the test's runtime.
+        spawn_listener(listening);
+        Self { child, main, http: reqwest::Client::new(), said }
+    }
+
+    /// Waits until `/readyz` says so.
+    pub(crate) async fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // What it said last may still be on its way to us.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                panic!("it ended with {status}:\n{}", self.said());
+            }
+            if let Some(base) = self.try_base(self.main) {
+                let answer = self.http.get(format!("{base}/readyz")).send().await;
+                if answer.is_ok_and(|a| a.status().is_success()) {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "not ready in time:\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// All that it said on standard error so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().join("\n")
+    }
+
+    /// The address that the setting's port got.
+    pub(crate) fn base(&self, setting: &str) -> String {
+        self.try_base(setting).unwrap_or_else(|| panic!("{setting} is not served:\n{}", self.said()))
+    }
+
+    fn try_base(&self, setting: &str) -> Option<String> {
+        self.said.lock().unwrap().iter().find_map(|line| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            let found = entry["message"] == "listening" && entry["setting"] == setting;
+            found.then(|| format!("http://{}", entry["address"].as_str().unwrap()))
+        })
+    }
+
+    /// A request to the query API.
+    pub(crate) fn api(&self, method: Method, route: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{route}", self.base("query.listen")))
+    }
+
+    /// A request to the indexer.
+    pub(crate) fn ingest(&self, method: Method, route: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{route}", self.base("indexer.listen")))
+    }
+
+    /// Asks the query API; the answer must be 200 and JSON.
+    pub(crate) async fn get(&self, token: &str, route: &str) -> Value {
+        let answer = self.api(Method::GET, route).bearer_auth(token).send().await.unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, StatusCode::OK, "{route}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{route}: {e}: {body}"))
+    }
+
+    /// All records that a token may read, oldest first.
+    pub(crate) async fn export(&self, token: &str) -> Vec<Value> {
+        let route = "/api/v1/export?format=ndjson&order=asc";
+        let answer = self.api(Method::GET, route).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let text = answer.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The messages of all records that a token may read, by what stands before their first blank, in order.
+    pub(crate) async fn messages(&self, token: &str) -> BTreeMap<String, Vec<String>> {
+        let mut by_file: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for record in self.export(token).await {
+            let message = record["message"].as_str().unwrap();
+            let (file, line) = message.split_once(' ').unwrap_or((message, ""));
+            by_file.entry(file.to_owned()).or_default().push(line.to_owned());
+        }
+        by_file
+    }
+
+    /// Waits until a query finds so many records, or more.
+    pub(crate) async fn wait_for(&self, token: &str, query: &str, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let route = format!("/api/v1/search?limit=10000&q={}", percent(query));
+            let found = self.get(token, &route).await["records"].as_array().unwrap().len();
+            if found >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{query:?} finds {found} of {count}:\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = i32::try_from(self.child.id().expect("it runs")).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        match tokio::time::timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!("it did not end:\n{}", self.said()),
+        }
+    }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        let status = self.ended().await;
+        assert!(status.success(), "{status}:\n{}", self.said());
+    }
+
+    /// Kills it, as a power cut would.
+    pub(crate) async fn kill(mut self) {
+        self.signal(rustix::process::Signal::KILL);
+        self.ended().await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's runtime ends all its tasks")]
+fn spawn_listener(listening: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(listening));
+}
+
+/// A text as part of a URL's query.
+pub(crate) fn percent(text: &str) -> String {
+    let kept = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes().map(|b| if kept(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// Every file below a folder.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                out.push(entry.path());
+            }
+        }
+    }
+    out
+}
