@@ -1,4 +1,24 @@
 //! Segments: immutable, searchable objects of one tenant's records.
+//!
+//! Records sorted by source and position lie in blocks of a few hundred KiB; an index over blocks, held in
+//! memory, says which of them may hold what a filter means, and each such block is read and verified exactly.
+//! The format is drawn in docs/formats.md.
+
+mod block;
+mod blocks;
+mod columns;
+mod dictionary;
+mod directory;
+mod fields;
+mod footer;
+mod names;
+mod pages;
+mod plan;
+mod reader;
+mod scan;
+mod sources;
+mod tokens;
+mod writer;
 
 use std::sync::Arc;
 
@@ -7,12 +27,15 @@ use heliograph_model::filter::Matcher;
 use heliograph_model::record::Record;
 use heliograph_model::scan::{Collector, CommitId, Scan};
 use heliograph_model::time::Timestamp;
-use object_store::ObjectStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use crate::catalog::SegmentMeta;
-use crate::error::Result;
-use crate::layout::ObjectId;
+use crate::error::{Error, Result};
+use crate::layout::{self, ObjectId};
 use crate::tenants::OpenTenant;
+
+use reader::{INDEX_BYTES_MAX, Index};
 
 /// A segment's bytes, ready to be put.
 pub struct Built {
@@ -42,24 +65,46 @@ pub struct ScanStats {
 }
 
 /// Builds a segment from records in any order, each with its commit. CPU work: call it off the async threads.
-pub fn build(_tenant: &OpenTenant, _id: ObjectId, _records: Vec<(CommitId, Arc<Record>)>) -> Result<Built> {
-    todo!()
+pub fn build(tenant: &OpenTenant, id: ObjectId, records: Vec<(CommitId, Arc<Record>)>) -> Result<Built> {
+    writer::build(tenant, id, records)
 }
 
 /// An opened segment: its index part is in memory, its blocks are fetched by range as needed.
 pub struct Segment {
     meta: SegmentMeta,
+    objects: Arc<dyn ObjectStore>,
+    path: Path,
+    index: Arc<Index>,
 }
 
 impl Segment {
     /// Reads and checks the index part.
     pub async fn open(
-        _objects: Arc<dyn ObjectStore>,
-        _tenant: Arc<OpenTenant>,
+        objects: Arc<dyn ObjectStore>,
+        tenant: Arc<OpenTenant>,
         meta: SegmentMeta,
     ) -> Result<Self> {
-        let _ = Self { meta };
-        todo!()
+        let path = layout::segment(tenant.uid, meta.id);
+        let corrupt = |reason: &str| Error::Corrupt {
+            object: format!("segment {} index", meta.id.simple()),
+            reason: reason.to_owned(),
+        };
+        let length = meta.bytes.checked_sub(meta.index_offset);
+        if length.is_none_or(|length| length > INDEX_BYTES_MAX) {
+            return Err(corrupt("its place in the catalog makes no sense"));
+        }
+        let bytes = match objects.get_range(&path, meta.index_offset..meta.bytes).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                return Err(match objects.head(&path).await {
+                    Ok(head) if head.size < meta.bytes => corrupt("it is cut off"),
+                    _ => Error::Objects(error),
+                });
+            }
+        };
+        let of = meta.clone();
+        let index = scan::blocking(move || Index::open(&tenant, &of, bytes)).await??;
+        Ok(Self { meta, objects, path, index: Arc::new(index) })
     }
 
     /// What the catalog says of it.
@@ -72,11 +117,22 @@ impl Segment {
     /// evaluation run off the async threads. Safe to drop half-way.
     pub async fn scan(
         &self,
-        _scan: &Scan,
-        _matcher: &Arc<Matcher>,
-        _collector: Collector,
-        _stats: &mut ScanStats,
+        scan: &Scan,
+        matcher: &Arc<Matcher>,
+        collector: Collector,
+        stats: &mut ScanStats,
     ) -> Result<Collector> {
-        todo!()
+        let bounds = plan::bounds(scan);
+        let is_committed = scan.committed_after.is_none_or(|after| self.meta.commits_through > after);
+        if bounds.is_empty() || !bounds.touches(self.meta.first, self.meta.last) || !is_committed {
+            return Ok(collector);
+        }
+        stats.segments += 1;
+        let task =
+            scan::Task { index: Arc::clone(&self.index), scan: scan.clone(), matcher: Arc::clone(matcher) };
+        scan::run(&self.objects, &self.path, task, collector, stats).await
     }
 }
+
+#[cfg(test)]
+mod tests;

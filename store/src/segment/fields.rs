@@ -1,0 +1,219 @@
+//! The fields that records have beside their source's: the values of each in a segment, and which blocks hold
+//! each value.
+
+use heliograph_model::airflow::Identity;
+use heliograph_model::filter::{Field, Test, View};
+use heliograph_model::record::Record;
+
+use super::blocks::Blocks;
+use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::dictionary::{Dictionary, Interner, put_values};
+use crate::error::Result;
+
+/// The fields, in the order of the format; a field's index here is its slot.
+pub(super) const FIELDS: [Field; 8] = [
+    Field::Stream,
+    Field::DagId,
+    Field::TaskId,
+    Field::RunId,
+    Field::MapIndex,
+    Field::TryNumber,
+    Field::LogId,
+    Field::Logger,
+];
+
+/// Most bytes of one field's values.
+const VALUES_BYTES_MAX: usize = 128 << 20;
+
+/// Numbers of one record's values by slot: 0 where there is none, else the value's number and one.
+pub(super) type Numbers = [u32; FIELDS.len()];
+
+/// The slot of a field.
+pub(super) fn slot(field: &Field) -> Option<usize> {
+    FIELDS.iter().position(|f| f == field)
+}
+
+/// Gathers values in a first pass over the records.
+#[derive(Default)]
+pub(super) struct FieldsBuilder {
+    interners: [Interner; FIELDS.len()],
+    last: Option<(Identity, Option<heliograph_model::source::Stream>, Numbers)>,
+}
+
+impl FieldsBuilder {
+    /// Numbers a record's values; the numbers are preliminary.
+    pub(super) fn numbers(&mut self, record: &Record) -> Numbers {
+        if let Some((identity, stream, numbers)) = &self.last
+            && *identity == record.identity
+            && *stream == record.stream
+        {
+            return *numbers;
+        }
+        let mut numbers = Numbers::default();
+        for ((number, field), interner) in numbers.iter_mut().zip(&FIELDS).zip(&mut self.interners) {
+            *number = record.text(field).map_or(0, |value| interner.number(&value).saturating_add(1));
+        }
+        self.last = Some((record.identity.clone(), record.stream, numbers));
+        numbers
+    }
+
+    /// Sorts the values; numbers become final by [`FieldsWriter::last_numbers`].
+    pub(super) fn sort(self) -> FieldsWriter {
+        let mut writer = FieldsWriter::default();
+        for (interner, field) in self.interners.into_iter().zip(&mut writer.fields) {
+            (field.values, field.places) = interner.sorted();
+        }
+        writer
+    }
+}
+
+#[derive(Default)]
+struct FieldWriter {
+    values: Vec<Box<str>>,
+    places: Vec<u32>,
+    /// (value, block, whether every record of the block has it), by block.
+    uses: Vec<(u32, u32, bool)>,
+}
+
+/// Notes which blocks hold which values, in a second pass.
+#[derive(Default)]
+pub(super) struct FieldsWriter {
+    fields: [FieldWriter; FIELDS.len()],
+}
+
+impl FieldsWriter {
+    /// The final numbers for preliminary ones.
+    pub(super) fn last_numbers(&self, mut numbers: Numbers) -> Numbers {
+        for (number, field) in numbers.iter_mut().zip(&self.fields) {
+            *number = number.checked_sub(1).and_then(|n| field.places.get(n as usize)).map_or(0, |p| p + 1);
+        }
+        numbers
+    }
+
+    /// Notes the values of one field of a block.
+    pub(super) fn add_block(&mut self, block: u32, slot: usize, column: &[u32]) {
+        let mut distinct = column.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let is_whole = distinct.len() == 1;
+        if let Some(field) = self.fields.get_mut(slot) {
+            let numbers = distinct.into_iter().filter_map(|n| n.checked_sub(1));
+            field.uses.extend(numbers.map(|number| (number, block, is_whole)));
+        }
+    }
+
+    /// The section's bytes: per field its values, then for each value the blocks that hold it.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for mut field in self.fields {
+            put_values(&mut out, &field.values);
+            field.uses.sort_unstable();
+            for uses in field.uses.chunk_by(|a, b| a.0 == b.0) {
+                put_varint(&mut out, uses.len() as u64);
+                let mut next = 0;
+                for (_, block, is_whole) in uses {
+                    put_varint(&mut out, (u64::from(block - next) << 1) | u64::from(*is_whole));
+                    next = block + 1;
+                }
+            }
+        }
+        out
+    }
+}
+
+struct FieldIndex {
+    values: Dictionary,
+    postings: Vec<u8>,
+    /// Where each value's postings begin, and the end of the last.
+    starts: Vec<u32>,
+}
+
+/// The fields of an opened segment.
+pub(super) struct Fields(Vec<FieldIndex>);
+
+impl Fields {
+    /// Reads [`FieldsWriter::into_bytes`].
+    pub(super) fn read(bytes: &[u8]) -> Parsed<Self> {
+        let mut from = Cursor::new(bytes);
+        let mut fields = Vec::with_capacity(FIELDS.len());
+        for _ in &FIELDS {
+            let values = Dictionary::read(&mut from, VALUES_BYTES_MAX)?;
+            let body = from;
+            let mut starts = Vec::with_capacity(values.len() as usize + 1);
+            let at = |from: &Cursor<'_>| {
+                u32::try_from(body.remaining() - from.remaining())
+                    .map_err(|_| Malformed("its postings are too long"))
+            };
+            for _ in 0..values.len() {
+                starts.push(at(&from)?);
+                for _ in 0..from.count(from.remaining())? {
+                    from.varint()?;
+                }
+            }
+            starts.push(at(&from)?);
+            let length = body.remaining() - from.remaining();
+            let postings = { body }.bytes(length)?.to_vec();
+            fields.push(FieldIndex { values, postings, starts });
+        }
+        from.finish()?;
+        Ok(Self(fields))
+    }
+
+    /// The value of a number as a block's column has it.
+    pub(super) fn text(&self, slot: usize, number: u32) -> Option<&str> {
+        self.0.get(slot)?.values.get(number.checked_sub(1)?)
+    }
+
+    /// Calls `each` with every block that holds a value, and whether all of the block's records do.
+    pub(super) fn for_each_block(&self, slot: usize, number: u32, mut each: impl FnMut(u32, bool)) {
+        let Some(field) = self.0.get(slot) else { return };
+        let at = |n: u32| field.starts.get(n as usize).map(|s| *s as usize);
+        let (Some(start), Some(end)) = (at(number), at(number.saturating_add(1))) else { return };
+        let mut from = Cursor::new(field.postings.get(start..end).unwrap_or_default());
+        let mut next = 0_u32;
+        // The postings were walked through when they were read.
+        for _ in 0..from.varint().unwrap_or_default() {
+            let Ok(entry) = from.varint() else { return };
+            let block = next.saturating_add(u32::try_from(entry >> 1).unwrap_or(u32::MAX));
+            each(block, entry & 1 == 1);
+            next = block.saturating_add(1);
+        }
+    }
+
+    /// The blocks that may hold a record whose field passes the test, and those in which every record does.
+    pub(super) fn matching(
+        &self,
+        slot: usize,
+        field: &Field,
+        test: &Test,
+        count: u32,
+    ) -> Result<(Blocks, Blocks)> {
+        let (mut possible, mut certain) = (Blocks::none(count), Blocks::none(count));
+        if let Some(index) = self.0.get(slot) {
+            for number in index.values.matching(field, test)? {
+                self.for_each_block(slot, number, |block, is_whole| {
+                    possible.insert(block);
+                    if is_whole {
+                        certain.insert(block);
+                    }
+                });
+            }
+        }
+        Ok((possible, certain))
+    }
+
+    /// For each block what every one of its records has: a value's number and one, 0 for none at all, or
+    /// nothing where they differ.
+    pub(super) fn whole_values(&self, slot: usize, count: u32) -> Vec<Option<u32>> {
+        let mut out = vec![Some(0); count as usize];
+        let values = self.0.get(slot).map_or(0, |f| f.values.len());
+        for number in 0..values {
+            self.for_each_block(slot, number, |block, is_whole| {
+                if let Some(have) = out.get_mut(block as usize) {
+                    *have = is_whole.then_some(number + 1);
+                }
+            });
+        }
+        out
+    }
+}

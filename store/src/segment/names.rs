@@ -1,0 +1,155 @@
+//! Which attributes a segment's records have, by their first key, with counts.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use heliograph_model::scan::ValueCounts;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::columns::{Cursor, Parsed, put_text, put_varint};
+
+/// Most names kept of a segment, and the longest of them: beyond that the list is not complete, and readers
+/// look at the records.
+const NAMES_MAX: usize = 4096;
+const NAME_BYTES_MAX: usize = 1024;
+
+/// Attribute names with how many records have each.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Names {
+    counts: HashMap<Box<str>, u64>,
+    /// Whether every name is here.
+    pub(super) is_complete: bool,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { counts: HashMap::new(), is_complete: true }
+    }
+}
+
+impl Names {
+    /// Counts the names of one record's attributes.
+    pub(super) fn add(&mut self, json: &str) {
+        if json.is_empty() || !self.is_complete {
+            return;
+        }
+        // Text that is no object has no names, here as where records are looked at.
+        let is_read = serde_json::Deserializer::from_str(json).deserialize_map(&mut *self).is_ok();
+        self.is_complete &= is_read;
+    }
+
+    fn count(&mut self, name: &str) {
+        if let Some(count) = self.counts.get_mut(name) {
+            *count += 1;
+        } else if self.counts.len() < NAMES_MAX && name.len() <= NAME_BYTES_MAX {
+            self.counts.insert(name.into(), 1);
+        } else {
+            self.is_complete = false;
+        }
+    }
+
+    /// The section's bytes.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![u8::from(self.is_complete)];
+        let mut sorted: Vec<_> = self.counts.iter().collect();
+        sorted.sort_unstable();
+        put_varint(&mut out, sorted.len() as u64);
+        for (name, count) in sorted {
+            put_text(&mut out, name);
+            put_varint(&mut out, *count);
+        }
+        out
+    }
+
+    /// Reads [`Self::to_bytes`].
+    pub(super) fn read(bytes: &[u8]) -> Parsed<Self> {
+        let mut from = Cursor::new(bytes);
+        let [is_complete] = from.array()?;
+        let count = from.count(NAMES_MAX)?;
+        let counts = (0..count).map(|_| Ok((from.text()?.into(), from.varint()?))).collect::<Parsed<_>>()?;
+        from.finish()?;
+        Ok(Self { counts, is_complete: is_complete != 0 })
+    }
+
+    /// The counts as an answer.
+    pub(super) fn counts(&self) -> ValueCounts {
+        let mut out = ValueCounts::default();
+        self.counts.iter().for_each(|(name, count)| out.add(name, *count));
+        out
+    }
+
+    /// Whether a record may have a value at a path of keys.
+    pub(super) fn may_have(&self, path: &str) -> bool {
+        !self.is_complete
+            || self.counts.contains_key(path)
+            || path
+                .match_indices('.')
+                .any(|(dot, _)| path.get(..dot).is_some_and(|head| self.counts.contains_key(head)))
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Names {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key_seed(Name(self))?.is_some() {
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+struct Name<'a>(&'a mut Names);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<(), E> {
+        self.0.count(name);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_counted_and_come_back() {
+        let mut names = Names::default();
+        for json in [r#"{"a":{"b":1},"x.y":[1,{"z":2}]}"#, r#"{"a":"\"b","ü\n":null}"#, ""] {
+            names.add(json);
+        }
+        let read = Names::read(&names.to_bytes()).unwrap();
+        assert_eq!(read, names);
+        assert_eq!(read.counts().top(5), [("a", 2), ("x.y", 1), ("ü\n", 1)]);
+        for (path, expected) in
+            [("a", true), ("a.b", true), ("x.y", true), ("x", false), ("b", false), ("x.y.z", true)]
+        {
+            assert_eq!(read.may_have(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn too_many_names_are_said_to_be_incomplete() {
+        let mut names = Names::default();
+        (0..=NAMES_MAX).for_each(|n| names.add(&format!("{{\"n{n}\":0}}")));
+        assert!(!names.is_complete && names.may_have("other"));
+    }
+}

@@ -1,0 +1,154 @@
+//! The index part of an opened segment, and the way to its blocks' pages.
+//!
+//! Opening checks every byte of the index part but opens the directory only; the other sections are opened when
+//! they are first asked for. Everything here is CPU work: it belongs off the async threads.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::columns::Malformed;
+use super::directory::{self, Entry, Group};
+use super::fields::Fields;
+use super::footer::{Footer, HEAD, Section};
+use super::names::Names;
+use super::pages::Pages;
+use super::sources::Sources;
+use super::tokens::{Filters, Words};
+use crate::catalog::SegmentMeta;
+use crate::error::Result;
+use crate::tenants::OpenTenant;
+
+/// Largest index part that is read into memory.
+pub(super) const INDEX_BYTES_MAX: u64 = 1 << 30;
+
+/// The index part of a segment.
+pub(super) struct Index {
+    pages: Pages,
+    bytes: Bytes,
+    footer: Footer,
+    entries: Vec<Entry>,
+    sources: OnceLock<Sources>,
+    fields: OnceLock<Fields>,
+    words: OnceLock<Words>,
+    filters: OnceLock<Filters>,
+    names: OnceLock<Names>,
+}
+
+impl Index {
+    /// Checks the index part's bytes and reads the directory.
+    pub(super) fn open(tenant: &OpenTenant, meta: &SegmentMeta, bytes: Bytes) -> Result<Self> {
+        let pages = Pages::new(tenant, meta.id)?;
+        let footer = Footer::read(&bytes, &pages)?;
+        footer.check(&bytes, meta.index_offset, meta.bytes, &pages)?;
+        let part = Section::Directory.part();
+        let plain = footer.open(Section::Directory, &bytes, &pages)?;
+        let entries =
+            directory::read(&plain, HEAD.len() as u64, footer.index_offset).map_err(pages.malformed(part))?;
+        let records: u64 = entries.iter().map(|e| u64::from(e.rows)).sum();
+        if entries.len() != footer.blocks as usize || records != footer.records {
+            return Err(pages.corrupt(part, "its counts are not those of the footer"));
+        }
+        Ok(Self {
+            pages,
+            bytes,
+            footer,
+            entries,
+            sources: OnceLock::new(),
+            fields: OnceLock::new(),
+            words: OnceLock::new(),
+            filters: OnceLock::new(),
+            names: OnceLock::new(),
+        })
+    }
+
+    /// How many blocks there are.
+    pub(super) fn blocks(&self) -> u32 {
+        self.footer.blocks
+    }
+
+    /// The directory.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) fn entry(&self, block: u32) -> Option<&Entry> {
+        self.entries.get(block as usize)
+    }
+
+    fn section(&self, section: Section) -> Result<Vec<u8>> {
+        self.footer.open(section, &self.bytes, &self.pages)
+    }
+
+    pub(super) fn sources(&self) -> Result<&Sources> {
+        self.once(&self.sources, Section::Sources, |bytes| {
+            let sources = Sources::read(&bytes)?;
+            let known = |e: &Entry| e.sources.end <= sources.len();
+            if self.entries.iter().all(known) {
+                Ok(sources)
+            } else {
+                Err(Malformed("a block's source is missing"))
+            }
+        })
+    }
+
+    pub(super) fn fields(&self) -> Result<&Fields> {
+        self.once(&self.fields, Section::Fields, |bytes| Fields::read(&bytes))
+    }
+
+    pub(super) fn words(&self) -> Result<&Words> {
+        let postings = match self.words.get() {
+            Some(words) => return Ok(words),
+            None => self.section(Section::Postings)?,
+        };
+        self.once(&self.words, Section::Terms, |terms| {
+            Words::open(terms, postings, self.blocks()).map_err(|_| Malformed("tantivy does not open it"))
+        })
+    }
+
+    pub(super) fn filters(&self) -> Result<&Filters> {
+        self.once(&self.filters, Section::Filters, |bytes| Filters::read(bytes, self.blocks()))
+    }
+
+    pub(super) fn names(&self) -> Result<&Names> {
+        self.once(&self.names, Section::Names, |bytes| Names::read(&bytes))
+    }
+
+    /// What `cell` holds, read on first use. Two that ask at once may both read; one result is kept.
+    fn once<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        section: Section,
+        read: impl FnOnce(Vec<u8>) -> Result<T, Malformed>,
+    ) -> Result<&'a T> {
+        if let Some(value) = cell.get() {
+            return Ok(value);
+        }
+        let value = read(self.section(section)?).map_err(self.pages.malformed(section.part()))?;
+        Ok(cell.get_or_init(|| value))
+    }
+
+    /// Opens a page of a block and reads it.
+    pub(super) fn page<T>(
+        &self,
+        block: u32,
+        group: Group,
+        sealed: &[u8],
+        read: impl FnOnce(Vec<u8>) -> Result<T, Malformed>,
+    ) -> Result<T> {
+        let page = self.entry(block).map(|e| *e.page(group)).unwrap_or_default();
+        let part = group.part(block);
+        let plain = self.pages.open(group.number(block), &page, &part, sealed)?;
+        read(plain).map_err(self.pages.malformed(&part))
+    }
+
+    /// The error of a page that could not be read whole.
+    pub(super) fn cut_off(&self, part: &str) -> crate::Error {
+        self.pages.corrupt(part, "it is cut off")
+    }
+
+    /// The error for tantivy's refusal of a section that opened.
+    pub(super) fn bad_terms(&self) -> impl Fn(std::io::Error) -> crate::Error + '_ {
+        |e| self.pages.corrupt(Section::Terms.part(), e.to_string())
+    }
+}

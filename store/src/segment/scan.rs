@@ -1,0 +1,297 @@
+//! Carries out a plan: fetches pages ahead, opens and evaluates blocks off the async threads, stops when the
+//! collector can take nothing more.
+
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heliograph_model::filter::Matcher;
+use heliograph_model::scan::{Collector, Order, Scan, Want};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+use super::ScanStats;
+use super::block::{Block, Columns, Line, Order as OrderPage, Texts};
+use super::directory::{Entry, Group};
+use super::plan::{Plan, may_take};
+use super::reader::Index;
+use crate::error::{Error, Result};
+
+/// Blocks of the first batch; each later batch has twice as many. The newest lines lie in few blocks.
+const FIRST_BLOCKS: usize = 4;
+/// Most blocks, and about how many stored bytes, a batch has; two batches are in memory at a time.
+const BATCH_BLOCKS_MAX: usize = 64;
+const BATCH_BYTES_MAX: u64 = 8 << 20;
+/// Pages nearer to one another than this are read together.
+const GAP_BYTES_MAX: u64 = 16 << 10;
+
+/// Everything that an evaluation needs off the async threads.
+pub(super) struct Task {
+    pub(super) index: Arc<Index>,
+    pub(super) scan: Scan,
+    pub(super) matcher: Arc<Matcher>,
+}
+
+/// A block's sealed pages, by group.
+struct Fetched {
+    block: u32,
+    pages: [Option<Bytes>; 4],
+}
+
+/// Runs CPU work where it may take its time.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::Objects(e.into()))
+}
+
+/// Offers every record that the scan means to the collector.
+pub(super) async fn run(
+    objects: &Arc<dyn ObjectStore>,
+    path: &Path,
+    task: Task,
+    mut collector: Collector,
+    stats: &mut ScanStats,
+) -> Result<Collector> {
+    let task = Arc::new(task);
+    let planning = Arc::clone(&task);
+    let (plan, planned) = blocking(move || {
+        let plan = Plan::new(&planning.index, &planning.scan, &mut collector);
+        (plan, collector)
+    })
+    .await?;
+    let plan = Arc::new(plan?);
+    collector = planned;
+
+    let mut waiting: VecDeque<u32> = plan.blocks.iter().copied().collect();
+    let mut size = FIRST_BLOCKS;
+    let batch = take_batch(&task, &plan, &mut waiting, &collector, size);
+    let mut ready = fetch(objects, path, &task, &plan, batch, stats).await?;
+    while !ready.is_empty() {
+        size = (size * 2).min(BATCH_BLOCKS_MAX);
+        let ahead = take_batch(&task, &plan, &mut waiting, &collector, size);
+        let evaluation = {
+            let (task, plan) = (Arc::clone(&task), Arc::clone(&plan));
+            blocking(move || evaluate(&task, &plan, &ready, collector))
+        };
+        let fetching = fetch(objects, path, &task, &plan, ahead, stats);
+        let (evaluated, fetched) = tokio::join!(evaluation, fetching);
+        let blocks;
+        (collector, blocks) = evaluated??;
+        stats.blocks += blocks;
+        ready = fetched?;
+    }
+    Ok(collector)
+}
+
+/// The next blocks that may matter.
+fn take_batch(
+    task: &Task,
+    plan: &Plan,
+    waiting: &mut VecDeque<u32>,
+    collector: &Collector,
+    size: usize,
+) -> Vec<u32> {
+    let (mut out, mut bytes) = (Vec::new(), 0);
+    while out.len() < size
+        && bytes < BATCH_BYTES_MAX
+        && let Some(block) = waiting.pop_front()
+    {
+        if let Some(entry) = task.index.entry(block)
+            && may_take(entry, &task.scan.want, collector)
+        {
+            bytes += groups(plan, block, entry).map(|g| u64::from(entry.page(g).stored)).sum::<u64>();
+            out.push(block);
+        }
+    }
+    out
+}
+
+fn groups<'a>(plan: &'a Plan, block: u32, entry: &'a Entry) -> impl Iterator<Item = Group> + 'a {
+    Group::ALL.into_iter().filter(move |g| plan.reads(block, entry, *g))
+}
+
+async fn fetch(
+    objects: &Arc<dyn ObjectStore>,
+    path: &Path,
+    task: &Task,
+    plan: &Plan,
+    batch: Vec<u32>,
+    stats: &mut ScanStats,
+) -> Result<Vec<Fetched>> {
+    let mut wanted = Vec::new();
+    for (at, block) in batch.iter().enumerate() {
+        let Some(entry) = task.index.entry(*block) else { continue };
+        wanted.extend(groups(plan, *block, entry).map(|g| (entry.page(g).range(), at, g)));
+    }
+    wanted.sort_unstable_by_key(|(range, ..)| range.start);
+    let runs = coalesce(wanted.iter().map(|(range, ..)| range.clone()));
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = match objects.get_ranges(path, &runs).await {
+        Ok(read) => read,
+        Err(e) => {
+            return Err(read_error(objects, path, &task.index, e, runs.last().map_or(0, |r| r.end)).await);
+        }
+    };
+    stats.bytes += read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+    let mut out: Vec<Fetched> =
+        batch.iter().map(|block| Fetched { block: *block, pages: Default::default() }).collect();
+    let mut run = 0;
+    for (range, at, group) in wanted {
+        while runs.get(run).is_some_and(|r| r.end < range.end) {
+            run += 1;
+        }
+        let page = runs.get(run).zip(read.get(run)).and_then(|(r, bytes)| slice(bytes, r.start, &range));
+        if let Some(fetched) = out.get_mut(at) {
+            let page = page.ok_or_else(|| task.index.cut_off(&group.part(fetched.block)))?;
+            fetched.pages[group as usize] = Some(page);
+        }
+    }
+    Ok(out)
+}
+
+fn slice(bytes: &Bytes, start: u64, range: &Range<u64>) -> Option<Bytes> {
+    let at = |offset: u64| offset.checked_sub(start).and_then(|n| usize::try_from(n).ok());
+    let (from, to) = (at(range.start)?, at(range.end)?);
+    (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
+}
+
+/// Tells an object that is too short apart from a store that does not answer.
+pub(super) async fn read_error(
+    objects: &Arc<dyn ObjectStore>,
+    path: &Path,
+    index: &Index,
+    error: object_store::Error,
+    end: u64,
+) -> Error {
+    match objects.head(path).await {
+        Ok(head) if head.size < end => index.cut_off("data"),
+        _ => Error::Objects(error),
+    }
+}
+
+/// Joins sorted ranges that lie close to one another.
+fn coalesce(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match out.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES_MAX) => {
+                last.end = last.end.max(range.end);
+            }
+            _ => out.push(range),
+        }
+    }
+    out
+}
+
+/// Looks at fetched blocks; gives the collector and how many blocks were opened.
+fn evaluate(
+    task: &Task,
+    plan: &Plan,
+    ready: &[Fetched],
+    mut collector: Collector,
+) -> Result<(Collector, u64)> {
+    let mut opened = 0;
+    for fetched in ready {
+        let Some(entry) = task.index.entry(fetched.block) else { continue };
+        // Blocks fetched ahead may be of no use by now.
+        if may_take(entry, &task.scan.want, &collector) {
+            evaluate_block(task, plan, fetched, entry, &mut collector)?;
+            opened += 1;
+        }
+    }
+    Ok((collector, opened))
+}
+
+fn evaluate_block(
+    task: &Task,
+    plan: &Plan,
+    fetched: &Fetched,
+    entry: &Entry,
+    collector: &mut Collector,
+) -> Result<()> {
+    let index = &*task.index;
+    let number = fetched.block;
+    let rows = entry.rows as usize;
+    let columns =
+        index.page(number, Group::Columns, fetched.page(Group::Columns), |b| Columns::read(&b, rows))?;
+    let block = Block {
+        sources: index.sources()?,
+        values: index.fields()?,
+        columns,
+        order: OnceCell::new(),
+        messages: OnceCell::new(),
+        attributes: OnceCell::new(),
+    };
+    let takes_records = matches!(task.scan.want, Want::Records { .. } | Want::Around { .. });
+    for group in Group::ALL {
+        // Texts of records that nobody takes stay closed.
+        let is_now = !takes_records || group == Group::Order || plan.filters_by(number, group);
+        if is_now && plan.reads(number, entry, group) {
+            fetched.open(index, &block, group)?;
+        }
+    }
+    let is_certain = plan.is_certain(number);
+    let after = plan.checks_commits(entry);
+    let is_after = |row| match (after, block.order.get()) {
+        (Some(after), Some(order)) => order.commit(row) > after,
+        _ => true,
+    };
+    let is_desc = matches!(task.scan.want, Want::Records { order: Order::Desc, .. });
+    for n in 0..rows {
+        let line = Line { block: &block, row: if is_desc { rows - 1 - n } else { n } };
+        let key = line.key();
+        if !is_certain && !(task.scan.range.contains(key.time) && is_after(line.row)) {
+            continue;
+        }
+        if (takes_records && !collector.could_take(&key)) || (!is_certain && !task.matcher.matches(&line)) {
+            continue;
+        }
+        if takes_records {
+            fetched.open(index, &block, Group::Messages)?;
+            fetched.open(index, &block, Group::Attributes)?;
+        }
+        collector.offer(key, &line, || line.record());
+    }
+    Ok(())
+}
+
+impl Fetched {
+    fn page(&self, group: Group) -> &[u8] {
+        self.pages[group as usize].as_deref().unwrap_or_default()
+    }
+
+    /// Opens a page of the block, if it is not open yet.
+    fn open(&self, index: &Index, block: &Block<'_>, group: Group) -> Result<()> {
+        let rows = block.columns.times.len();
+        let sealed = self.page(group);
+        match group {
+            Group::Columns => {}
+            Group::Order => {
+                if block.order.get().is_none() {
+                    let order =
+                        index.page(self.block, group, sealed, |b| OrderPage::read(&b, &block.columns))?;
+                    block.order.get_or_init(|| order);
+                }
+            }
+            Group::Messages => {
+                if block.messages.get().is_none() {
+                    let texts = index.page(self.block, group, sealed, |b| Texts::read(b, rows))?;
+                    block.messages.get_or_init(|| texts);
+                }
+            }
+            Group::Attributes => {
+                if block.attributes.get().is_none() {
+                    let is_there = index.entry(self.block).is_some_and(|e| !e.page(group).is_none());
+                    let texts = is_there
+                        .then(|| index.page(self.block, group, sealed, |b| Texts::read(b, rows)))
+                        .transpose()?;
+                    block.attributes.get_or_init(|| texts);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Segments as a whole: what goes in comes out, and every scan answers what looking at each record answers.
+
+mod damage;
+mod differential;
+mod sample;
+
+use std::sync::Arc;
+
+use heliograph_model::filter::{Filter, Matcher};
+use heliograph_model::scan::{Answer, Collector, Order, Scan, Want};
+use heliograph_model::time::TimeRange;
+use object_store::memory::InMemory;
+use uuid::Uuid;
+
+use super::*;
+use crate::layout::new_object_id;
+use heliograph_model::cipher::SecretKey;
+use heliograph_model::tenant::TenantId;
+
+pub(super) type Committed = (CommitId, Arc<Record>);
+
+pub(super) fn tenant() -> Arc<OpenTenant> {
+    let (name, key) = (TenantId::parse("team-a").unwrap(), SecretKey::generate().unwrap());
+    Arc::new(OpenTenant { name, uid: Uuid::new_v4(), key })
+}
+
+pub(super) fn meta(
+    tenant: &OpenTenant,
+    id: ObjectId,
+    built: &Built,
+    commits_through: CommitId,
+) -> SegmentMeta {
+    SegmentMeta {
+        id,
+        tenant: tenant.name.clone(),
+        bytes: built.bytes.len() as u64,
+        index_offset: built.index_offset,
+        records: built.records,
+        raw_bytes: built.raw_bytes,
+        first: built.first,
+        last: built.last,
+        indexer: Uuid::nil(),
+        commits_after: CommitId(-1),
+        commits_through,
+        created: Timestamp::default(),
+    }
+}
+
+pub(super) async fn open(tenant: &Arc<OpenTenant>, meta: SegmentMeta, bytes: Bytes) -> Result<Segment> {
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    objects.put(&layout::segment(tenant.uid, meta.id), bytes.into()).await.unwrap();
+    Segment::open(objects, Arc::clone(tenant), meta).await
+}
+
+/// Builds and opens a segment with blocks of about `block_bytes`.
+pub(super) async fn sealed(records: &[Committed], block_bytes: usize) -> Segment {
+    let (tenant, id) = (tenant(), new_object_id());
+    let built = writer::build_in_blocks(&tenant, id, records.to_vec(), block_bytes).unwrap();
+    let newest = records.iter().map(|(commit, _)| *commit).max().unwrap();
+    open(&tenant, meta(&tenant, id, &built, newest), built.bytes.clone()).await.unwrap()
+}
+
+pub(super) async fn scan(segment: &Segment, scan: &Scan) -> Result<(Answer, ScanStats)> {
+    let matcher = Arc::new(Matcher::new(&scan.filter)?);
+    let mut stats = ScanStats::default();
+    let collector = segment.scan(scan, &matcher, Collector::new(scan), &mut stats).await?;
+    Ok((collector.finish(), stats))
+}
+
+pub(super) fn all(want: Want) -> Scan {
+    let tenant = TenantId::parse("team-a").unwrap();
+    Scan { tenant, range: TimeRange::ALL, filter: Filter::All, committed_after: None, want }
+}
+
+pub(super) fn everything() -> Scan {
+    all(Want::Records { order: Order::Asc, limit: usize::MAX, after: None })
+}
+
+async fn check_roundtrip(records: Vec<Committed>, block_bytes: usize) -> Segment {
+    let segment = sealed(&records, block_bytes).await;
+    let mut expected: Vec<Record> = records.iter().map(|(_, r)| (**r).clone()).collect();
+    expected.sort_by_key(Record::key);
+    let (answer, _) = scan(&segment, &everything()).await.unwrap();
+    assert_eq!(answer, Answer::Records(expected));
+    segment
+}
+
+#[tokio::test]
+async fn what_goes_in_comes_out() {
+    let seed = sample::seed();
+    println!("seed {seed}");
+    let mut random = sample::Random(seed);
+    for round in 0..6 {
+        let records = sample::records(&mut random, 3_000, 1 + round * 40);
+        check_roundtrip(records, writer::BLOCK_BYTES >> (round * 2)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_record_and_one_of_a_megabyte_and_texts_at_their_bounds() {
+    let mut random = sample::Random(7);
+    check_roundtrip(sample::records(&mut random, 1, 1), writer::BLOCK_BYTES).await;
+    let mut records = sample::records(&mut random, 50, 3);
+    for (n, (_, record)) in records.iter_mut().enumerate() {
+        let record = Arc::make_mut(record);
+        match n % 10 {
+            0 => record.message = "ä".repeat(heliograph_model::record::MESSAGE_BYTES_MAX / 2).into(),
+            1 => record.message = "".into(),
+            2 => record.identity.dag_id = Some("".into()),
+            3 => record.identity.log_id = Some("x".repeat(heliograph_model::record::FIELD_BYTES_MAX).into()),
+            4 => (record.time, record.observed) = (Timestamp::MIN, Timestamp::from_nanos(i64::MAX - 1)),
+            5 => record.time = Timestamp::from_nanos(i64::MAX - 1),
+            6 => (record.identity.map_index, record.identity.try_number) = (Some(i32::MIN), Some(u32::MAX)),
+            _ => {}
+        }
+    }
+    check_roundtrip(records, writer::BLOCK_BYTES).await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_sources_share_blocks() {
+    let mut random = sample::Random(11);
+    let records = sample::records(&mut random, 100_000, 100_000);
+    let segment = check_roundtrip(records, writer::BLOCK_BYTES).await;
+    assert!(segment.index.blocks() < 400, "{} blocks", segment.index.blocks());
+}
+
+#[test]
+fn no_records_make_no_segment() {
+    assert!(matches!(build(&tenant(), new_object_id(), Vec::new()), Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn the_directory_answers_alone_and_limits_stop_early() {
+    let mut random = sample::Random(3);
+    let segment = sealed(&sample::records(&mut random, 20_000, 30), 16 << 10).await;
+    let blocks = u64::from(segment.index.blocks());
+    assert!(blocks > 50, "{blocks}");
+    for want in [
+        Want::Histogram { interval_nanos: i64::MAX },
+        Want::Values { field: heliograph_model::filter::Field::Level },
+        Want::Fields,
+    ] {
+        let (_, stats) = scan(&segment, &all(want)).await.unwrap();
+        assert_eq!(stats, ScanStats { segments: 1, blocks: 0, bytes: 0 });
+    }
+    let newest = all(Want::Records { order: Order::Desc, limit: 3, after: None });
+    let (_, few) = scan(&segment, &newest).await.unwrap();
+    let (_, whole) = scan(&segment, &everything()).await.unwrap();
+    assert!(few.blocks < blocks / 2 && whole.blocks == blocks, "{few:?} {whole:?}");
+    let absent = Filter::Is(
+        heliograph_model::filter::Field::Message,
+        heliograph_model::filter::Test::Text("nowhere".into()),
+    );
+    let (_, none) = scan(&segment, &Scan { filter: absent, ..everything() }).await.unwrap();
+    assert_eq!(none.blocks, 0);
+    // Counting by time reads no text: a small part of the segment's bytes.
+    let (_, counted) = scan(&segment, &all(Want::Histogram { interval_nanos: 1 })).await.unwrap();
+    assert!(counted.blocks == blocks && counted.bytes * 3 < whole.bytes, "{counted:?} {whole:?}");
+}
