@@ -16,7 +16,7 @@ use bytes::Bytes;
 use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::record::Record;
 use heliograph_model::tenant::TenantId;
-use heliograph_store::layout::ObjectId;
+use heliograph_store::catalog::NewCommit;
 use heliograph_store::tenants::OpenTenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -106,7 +106,14 @@ pub(crate) struct Committer {
     early: Vec<Pending>,
     /// A commit of which it is not known whether the catalog has it: before it is, nothing else is done, for
     /// its records would be passed over by the next seal.
-    uncertain: Option<(ObjectId, Vec<Batch>)>,
+    uncertain: Option<Uncertain>,
+}
+
+/// A commit that may or may not be recorded. Its senders were told to come again.
+struct Uncertain {
+    commit: NewCommit,
+    batches: Vec<Batch>,
+    attempts: usize,
 }
 
 /// The batches of one turn that are not answered yet.
@@ -170,8 +177,7 @@ impl Committer {
     }
 
     async fn commit(&mut self, mut batches: Vec<Pending>) {
-        if let Err(error) = self.settle().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot tell what became of a commit");
+        if !self.settle().await {
             return refuse(batches, STORAGE);
         }
         for _ in 0..ATTEMPTS_MAX {
@@ -194,11 +200,11 @@ impl Committer {
                 Err(Failure::NotDone) => {
                     return refuse(accepted.into_iter().chain(followers).collect(), STORAGE);
                 }
-                Err(Failure::Unknown { object }) => {
+                Err(Failure::Unknown { commit }) => {
                     self.forget(&accepted);
                     let (batches, answers): (Vec<_>, Vec<_>) =
                         accepted.into_iter().map(|p| (p.batch, p.answer)).unzip();
-                    self.uncertain = Some((object, batches));
+                    self.uncertain = Some(Uncertain { commit: *commit, batches, attempts: 1 });
                     refuse(followers, STORAGE);
                     answers.into_iter().for_each(|answer| drop(answer.send(Err(unavailable(STORAGE)))));
                     return;
@@ -219,17 +225,25 @@ impl Committer {
         followers.into_iter().for_each(|p| p.tell(Ok(Outcome::Repeat)));
     }
 
-    /// Finds out what became of the commit whose outcome is not known, if there is one.
-    async fn settle(&mut self) -> heliograph_store::Result<()> {
-        let Some((object, _)) = &self.uncertain else { return Ok(()) };
-        let found = self.writer.find(*object).await?;
-        if let Some((object, batches)) = self.uncertain.take() {
-            match found {
-                Some(recorded) => self.writer.make_hot(&recorded, batches),
-                None => self.writer.discard(object).await,
+    /// Brings the commit whose outcome is not known to an end, if there is one; `false` if that is not possible
+    /// now.
+    async fn settle(&mut self) -> bool {
+        let Some(Uncertain { commit, batches, attempts }) = self.uncertain.take() else { return true };
+        let object = commit.object;
+        match self.writer.record(commit).await {
+            Ok(recorded) => self.writer.make_hot(&recorded, batches),
+            Err(Failure::Sequence { .. } | Failure::NotDone) => {}
+            Err(Failure::Unknown { commit }) => {
+                // A commit that the catalog refuses for ever must not stand in the way of all others.
+                if attempts < ATTEMPTS_MAX || !matches!(self.writer.has(object).await, Ok(false)) {
+                    self.uncertain = Some(Uncertain { commit: *commit, batches, attempts: attempts + 1 });
+                    return false;
+                }
+                tracing::error!(%object, "gave up a commit that the catalog does not take");
+                self.writer.discard(object).await;
             }
         }
-        Ok(())
+        true
     }
 
     fn forget(&mut self, batches: &[Pending]) {

@@ -25,6 +25,8 @@ use crate::metrics::Metrics;
 
 /// Longest time of writing an object: a disk that takes longer is taken as gone.
 const PUT_MAX: Duration = Duration::from_secs(30);
+/// Pauses between attempts to record a commit.
+const RECORD_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 /// Longest time of deleting one that nobody needs.
 const DELETE_MAX: Duration = Duration::from_secs(5);
 
@@ -65,8 +67,8 @@ pub(super) enum Failure {
     NotDone,
     /// The catalog may or may not have it.
     Unknown {
-        /// The object by which it can be found.
-        object: ObjectId,
+        /// What was to be recorded.
+        commit: Box<NewCommit>,
     },
 }
 
@@ -114,29 +116,30 @@ impl Writer {
             }
         };
         let commit = NewCommit { indexer: self.indexer, object, bytes, at: self.clock.now(), batches: named };
-        // Never given up half-way: a transaction left alone may still be made.
-        match self.store.catalog.commit(&commit).await {
-            Ok(commit) => Ok(Recorded { commit, object }),
-            Err(StoreError::Sequence { tenant, .. }) => {
-                self.discard(object).await;
-                Err(Failure::Sequence { tenant })
-            }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot record a commit");
-                self.look_for(object).await
-            }
-        }
+        self.record(commit).await
     }
 
-    /// After an error that does not say whether the catalog has the commit.
-    async fn look_for(&self, object: ObjectId) -> Result<Recorded, Failure> {
-        match self.find(object).await {
-            Ok(Some(recorded)) => Ok(recorded),
-            Ok(None) => {
-                self.discard(object).await;
-                Err(Failure::NotDone)
+    /// Records a commit whose object is written. To be called again after [`Failure::Unknown`]: recording twice
+    /// is the same as once.
+    pub(super) async fn record(&self, commit: NewCommit) -> Result<Recorded, Failure> {
+        let object = commit.object;
+        let mut pauses = RECORD_PAUSES.into_iter();
+        loop {
+            // Never given up half-way: a transaction left alone may still be made.
+            match self.store.catalog.commit(&commit).await {
+                Ok(commit) => return Ok(Recorded { commit, object }),
+                Err(StoreError::Sequence { tenant, .. }) => {
+                    self.discard(object).await;
+                    return Err(Failure::Sequence { tenant });
+                }
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "cannot record a commit");
+                    match pauses.next() {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => return Err(Failure::Unknown { commit: Box::new(commit) }),
+                    }
+                }
             }
-            Err(_) => Err(Failure::Unknown { object }),
         }
     }
 
@@ -150,11 +153,9 @@ impl Writer {
         Ok(size)
     }
 
-    /// The commit of an object, if the catalog has it.
-    pub(super) async fn find(&self, object: ObjectId) -> heliograph_store::Result<Option<Recorded>> {
-        let all = self.store.catalog.wal_objects(self.indexer).await?;
-        let found = all.into_iter().find(|w| w.object == object);
-        Ok(found.map(|w| Recorded { commit: w.commit, object }))
+    /// Whether the catalog has the commit of an object.
+    pub(super) async fn has(&self, object: ObjectId) -> heliograph_store::Result<bool> {
+        Ok(self.store.catalog.wal_objects(self.indexer).await?.iter().any(|w| w.object == object))
     }
 
     /// Deletes an object that no commit names. If that fails, the next start does it.

@@ -1,0 +1,285 @@
+//! Disks and databases that fail: nothing is acknowledged then, and it goes on by itself afterwards.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use heliograph_indexer::Config;
+use heliograph_model::batch::ProducerId;
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_store::catalog::{
+    Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+};
+use heliograph_store::layout::ObjectId;
+use heliograph_store::{Error, Result, Store};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use uuid::Uuid;
+
+use crate::bench::{Server, config, once, records, until};
+
+/// How many of the next calls fail.
+#[derive(Clone, Debug, Default)]
+struct Fault(Arc<AtomicUsize>);
+
+impl Fault {
+    fn set(&self, times: usize) {
+        self.0.store(times, Ordering::SeqCst);
+    }
+
+    fn strikes(&self) -> bool {
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
+    }
+}
+
+#[derive(Debug)]
+struct Disk {
+    inner: Arc<dyn ObjectStore>,
+    full: Fault,
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a disk that is full at times")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Disk {
+    async fn put_opts(
+        &self,
+        to: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        if self.full.strikes() {
+            return Err(object_store::Error::Generic {
+                store: "disk",
+                source: "no space left on device".into(),
+            });
+        }
+        self.inner.put_opts(to, payload, options).await
+    }
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(to, options).await
+    }
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.inner.get_opts(from, options).await
+    }
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(paths)
+    }
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A catalog whose answers get lost, before or after the work is done.
+struct Database {
+    inner: Arc<dyn Catalog>,
+    commit_refused: Fault,
+    commit_answer_lost: Fault,
+    publish_refused: Fault,
+    publish_answer_lost: Fault,
+}
+
+fn lost() -> Error {
+    Error::File { path: "catalog".to_owned(), source: std::io::ErrorKind::ConnectionReset.into() }
+}
+
+impl Database {
+    fn wrap(inner: Arc<dyn Catalog>) -> Self {
+        Self {
+            inner,
+            commit_refused: Fault::default(),
+            commit_answer_lost: Fault::default(),
+            publish_refused: Fault::default(),
+            publish_answer_lost: Fault::default(),
+        }
+    }
+}
+
+macro_rules! through {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        #[async_trait]
+        impl Catalog for Database {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$out> {
+                self.inner.$name($($arg),*).await
+            })*
+            async fn commit(&self, commit: &NewCommit) -> Result<CommitId> {
+                if self.commit_refused.strikes() {
+                    return Err(lost());
+                }
+                let done = self.inner.commit(commit).await?;
+                if self.commit_answer_lost.strikes() { Err(lost()) } else { Ok(done) }
+            }
+            async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+                if self.publish_refused.strikes() {
+                    return Err(lost());
+                }
+                self.inner.publish(segment, released).await?;
+                if self.publish_answer_lost.strikes() { Err(lost()) } else { Ok(()) }
+            }
+        }
+    };
+}
+
+through! {
+    create_tenant(tenant: &Tenant) -> ();
+    tenant(name: &TenantId) -> Option<Tenant>;
+    tenants() -> Vec<Tenant>;
+    create_user(user: &User) -> ();
+    user(name: &str) -> Option<User>;
+    users() -> Vec<User>;
+    set_password(name: &str, password_hash: &str) -> ();
+    grant(grant: &Grant) -> ();
+    revoke_grant(grant: &Grant) -> bool;
+    grants(user: &str) -> Vec<Grant>;
+    create_session(session: &Session) -> ();
+    session(id_hash: &[u8; 32], now: Timestamp) -> Option<Session>;
+    end_session(id_hash: &[u8; 32], now: Timestamp) -> ();
+    create_token(token: &Token) -> ();
+    token(id: &str) -> Option<Token>;
+    tokens(tenant: Option<&TenantId>) -> Vec<Token>;
+    revoke_token(id: &str, at: Timestamp) -> ();
+    embedded_indexer() -> Uuid;
+    producer(tenant: &TenantId, producer: &ProducerId) -> Option<(u64, u64)>;
+    wal_objects(indexer: Uuid) -> Vec<WalObject>;
+    sealed_through(indexer: Uuid) -> Vec<(TenantId, CommitId)>;
+    release(released: &[ObjectId]) -> ();
+    segments(tenant: &TenantId, range: &TimeRange) -> Vec<SegmentMeta>;
+}
+
+async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {
+    let mut made = None;
+    let server = Server::start_with(folder, config, |store| {
+        let database = Arc::new(Database::wrap(Arc::clone(&store.catalog)));
+        made = Some(Arc::clone(&database));
+        Store { catalog: database, ..store }
+    });
+    let server = server.await;
+    (server, made.unwrap())
+}
+
+#[tokio::test]
+async fn a_full_disk_is_503_and_mends_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = Fault::default();
+    let server = Server::start_with(folder.path(), config(), |store| {
+        let objects = Arc::new(Disk { inner: Arc::clone(&store.objects), full: full.clone() });
+        Store { objects, ..store }
+    });
+    let server = server.await;
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    full.set(2);
+    for _ in 0..2 {
+        let request = server.agent("t", Some(("p", 1, 2)), &records("a", 10..20));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+        let text = response.text().await.unwrap();
+        assert!(text.contains("storage is unavailable") && !text.contains("device"), "{text}");
+    }
+    assert_eq!(server.everything("t").await, once(&records("a", 0..10)), "nothing refused is shown");
+    assert_eq!(server.send("t", "p", 2, &records("a", 10..20)).await, 200);
+    assert_eq!(server.everything("t").await, once(&records("a", 0..20)));
+    server.kill().await;
+    let server = Server::start(folder.path()).await;
+    assert_eq!(server.everything("t").await, once(&records("a", 0..20)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, database) = with_database(folder.path(), config()).await;
+    // Asked again at once, it says what it did.
+    database.commit_answer_lost.set(1);
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    database.commit_refused.set(1);
+    assert_eq!(server.send("t", "p", 2, &records("a", 10..20)).await, 200);
+    // Gone for longer: the sender is told to come again, and then it is there already.
+    for (sequence, fault) in [(3, &database.commit_answer_lost), (4, &database.commit_refused)] {
+        let batch = records("a", sequence * 10 - 10..sequence * 10);
+        fault.set(5);
+        assert_eq!(server.send("t", "p", sequence, &batch).await, 503);
+        until("the database is back", || async { server.send("t", "p", sequence, &batch).await == 200 })
+            .await;
+        assert_eq!(server.everything("t").await, once(&records("a", 0..sequence * 10)));
+    }
+    server.kill().await;
+    let server = Server::start(folder.path()).await;
+    assert_eq!(server.everything("t").await, once(&records("a", 0..40)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_seal_that_fails_is_done_again_and_a_lost_answer_does_not_double() {
+    let folder = tempfile::tempdir().unwrap();
+    let eager = Config { seal_bytes: 5_000, ..config() };
+    let (server, database) = with_database(folder.path(), eager).await;
+    database.publish_refused.set(1);
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..100)).await, 200);
+    until("sealed after a failure", || async { server.figure("heliograph_indexer_hot_records") == 0.0 })
+        .await;
+    assert!(server.figure("heliograph_indexer_seal_failures_total") >= 1.0);
+    database.publish_answer_lost.set(1);
+    assert_eq!(server.send("t", "p", 2, &records("a", 100..200)).await, 200);
+    until("sealed though the answer was lost", || async {
+        server.figure("heliograph_indexer_hot_records") == 0.0
+    })
+    .await;
+    until("no object is left", || async { server.wal_files(folder.path()).is_empty() }).await;
+    assert_eq!(server.everything("t").await, once(&records("a", 0..200)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_object_costs_its_own_batches_only_and_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    for sequence in 1..=3_u64 {
+        assert_eq!(
+            server.send("t", "p", sequence, &records("a", sequence * 10 - 10..sequence * 10)).await,
+            200
+        );
+    }
+    let files = server.wal_files(folder.path());
+    assert_eq!(files.len(), 3);
+    server.kill().await;
+    let mut bytes = std::fs::read(&files[1]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&files[1], bytes).unwrap();
+    std::fs::write(files[0].with_file_name(Uuid::now_v7().simple().to_string()), b"an orphan").unwrap();
+
+    let hasty = Config { seal_after: std::time::Duration::from_millis(1), ..config() };
+    let server = Server::start_with(folder.path(), hasty, |store| store).await;
+    assert!(server.figure("heliograph_indexer_wal_damaged_total") >= 1.0);
+    let expected = once(records("a", 0..10).iter().chain(&records("a", 20..30)));
+    assert_eq!(server.everything("t").await, expected);
+    until("the rest is sealed", || async { server.wal_files(folder.path()) == [files[1].clone()] }).await;
+    assert_eq!(server.everything("t").await, expected);
+    assert_eq!(server.send("t", "p", 4, &records("a", 30..40)).await, 200);
+    server.stop().await;
+}

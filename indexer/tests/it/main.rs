@@ -1,0 +1,9 @@
+//! The indexer as its neighbours see it: real HTTP, real files, faults where they hurt.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod bench;
+mod durable;
+mod faults;
+mod feeds;
+mod ingest;
+mod sealing;
