@@ -40,6 +40,8 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
         inputs::collect_demo_tenants(&mut config.agent.tenants);
     }
     tracing::info!(settings = config.to_line(), "settings in effect");
+    config.agent.inputs.iter().for_each(|input| tracing::info!(?input, "following"));
+    let follows = !config.agent.inputs.is_empty();
 
     let data_dir = DataDir::open(folders.data)?;
     let listeners = Listeners {
@@ -61,7 +63,7 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
         .run_until_signal(async {
             readiness.wait().await;
             if readiness.waiting_for().is_empty() {
-                greet(address, &sign_in, &data_dir);
+                greet(address, &sign_in, &data_dir, follows);
             }
         })
         .await
@@ -149,7 +151,7 @@ fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn greet(address: SocketAddr, sign_in: &SignIn, data_dir: &DataDir) {
+fn greet(address: SocketAddr, sign_in: &SignIn, data_dir: &DataDir, follows: bool) {
     let dir = data_dir.path().display();
     let secret = match sign_in {
         SignIn::Generated(password) => {
@@ -160,8 +162,9 @@ fn greet(address: SocketAddr, sign_in: &SignIn, data_dir: &DataDir) {
             format!("admin   (a new password: heliograph admin user passwd admin --data-dir {dir})")
         }
     };
+    let hint = if follows { "" } else { "    note      no files are followed: add --logs GLOB, or --demo\n" };
     console::say(&format!(
-        "\n  Heliograph is running; Ctrl-C stops it.\n\n    page      {}/\n    sign in   {secret}\n    data      {dir}\n",
+        "\n  Heliograph is running; Ctrl-C stops it.\n\n    page      {}/\n    sign in   {secret}\n    data      {dir}\n{hint}",
         url_of(address)
     ));
 }

@@ -28,29 +28,20 @@ const SILENT_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// A frame of the server.
+/// A frame of the server. Not an enum tagged by `type`, since such a one cannot keep records as they came.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Frame {
-    Records {
-        records: Vec<Box<RawValue>>,
-        cursor: String,
-    },
-    Skipped {
-        count: u64,
-        from: Option<String>,
-        to: Option<String>,
-        cursor: Option<String>,
-    },
-    Heartbeat {
-        cursor: Option<String>,
-    },
-    Error {
-        message: Option<String>,
-        error: Option<ErrorWords>,
-    },
-    #[serde(other)]
-    Other,
+struct Frame {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    records: Vec<Box<RawValue>>,
+    cursor: Option<String>,
+    #[serde(default)]
+    count: u64,
+    from: Option<String>,
+    to: Option<String>,
+    message: Option<String>,
+    error: Option<ErrorWords>,
 }
 
 #[derive(Deserialize)]
@@ -182,28 +173,30 @@ impl Follow {
     }
 
     fn take(&mut self, text: &str) -> anyhow::Result<Option<Ended>> {
-        match serde_json::from_str(text).context("a frame is not what a Heliograph server gives")? {
-            Frame::Records { records, cursor } => {
-                records.iter().try_for_each(|record| self.style.print(record))?;
-                self.cursor = Some(cursor);
-            }
-            Frame::Skipped { count, from, to, cursor } => {
-                let span = match (from, to) {
+        let frame: Frame =
+            serde_json::from_str(text).context("a frame is not what a Heliograph server gives")?;
+        match frame.kind.as_str() {
+            "records" => frame.records.iter().try_for_each(|record| self.style.print(record))?,
+            "skipped" => {
+                let span = match (frame.from, frame.to) {
                     (Some(from), Some(to)) => format!(" from {from} to {to}"),
                     _ => String::new(),
                 };
-                console::say(&format!("note: {count} records skipped{span}: this reader was too slow"));
-                self.cursor = cursor.or(self.cursor.take());
+                console::say(&format!(
+                    "note: {} records skipped{span}: this reader was too slow",
+                    frame.count
+                ));
             }
-            Frame::Heartbeat { cursor } => self.cursor = cursor.or(self.cursor.take()),
-            Frame::Error { message, error } => {
-                let words = error.map(|e| e.message).or(message).unwrap_or_default();
-                return Ok(Some(Ended::Refused(Failure::Failed(anyhow!(
-                    "the server ended the tail: {words}"
-                )))));
+            "error" => {
+                let words = frame.error.map(|e| e.message).or(frame.message).unwrap_or_default();
+                let words = anyhow!("the server ended the tail: {words}");
+                return Ok(Some(Ended::Refused(Failure::Failed(words))));
             }
-            Frame::Other => {}
+            // Heartbeats carry a cursor only; later kinds may be passed over.
+            _ => {}
         }
+        // Only what has been shown may be left out after a reconnect.
+        self.cursor = frame.cursor.or(self.cursor.take());
         Ok(None)
     }
 }

@@ -126,7 +126,7 @@ async fn a_tail_goes_on_over_a_restart_without_gap_or_repeat() {
         .args(["tail", "line", "--since", "1h", "--json", "--url", &format!("http://{address}")])
         .env("HELIOGRAPH_TOKEN", &token)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();

@@ -1,5 +1,13 @@
 //! One test program: the real binary, real files, real HTTP. Each promise has a file.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that finds something wrong says so and ends"
+)]
+
 mod command;
 mod commands;
 mod crash;

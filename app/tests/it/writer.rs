@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -21,7 +21,8 @@ impl Writers {
         let thread = |n: usize| {
             let (name, stop, folder) = (format!("writer{n}"), Arc::clone(&stop), folder.to_owned());
             let thread_name = name.clone();
-            (name, std::thread::spawn(move || write(&folder, &thread_name, lines_per_file, &stop)))
+            let style = if n.is_multiple_of(2) { Rotation::Ordinals } else { Rotation::Times };
+            (name, std::thread::spawn(move || write(&folder, &thread_name, style, lines_per_file, &stop)))
         };
         let threads = (0..count).map(thread).collect();
         Self { stop, threads }
@@ -36,7 +37,13 @@ impl Writers {
 
 /// About 400 lines a second, in bursts of one to seven; `NAME n of some text` each.
 #[expect(clippy::disallowed_methods, reason = "a thread of its own that paces itself")]
-fn write(folder: &Path, name: &str, lines_per_file: Option<usize>, stop: &AtomicBool) -> usize {
+fn write(
+    folder: &Path,
+    name: &str,
+    style: Rotation,
+    lines_per_file: Option<usize>,
+    stop: &AtomicBool,
+) -> usize {
     let path = folder.join(format!("{name}.log"));
     let (mut file, mut written, mut in_file, mut rotations) = (open(&path), 0, 0, 0);
     while !stop.load(Ordering::Relaxed) {
@@ -47,7 +54,7 @@ fn write(folder: &Path, name: &str, lines_per_file: Option<usize>, stop: &Atomic
         }
         if lines_per_file.is_some_and(|most| in_file >= most) {
             rotations += 1;
-            std::fs::rename(&path, rotated(&path, rotations)).unwrap();
+            rotate(&path, rotations, style);
             file = open(&path);
             in_file = 0;
         }
@@ -60,8 +67,28 @@ fn open(path: &Path) -> File {
     OpenOptions::new().append(true).create(true).open(path).unwrap()
 }
 
-fn rotated(path: &Path, rotations: usize) -> PathBuf {
-    path.with_extension(format!("log.{rotations}"))
+/// How files are renamed.
+#[derive(Clone, Copy)]
+enum Rotation {
+    /// As logrotate does: `.1` is the youngest, each older one moves on.
+    Ordinals,
+    /// As the kubelet does: the time stands in the name.
+    Times,
+}
+
+fn rotate(path: &Path, rotations: usize, style: Rotation) {
+    let name = |suffix: String| path.with_extension(format!("log.{suffix}"));
+    match style {
+        Rotation::Ordinals => {
+            for n in (1..rotations).rev() {
+                std::fs::rename(name(n.to_string()), name((n + 1).to_string())).unwrap();
+            }
+            std::fs::rename(path, name("1".to_owned())).unwrap();
+        }
+        Rotation::Times => {
+            std::fs::rename(path, name(format!("20261124-{:09}", 101_500_000 + rotations))).unwrap();
+        }
+    }
 }
 
 /// What `messages` must hold for a writer of so many lines.
