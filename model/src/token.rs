@@ -14,14 +14,16 @@ fn is_word_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'_'
 }
 
+/// The one character that stands for a character in any case. `İ` alone has a lower case of two (`i` and a
+/// combining dot, which is no word character and would part the token): its first stands for it.
+fn fold_char(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
+
 /// Lower case, character by character: unlike `str::to_lowercase` without regard to a character's neighbours,
 /// so that a part of a text folds as the whole does.
 pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        text.to_ascii_lowercase()
-    } else {
-        text.chars().flat_map(char::to_lowercase).collect()
-    }
+    if text.is_ascii() { text.to_ascii_lowercase() } else { text.chars().map(fold_char).collect() }
 }
 
 /// Calls `each` with every token of the text, lower-cased, in order, repeats included.
@@ -34,7 +36,7 @@ pub fn for_each_token(text: &str, scratch: &mut String, mut each: impl FnMut(&st
             if c.is_ascii() {
                 scratch.push(c.to_ascii_lowercase());
             } else {
-                scratch.extend(c.to_lowercase());
+                scratch.push(fold_char(c));
             }
         } else if !scratch.is_empty() {
             each(scratch);
@@ -171,6 +173,21 @@ mod tests {
     fn prefixes_are_open_at_the_end() {
         assert!(Run::prefix("excep").is_in("an Exception"));
         assert!(!Run::prefix("xcep").is_in("an Exception"));
+    }
+
+    #[test]
+    fn folding_keeps_characters_and_their_kind() {
+        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            assert_eq!(is_word_char(c), is_word_char(fold_char(c)), "{c:?}");
+            assert!(c.to_lowercase().count() == 1 || c == 'İ', "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_dotted_capital_i_does_not_part_a_token() {
+        // Found as "éxi" in the folded text, so that must be the token.
+        check("éxi", "éxİ", true);
+        assert_eq!(tokens("éxİ"), ["éxi"]);
     }
 
     proptest! {
