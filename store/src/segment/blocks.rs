@@ -66,7 +66,7 @@ impl Blocks {
         self.words.iter_mut().for_each(|word| *word = !*word);
         // What lies beyond the last block stays out.
         if let Some(last) = self.words.last_mut()
-            && self.count % 64 != 0
+            && !self.count.is_multiple_of(64)
         {
             *last &= (1 << (self.count % 64)) - 1;
         }

@@ -204,7 +204,7 @@ fn order(blocks: &mut [u32], index: &Index, want: &Want) {
             blocks.sort_by_key(|b| std::cmp::Reverse(entry(b).map(|e| (e.last, e.first))));
         }
         Want::Records { order: Order::Asc, .. } => {
-            blocks.sort_by_key(|b| entry(b).map(|e| (e.first, e.last)))
+            blocks.sort_by_key(|b| entry(b).map(|e| (e.first, e.last)));
         }
         Want::Around { key, .. } => blocks.sort_by_key(|b| {
             entry(b).map(|e| e.first.nanos_since(key.time).max(key.time.nanos_since(e.last)).max(0))

@@ -243,10 +243,10 @@ fn evaluate_block(
     for n in 0..rows {
         let line = Line { block: &block, row: if is_desc { rows - 1 - n } else { n } };
         let key = line.key();
-        if !is_certain && !(task.scan.range.contains(key.time) && is_after(line.row)) {
-            continue;
-        }
-        if (takes_records && !collector.could_take(&key)) || (!is_certain && !task.matcher.matches(&line)) {
+        let is_meant = (is_certain || (task.scan.range.contains(key.time) && is_after(line.row)))
+            && (!takes_records || collector.could_take(&key))
+            && (is_certain || task.matcher.matches(&line));
+        if !is_meant {
             continue;
         }
         if takes_records {

@@ -422,7 +422,7 @@ mod tests {
                 for token in messages.iter().flat_map(|m| token::tokens(m)) {
                     prop_assert!(blocks_with(&words, &filters, &token).unwrap().contains(block), "{token}");
                     for (at, _) in token.char_indices() {
-                        let prefix = &token[..at];
+                        let prefix = token.get(..at).unwrap();
                         prop_assert!(
                             blocks_with_prefix(&words, &filters, prefix).unwrap().contains(block),
                             "{prefix} of {token}"

@@ -197,13 +197,15 @@ fn entry(rows: &[Row<'_>]) -> Result<Entry> {
     let mut levels = [0; 7];
     let (mut first, mut last) = (Timestamp::MAX, Timestamp::MIN);
     let (mut commit_first, mut commit_last) = (i64::MAX, i64::MIN);
-    let mut sources = u32::MAX..0;
+    let (mut source_first, mut source_end) = (u32::MAX, 0);
     for row in rows {
         (first, last) = (first.min(row.record.time), last.max(row.record.time));
         (commit_first, commit_last) = (commit_first.min(row.commit.0), commit_last.max(row.commit.0));
-        sources = sources.start.min(row.source)..sources.end.max(row.source.saturating_add(1));
+        source_first = source_first.min(row.source);
+        source_end = source_end.max(row.source.saturating_add(1));
         levels[Histogram::slot(row.record.level)] += 1;
     }
     let rows = u32::try_from(rows.len()).map_err(|_| too_large())?;
+    let sources = source_first..source_end;
     Ok(Entry { rows, first, last, levels, commit_first, commit_last, sources, pages: [Page::default(); 4] })
 }

@@ -49,7 +49,7 @@ impl Random {
     }
 }
 
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 26] = [
     "Task",
     "failed",
     "task_1",
@@ -70,6 +70,8 @@ const WORDS: [&str; 24] = [
     "Straße",
     "ſmall",
     "K",
+    "éxİ",
+    "éxi",
     "日本語",
     "2026-11-24",
     "a_very_long_word_that_is_beyond_forty_bytes_in_all",
@@ -128,7 +130,11 @@ fn identity(random: &mut Random) -> Identity {
         map_index: [None, Some(-1), Some(0), Some(12)][usize::try_from(random.below(4)).unwrap()],
         try_number: u32::try_from(random.below(4)).ok().filter(|n| *n > 0),
         log_id: if random.one_in(2) { None } else { shared(&format!("{dag}-t{n}-1")) },
-        logger: if random.one_in(2) { None } else { shared(["airflow.task", "root"][n as usize % 2]) },
+        logger: if random.one_in(2) {
+            None
+        } else {
+            shared(["airflow.task", "root"][usize::from(n.is_multiple_of(2))])
+        },
     }
 }
 
@@ -187,7 +193,7 @@ fn text(random: &mut Random, field: &Field, records: &[Committed]) -> String {
     let (_, record) = random.pick(records);
     let mut values = Vec::new();
     heliograph_model::filter::values(&*record, field, |v| values.push(v.to_owned()));
-    let value = values.pop().unwrap_or_else(|| random.pick(&WORDS).to_string());
+    let value = values.pop().unwrap_or_else(|| random.pick(&WORDS).to_owned());
     let chars: Vec<char> = value.chars().collect();
     let cut = |random: &mut Random, n: usize| usize::try_from(random.below(n as u64 + 1)).unwrap();
     match random.below(4) {
@@ -197,9 +203,9 @@ fn text(random: &mut Random, field: &Field, records: &[Committed]) -> String {
             let to = from + cut(random, (chars.len() - from).min(12));
             chars[from..to].iter().collect()
         }
-        0 => random.pick(&WORDS).to_string(),
+        0 => random.pick(&WORDS).to_owned(),
         1 => value.to_uppercase(),
-        _ if *field == Field::Message => random.pick(&WORDS).to_string(),
+        _ if *field == Field::Message => random.pick(&WORDS).to_owned(),
         _ => value,
     }
 }
