@@ -544,7 +544,7 @@ impl State {
         let created = self.created;
         self.tenants.entry(tenant).or_insert_with(|| Queue {
             settled: Settled { ordinal: 0, epoch: created, sequence: 1 },
-            noted: false,
+            noted: true,
             next_ordinal: 1,
             waiting: VecDeque::new(),
         })

@@ -1,1 +1,184 @@
-//! Tests.
+//! Which files are found, and whose they are.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use heliograph_model::source::Component;
+use heliograph_model::tenant::TenantId;
+use prometheus::Registry;
+
+use super::*;
+use crate::config::{Input, NamespaceFrom, Otherwise, TenantRules};
+
+fn config(inputs: Vec<Input>) -> Config {
+    Config {
+        data_dir: "/nowhere".into(),
+        node: "node-1".into(),
+        inputs,
+        indexers: vec![],
+        token: "t".into(),
+        tenants: TenantRules {
+            exact: [("airflow".to_owned(), TenantId::parse("main").unwrap())].into(),
+            otherwise: Otherwise::StripPrefix("astro-".into()),
+        },
+        spool_bytes_max: 0,
+        batch_bytes_max: 0,
+        flush_after: Duration::ZERO,
+        scan_every: Duration::ZERO,
+    }
+}
+
+fn discovery(inputs: Vec<Input>) -> Result<Discovery> {
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    Discovery::new(&config(inputs), metrics, Arc::new(Wake::default()))
+}
+
+fn make(root: &Path, files: &[&str]) {
+    for file in files {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x\n").unwrap();
+    }
+}
+
+/// What a scan finds below `root`, as `path tenant component`.
+fn found(listings: &[Listing], root: &Path) -> Vec<String> {
+    let files = listings.iter().flat_map(|l| &l.files);
+    let mut out: Vec<_> = files
+        .map(|f| {
+            let path = f.path.strip_prefix(root).unwrap().display();
+            let component = f.owner.source.component.as_ref().map_or("-", Component::as_str);
+            format!("{path} {} {component}", f.owner.tenant)
+        })
+        .collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+#[test]
+fn containers() {
+    let dir = tempfile::tempdir().unwrap();
+    let uid = "0a1b2c3d-0000-0000-0000-000000000000";
+    let pod = |ns: &str, rest: &str| format!("{ns}_pod-0_{uid}/{rest}");
+    make(
+        dir.path(),
+        &[
+            &pod("airflow", "scheduler/0.log"),
+            &pod("airflow", "scheduler/0.log.20261123-101500"),
+            &pod("airflow", "scheduler-log-groomer/3.log"),
+            &pod("astro-b", "worker/1.log"),
+            &pod("astro-b", "worker/notes.txt"),
+            &pod("astro-b", "worker/deeper/1.log"),
+            &pod("kube-system", "proxy/0.log"),
+            "odd/worker/0.log",
+        ],
+    );
+    symlink(dir.path().join("odd"), dir.path().join(pod("astro-b", "link"))).unwrap();
+    let mut discovery = discovery(vec![Input::Containers { root: dir.path().into() }]).unwrap();
+    let listings = discovery.scan(Instant::now());
+    let expected = [
+        pod("airflow", "scheduler-log-groomer/3.log main scheduler-log-groomer"),
+        pod("airflow", "scheduler/0.log main scheduler"),
+        pod("astro-b", "worker/1.log b worker"),
+    ];
+    assert_eq!(found(&listings, dir.path()), expected);
+    let source = &discovery.owner_of(&dir.path().join(pod("astro-b", "worker/1.log"))).unwrap().source;
+    assert_eq!(
+        (source.namespace.as_deref(), source.pod.as_deref(), source.container.as_deref()),
+        (Some("astro-b"), Some("pod-0"), Some("worker"))
+    );
+    assert_eq!(source.node.as_deref(), Some("node-1"));
+}
+
+#[test]
+fn tasks() {
+    let dir = tempfile::tempdir().unwrap();
+    let task = "airflow/dag_id=team.etl/run_id=manual__2026-11-23T22:03:13+00:00/task_id=a.b";
+    make(
+        dir.path(),
+        &[
+            &format!("{task}/attempt=1.log"),
+            &format!("{task}/attempt=1.log.trigger.2.log"),
+            &format!("{task}/map_index=2/attempt=1.log"),
+            "airflow/dag_processor/2026-11-23/dags-folder/t.py.log",
+            "airflow/dag_processor_manager/other.log",
+            "astro-b/dag_id=d/run_id=r/task_id=t/attempt=1.log",
+            "kube-system/dag_id=d/run_id=r/task_id=t/attempt=1.log",
+        ],
+    );
+    symlink("2026-11-23", dir.path().join("airflow/dag_processor/latest")).unwrap();
+    let input = Input::Tasks { root: dir.path().into(), namespace: NamespaceFrom::FirstPathElement };
+    let mut discovery = discovery(vec![input]).unwrap();
+    let mut expected = [
+        "airflow/dag_processor/2026-11-23/dags-folder/t.py.log main dag-processor".to_owned(),
+        format!("{task}/attempt=1.log main worker"),
+        format!("{task}/attempt=1.log.trigger.2.log main triggerer"),
+        format!("{task}/map_index=2/attempt=1.log main worker"),
+        "astro-b/dag_id=d/run_id=r/task_id=t/attempt=1.log b worker".to_owned(),
+    ];
+    expected.sort();
+    assert_eq!(found(&discovery.scan(Instant::now()), dir.path()), expected);
+    let owner = discovery.owner_of(&dir.path().join(format!("{task}/map_index=2/attempt=1.log"))).unwrap();
+    assert_eq!((owner.identity.dag_id.as_deref(), owner.identity.map_index), (Some("team.etl"), Some(2)));
+    assert!(owner.path_wins);
+}
+
+#[track_caller]
+fn check_glob(glob: &str, expected: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    make(
+        dir.path(),
+        &["a.log", "a.log.1", "a.log.2.gz", "b.txt", "sub/c.log", "sub/deep/d.log", "other/e.log", "z.log.1"],
+    );
+    symlink("sub", dir.path().join("link")).unwrap();
+    let input = Input::Files {
+        glob: format!("{}/{glob}", dir.path().display()),
+        tenant: TenantId::parse("t").unwrap(),
+        component: None,
+    };
+    let mut discovery = discovery(vec![input]).unwrap();
+    let expected: Vec<_> = expected.iter().map(|path| format!("{path} t -")).collect();
+    assert_eq!(found(&discovery.scan(Instant::now()), dir.path()), expected, "{glob}");
+}
+
+#[test]
+fn globs() {
+    check_glob("*.log", &["a.log"]);
+    check_glob("a.log", &["a.log"]);
+    check_glob("*.log*", &["a.log", "z.log.1"]);
+    check_glob("sub/*.log", &["sub/c.log"]);
+    check_glob("*/*.log", &["link/c.log", "other/e.log", "sub/c.log"]);
+    check_glob("**/*.log", &["a.log", "other/e.log", "sub/c.log", "sub/deep/d.log"]);
+    check_glob("{sub,other}/*.log", &["other/e.log", "sub/c.log"]);
+    check_glob("missing/*.log", &[]);
+}
+
+#[test]
+fn a_bad_glob_is_named() {
+    let tenant = TenantId::parse("t").unwrap();
+    let input = Input::Files { glob: "/var/log/[a.log".into(), tenant, component: None };
+    let error = discovery(vec![input]).map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("invalid glob \"/var/log/[a.log\": "), "{error}");
+}
+
+#[test]
+fn a_scan_lists_only_what_has_changed_and_what_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &["sub/a.log", "quiet/b.log"]);
+    let input = Input::Files {
+        glob: format!("{}/*/*.log", dir.path().display()),
+        tenant: TenantId::parse("t").unwrap(),
+        component: None,
+    };
+    let mut discovery = discovery(vec![input]).unwrap();
+    let now = Instant::now();
+    assert_eq!(found(&discovery.scan(now), dir.path()), ["quiet/b.log t -", "sub/a.log t -"]);
+    let later = now + Duration::from_secs(10);
+    assert_eq!(discovery.scan(later).len(), 0);
+    make(dir.path(), &["sub/new.log"]);
+    assert_eq!(found(&discovery.scan(later), dir.path()), ["sub/a.log t -", "sub/new.log t -"]);
+    fs::remove_dir_all(dir.path().join("sub")).unwrap();
+    let gone = discovery.scan(later);
+    assert!(gone.iter().any(|l| l.dir == dir.path().join("sub") && l.files.is_empty()));
+}

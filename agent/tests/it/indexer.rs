@@ -1,0 +1,112 @@
+//! An indexer that keeps each batch once, and the config of an agent that sends to it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use heliograph_agent::{Config, Input, Otherwise, TenantRules};
+use heliograph_model::batch::{EPOCH_HEADER, PRODUCER_HEADER, SEQUENCE_HEADER, TENANT_HEADER};
+use heliograph_model::codec;
+use heliograph_model::record::Record;
+use heliograph_model::time::{Clock, Timestamp};
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+
+/// The real clock.
+pub(crate) struct Real;
+
+impl Clock for Real {
+    #[expect(clippy::disallowed_methods, reason = "this is the real clock of the test's agent")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap())
+    }
+}
+
+/// What the indexer keeps.
+#[derive(Default)]
+pub(crate) struct Indexed {
+    last: HashMap<(String, String, u64), u64>,
+    /// Tenant and record, in the order of arrival.
+    pub records: Vec<(String, Record)>,
+    requests: usize,
+}
+
+/// The indexer, and the tasks that serve it.
+pub(crate) struct Indexer {
+    /// Its address.
+    pub url: String,
+    /// What it keeps.
+    pub indexed: Arc<Mutex<Indexed>>,
+    _tasks: JoinSet<std::io::Result<()>>,
+}
+
+impl Indexer {
+    /// On a free port.
+    pub(crate) async fn start() -> Self {
+        let indexed = Arc::new(Mutex::new(Indexed::default()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new()
+            .route("/v1/logs", post(receive))
+            .layer(DefaultBodyLimit::disable())
+            .with_state(Arc::clone(&indexed));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { axum::serve(listener, app).await });
+        Self { url, indexed, _tasks: tasks }
+    }
+
+    /// Waits until it keeps that many records, for at most a minute.
+    pub(crate) async fn wait_for(&self, records: usize) {
+        for _ in 0..6000 {
+            if self.indexed.lock().records.len() >= records {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Every seventh batch is kept without saying so.
+async fn receive(State(indexed): State<Arc<Mutex<Indexed>>>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
+    let number = |name: &str| text(name).parse::<u64>().unwrap();
+    let records = codec::decode(&codec::decompress(&body, 64 << 20).unwrap()).unwrap();
+    let mut indexed = indexed.lock();
+    let indexed = &mut *indexed;
+    indexed.requests += 1;
+    let tenant = text(TENANT_HEADER);
+    let key = (tenant.clone(), text(PRODUCER_HEADER), number(EPOCH_HEADER));
+    let last = indexed.last.entry(key).or_default();
+    match number(SEQUENCE_HEADER) {
+        n if n <= *last => return StatusCode::OK.into_response(),
+        n if n == *last + 1 => *last = n,
+        _ => return (StatusCode::CONFLICT, format!("{{\"expected\":{}}}", *last + 1)).into_response(),
+    }
+    indexed.records.extend(records.into_iter().map(|record| (tenant.clone(), record)));
+    let lost = indexed.requests.is_multiple_of(7);
+    if lost { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }.into_response()
+}
+
+/// An agent's config with its data below `dir`.
+pub(crate) fn config(dir: &Path, url: &str, inputs: Vec<Input>) -> Config {
+    Config {
+        data_dir: dir.join("data"),
+        node: "node-1".into(),
+        inputs,
+        indexers: vec![url.to_owned()],
+        token: "sesame".into(),
+        tenants: TenantRules { exact: [].into(), otherwise: Otherwise::SameName },
+        spool_bytes_max: 64 << 20,
+        batch_bytes_max: 64 << 10,
+        flush_after: Duration::from_millis(10),
+        scan_every: Duration::from_millis(200),
+    }
+}
