@@ -320,4 +320,4 @@ pub(crate) fn is_too_long(secret: &SecretString) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,6 +16,8 @@ mod metrics;
 mod plan;
 mod search;
 mod segments;
+#[cfg(test)]
+mod stage;
 mod syntax;
 mod tail;
 
