@@ -9,6 +9,7 @@ pub(crate) mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -58,6 +59,8 @@ struct Dir {
     /// Which scopes look here, how deep below their base.
     scopes: Vec<(usize, usize)>,
     changed: Option<SystemTime>,
+    /// Device and inode, to notice that it was made anew under its name.
+    inode: (u64, u64),
     settled: Instant,
     subdirs: Vec<PathBuf>,
 }
@@ -125,7 +128,8 @@ impl Discovery {
         listings: &mut Vec<Listing>,
     ) -> Vec<PathBuf> {
         let Some(rules) = self.scopes.get(scope) else { return vec![] };
-        let Ok(changed) = std::fs::metadata(path).and_then(|m| m.modified()) else {
+        let looked = std::fs::metadata(path).and_then(|m| Ok((m.modified()?, (m.dev(), m.ino()))));
+        let Ok((changed, inode)) = looked else {
             if self.dirs.contains_key(path) {
                 self.remove(path.to_owned(), listings);
             }
@@ -133,8 +137,13 @@ impl Discovery {
         };
         let dir = self.dirs.entry(path.to_owned()).or_insert_with(|| {
             self.watch.add(path);
-            Dir { scopes: vec![], changed: None, settled: now, subdirs: vec![] }
+            Dir { scopes: vec![], changed: None, inode, settled: now, subdirs: vec![] }
         });
+        if std::mem::replace(&mut dir.inode, inode) != inode {
+            // A watch is on the directory, not on its name.
+            self.watch.remove(path);
+            self.watch.add(path);
+        }
         let new_scope = !dir.scopes.contains(&(scope, depth));
         if new_scope {
             dir.scopes.push((scope, depth));

@@ -7,6 +7,7 @@ use heliograph_model::source::{Position, Source, SourceId};
 use heliograph_model::time::Timestamp;
 use prometheus::Registry;
 
+use super::state::segment_files;
 use super::*;
 use crate::gather::Move;
 use crate::tail::identity::FileIdentity;
