@@ -1,4 +1,4 @@
-"""Holds what the schemas cannot: the security contexts of the rendered manifests.
+"""Holds what the schemas cannot: the security contexts of the rendered manifests, and names that must exist.
 
 Usage: check.py RENDERED.yaml. Prints what is wrong, one line each, and exits 1 if anything is.
 """
@@ -59,11 +59,23 @@ def faults_of_pod(owner, spec):
                 yield f"{owner}/{container['name']}: {path} is mounted writable"
 
 
+def faults_of_names(documents):
+    """Old versions of kustomize leave some references to generated names as they were written."""
+    maps = {d["metadata"]["name"] for d in documents if d["kind"] == "ConfigMap"}
+    for owner, spec in pods(documents):
+        for volume in spec.get("volumes", []):
+            sources = [volume, *volume.get("projected", {}).get("sources", [])]
+            for name in (s["configMap"]["name"] for s in sources if "configMap" in s):
+                if name not in maps:
+                    yield f"{owner}: mounts the ConfigMap {name}, which is not rendered"
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         documents = [d for d in yaml.safe_load_all(file) if d]
     kinds = sorted({d["kind"] for d in documents})
     found = [f for owner, spec in pods(documents) for f in faults_of_pod(owner, spec)]
+    found.extend(faults_of_names(documents))
     for wanted in ("DaemonSet", "StatefulSet", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy"):
         if wanted not in kinds:
             found.append(f"no {wanted} is rendered")
