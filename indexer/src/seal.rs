@@ -145,11 +145,14 @@ impl Sealer {
         let (after, through) = (load.after, load.through);
         let open = self.store.tenants.get(tenant).await?;
         let (id, uid) = (layout::new_object_id(), open.uid);
-        let built = tokio::task::spawn_blocking(move || segment::build(&open, id, records(load))).await??;
-        if stop.is_cancelled() {
-            timer.stop_and_discard();
-            return Ok(());
-        }
+        let building = tokio::task::spawn_blocking(move || segment::build(&open, id, records(load)));
+        let built = tokio::select! {
+            built = building => built??,
+            () = stop.cancelled() => {
+                timer.stop_and_discard();
+                return Ok(());
+            }
+        };
         let path = layout::segment(uid, id);
         let Built { bytes, index_offset, records, raw_bytes, first, last } = built;
         let meta = SegmentMeta {

@@ -43,6 +43,7 @@ pub(super) fn judge(place: Option<Place>, id: &BatchId) -> Verdict {
 #[cfg(test)]
 mod tests {
     use heliograph_model::batch::ProducerId;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -67,5 +68,25 @@ mod tests {
         check(Some((3, 7)), 4, 1, Verdict::Next);
         check(Some((3, 7)), 4, 2, Verdict::Gap { expected: 1, epoch: 4 });
         check(Some((3, 7)), 2, 1, Verdict::Gap { expected: 8, epoch: 3 });
+    }
+
+    proptest! {
+        /// Whatever is lost, repeated or overtaken on the way: what is stored is each batch once, in order.
+        #[test]
+        fn any_delivery_stores_a_prefix_once(deliveries in proptest::collection::vec(1_u64..12, 0..100)) {
+            let (mut place, mut stored) = (None, Vec::new());
+            for sequence in deliveries {
+                let id = BatchId { producer: ProducerId::parse("p").unwrap(), epoch: 1, sequence };
+                match judge(place, &id) {
+                    Verdict::Next => {
+                        stored.push(sequence);
+                        place = Some((1, sequence));
+                    }
+                    Verdict::Repeat => prop_assert!(stored.contains(&sequence)),
+                    Verdict::Gap { expected, .. } => prop_assert_eq!(expected, stored.len() as u64 + 1),
+                }
+            }
+            prop_assert_eq!(&stored, &(1..=stored.len() as u64).collect::<Vec<_>>());
+        }
     }
 }

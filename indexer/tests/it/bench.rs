@@ -87,6 +87,13 @@ impl Server {
         config: Config,
         change: impl FnOnce(Store) -> Store,
     ) -> Self {
+        let mut server = Self::launch(folder, config, change).await;
+        server.ready.wait_for(|ready| *ready).await.unwrap();
+        server
+    }
+
+    /// Starts without waiting until it is ready.
+    pub(crate) async fn launch(folder: &Path, config: Config, change: impl FnOnce(Store) -> Store) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = folder.to_owned();
@@ -116,7 +123,7 @@ impl Server {
                 .await
             })
         };
-        let mut server = Self {
+        Self {
             url,
             store,
             ready: is_ready,
@@ -125,9 +132,7 @@ impl Server {
             client: reqwest::Client::new(),
             runtime: Some(runtime),
             running,
-        };
-        server.ready.wait_for(|ready| *ready).await.unwrap();
-        server
+        }
     }
 
     /// Everything stops where it is.

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use heliograph_indexer::Config;
-use heliograph_model::batch::ProducerId;
+use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
-    Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+    Catalog, CommittedBatch, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
 };
 use heliograph_store::layout::ObjectId;
 use heliograph_store::{Error, Result, Store};
@@ -21,9 +21,10 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::bench::{Server, config, once, records, until};
+use crate::bench::{CLUSTER, Server, all_of, config, once, records, until};
 
 /// How many of the next calls fail.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +102,8 @@ struct Database {
     commit_answer_lost: Fault,
     publish_refused: Fault,
     publish_answer_lost: Fault,
+    /// Listing write-ahead objects waits for this.
+    wal_listed: Semaphore,
 }
 
 fn lost() -> Error {
@@ -115,6 +118,7 @@ impl Database {
             commit_answer_lost: Fault::default(),
             publish_refused: Fault::default(),
             publish_answer_lost: Fault::default(),
+            wal_listed: Semaphore::new(1),
         }
     }
 }
@@ -132,6 +136,10 @@ macro_rules! through {
                 }
                 let done = self.inner.commit(commit).await?;
                 if self.commit_answer_lost.strikes() { Err(lost()) } else { Ok(done) }
+            }
+            async fn wal_objects(&self, indexer: Uuid) -> Result<Vec<WalObject>> {
+                drop(self.wal_listed.acquire().await);
+                self.inner.wal_objects(indexer).await
             }
             async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
                 if self.publish_refused.strikes() {
@@ -164,7 +172,6 @@ through! {
     revoke_token(id: &str, at: Timestamp) -> ();
     embedded_indexer() -> Uuid;
     producer(tenant: &TenantId, producer: &ProducerId) -> Option<(u64, u64)>;
-    wal_objects(indexer: Uuid) -> Vec<WalObject>;
     sealed_through(indexer: Uuid) -> Vec<(TenantId, CommitId)>;
     release(released: &[ObjectId]) -> ();
     segments(tenant: &TenantId, range: &TimeRange) -> Vec<SegmentMeta>;
@@ -281,5 +288,66 @@ async fn a_damaged_object_costs_its_own_batches_only_and_is_kept() {
     until("the rest is sealed", || async { server.wal_files(folder.path()) == [files[1].clone()] }).await;
     assert_eq!(server.everything("t").await, expected);
     assert_eq!(server.send("t", "p", 4, &records("a", 30..40)).await, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_let_in_before_the_replay_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    server.kill().await;
+
+    let mut made = None;
+    let server = Server::launch(folder.path(), config(), |store| {
+        let database = Arc::new(Database::wrap(Arc::clone(&store.catalog)));
+        database.wal_listed.forget_permits(1);
+        made = Some(Arc::clone(&database));
+        Store { catalog: database, ..store }
+    });
+    let mut server = server.await;
+    let batch = records("a", 10..20);
+    let response = server.agent("t", Some(("p", 1, 2)), &batch).send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    let scan = server.post("/internal/v1/scan").bearer_auth(CLUSTER).json(&all_of("t")).send().await.unwrap();
+    assert_eq!(scan.status(), 503, "an answer now would leave out what was acknowledged");
+    assert_eq!(server.client.get(format!("{}/healthz", server.url)).send().await.unwrap().status(), 200);
+    assert!(!*server.ready.borrow());
+    made.unwrap().wal_listed.add_permits(1);
+    server.ready.wait_for(|ready| *ready).await.unwrap();
+    assert_eq!(server.send("t", "p", 2, &batch).await, 200);
+    assert_eq!(server.everything("t").await, once(&records("a", 0..20)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_another_indexer_took_is_not_stored_again_and_takes_no_other_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = Config { linger: std::time::Duration::from_millis(200), ..config() };
+    let server = Server::start_with(folder.path(), shared, |store| store).await;
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    let elsewhere = NewCommit {
+        indexer: Uuid::new_v4(),
+        object: Uuid::now_v7(),
+        bytes: 1,
+        at: Timestamp::from_nanos(0),
+        batches: vec![CommittedBatch {
+            tenant: TenantId::parse("t").unwrap(),
+            id: Some(BatchId { producer: ProducerId::parse("p").unwrap(), epoch: 1, sequence: 2 }),
+        }],
+    };
+    server.store.catalog.commit(&elsewhere).await.unwrap();
+    let (second, third) = (records("a", 10..20), records("a", 20..30));
+    let other = records("b", 0..10);
+    let sent = tokio::join!(
+        server.send("t", "p", 2, &second),
+        server.send("t", "p", 3, &third),
+        server.send("t", "q", 1, &other),
+    );
+    assert_eq!(sent, (200, 200, 200));
+    let (first, mine) = (records("a", 0..10), third.iter().chain(&other));
+    assert_eq!(server.everything("t").await, once(first.iter().chain(mine)));
+    assert_eq!(server.wal_files(folder.path()).len(), 2, "the object of the refused commit is gone");
     server.stop().await;
 }

@@ -282,3 +282,35 @@ async fn counts_come_in_one_line() {
     assert_eq!(values.top(9), [("info", 90), ("error", 10)]);
     server.stop().await;
 }
+
+/// What a client gets that sends this and then nothing more.
+async fn stalled(server: &Server, sent: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream =
+        tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).await.unwrap();
+    String::from_utf8_lossy(&got).into_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let body = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {AGENT}\r\nx-heliograph-tenant: t\r\n\
+         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    let (nothing, letter, head, body) = tokio::join!(
+        stalled(&server, ""),
+        // Both versions of HTTP may begin so.
+        stalled(&server, "P"),
+        stalled(&server, "POST /v1/logs HTTP/1.1\r\nhost: x\r\n"),
+        stalled(&server, &body),
+    );
+    assert_eq!((nothing.as_str(), letter.as_str()), ("", ""));
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 408"), "{body}");
+    server.stop().await;
+}
