@@ -2,23 +2,19 @@
 //!
 //! The only bytes besides the head that can be read without the key; they are authenticated with it.
 
-use super::columns::{Cursor, Malformed, Parsed};
+use super::columns::{Cursor, Parsed};
 use super::pages::{Page, Pages};
 use crate::error::Result;
 
-/// How every segment begins: its kind and its version.
-pub(super) const HEAD: [u8; 8] = *b"HGSEG\0\0\x01";
-/// How every segment ends.
-const MAGIC: [u8; 8] = *b"HGSEGEND";
-/// The version that this code writes, and the only one that it reads.
-const VERSION: u32 = 1;
+/// How every segment begins and ends: its kind, and the version that this code writes, the only one it reads.
+pub(super) const HEAD: [u8; 8] = *b"HGLOSEG\x01";
 /// Places for sections, of which version 1 uses the first seven.
 const SLOTS: usize = 12;
 const SLOT_BYTES: usize = 12;
-const CLEAR_BYTES: usize = 8 + 8 + 8 + 4 + 4 + SLOTS * SLOT_BYTES;
+const CLEAR_BYTES: usize = 8 + 8 + 8 + 4 + SLOTS * SLOT_BYTES;
 const TAG_BYTES: usize = heliograph_model::cipher::TAG_BYTES;
 /// Size of the footer.
-pub(super) const FOOTER_BYTES: usize = CLEAR_BYTES + TAG_BYTES + 4 + MAGIC.len();
+pub(super) const FOOTER_BYTES: usize = CLEAR_BYTES + TAG_BYTES + 4 + HEAD.len();
 /// Page numbers of sections and of the footer's tag: beyond those of any block.
 const SECTION_PAGES: u64 = 1 << 62;
 const FOOTER_PAGE: u64 = 1 << 63;
@@ -100,12 +96,11 @@ impl Footer {
             out.extend_from_slice(&page.plain.to_le_bytes());
             out.extend_from_slice(&page.crc.to_le_bytes());
         }
-        out.resize(CLEAR_BYTES - 4, 0);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        let tag = pages.sign(FOOTER_PAGE, &out)?;
+        out.resize(CLEAR_BYTES, 0);
+        let tag = pages.sign(FOOTER_PAGE, &[&out, HEAD.as_slice()].concat())?;
         out.extend_from_slice(&tag);
         out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
-        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&HEAD);
         Ok(out)
     }
 
@@ -113,9 +108,9 @@ impl Footer {
     pub(super) fn read(index: &[u8], pages: &Pages) -> Result<Self> {
         let part = "footer";
         let corrupt = |reason: &str| pages.corrupt(part, reason);
-        let Some((rest, magic)) = index.split_last_chunk() else { return Err(corrupt("it is cut off")) };
-        if *magic != MAGIC {
-            return Err(corrupt("its magic is wrong"));
+        let Some((rest, head)) = index.split_last_chunk() else { return Err(corrupt("it is cut off")) };
+        if *head != HEAD {
+            return Err(corrupt("its magic or version is not known"));
         }
         let Some((rest, crc)) = rest.split_last_chunk() else { return Err(corrupt("it is cut off")) };
         let Some(start) = rest.len().checked_sub(CLEAR_BYTES + TAG_BYTES) else {
@@ -127,7 +122,7 @@ impl Footer {
         }
         let (clear, tag) = signed.split_at_checked(CLEAR_BYTES).unwrap_or_default();
         let footer = Self::parse(clear).map_err(pages.malformed(part))?;
-        pages.verify(FOOTER_PAGE, clear, tag, part)?;
+        pages.verify(FOOTER_PAGE, &[clear, &HEAD].concat(), tag, part)?;
         Ok(footer)
     }
 
@@ -140,10 +135,6 @@ impl Footer {
         for page in &mut sections {
             *page = Page { offset, stored: from.u32_le()?, plain: from.u32_le()?, crc: from.u32_le()? };
             offset = page.range().end;
-        }
-        let mut end = Cursor::new(clear.get(CLEAR_BYTES - 4..).unwrap_or_default());
-        if end.u32_le()? != VERSION {
-            return Err(Malformed("its version is not known"));
         }
         Ok(Self { index_offset, bytes, records, blocks, sections })
     }

@@ -1,43 +1,20 @@
-//! What the index says of a filter: which blocks may hold a match, and which hold nothing else.
-//!
-//! Two sets for every node of the filter: *possible* blocks (outside of them no record passes) and *certain*
-//! ones (inside of them every record passes). With both, `Not` is as exact as the rest.
+//! How a scan goes through a segment: which blocks it looks into, in which order, and what of each it reads.
+//! What the directory knows by itself is answered here, and those blocks are not read.
 
-use heliograph_model::filter::{Field, Filter, Matcher, Test};
+use heliograph_model::filter::{Field, Filter};
 use heliograph_model::level::Level;
 use heliograph_model::record::RecordKey;
 use heliograph_model::scan::{Collector, CommitId, Histogram, Order, Scan, ValueCounts, Want};
 use heliograph_model::source::{Position, SourceId};
 use heliograph_model::time::{TimeRange, Timestamp};
-use heliograph_model::token;
 
 use super::blocks::Blocks;
-use super::dictionary::Probe;
 use super::directory::{Entry, Group};
 use super::fields;
+use super::prune::{self, Known, of_entries};
 use super::reader::Index;
 use super::sources::Sources;
-use super::tokens;
 use crate::error::Result;
-
-struct Known {
-    possible: Blocks,
-    certain: Blocks,
-}
-
-impl Known {
-    fn and(self, other: &Self) -> Self {
-        Self { possible: self.possible.and(&other.possible), certain: self.certain.and(&other.certain) }
-    }
-
-    fn or(self, other: &Self) -> Self {
-        Self { possible: self.possible.or(&other.possible), certain: self.certain.or(&other.certain) }
-    }
-
-    fn not(self) -> Self {
-        Self { possible: self.certain.not(), certain: self.possible.not() }
-    }
-}
 
 /// What of a block a scan must read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,7 +83,8 @@ impl Plan {
             }),
         };
         // What the range rules out already needs no look into the index.
-        let known = if outer.possible.is_empty() { outer } else { node(index, &scan.filter)?.and(&outer) };
+        let known =
+            if outer.possible.is_empty() { outer } else { prune::known(index, &scan.filter)?.and(&outer) };
         let mut possible = known.possible;
         if let Want::Around { key, .. } = &scan.want {
             let of_id = index.sources()?.of_id(key.source);
@@ -159,11 +137,6 @@ impl Plan {
         };
         (wanted || self.filters_by(block, group)) && !entry.page(group).is_none()
     }
-}
-
-fn of_entries(entries: &[Entry], mut holds: impl FnMut(&Entry) -> bool) -> Blocks {
-    let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    Blocks::of(count, |b| entries.get(b as usize).is_some_and(&mut holds))
 }
 
 /// Whether a block may hold a record that the collector still takes.
@@ -315,124 +288,6 @@ fn answer_values(
     };
     collector.add_counts(&counts);
     Ok(open)
-}
-
-fn node(index: &Index, filter: &Filter) -> Result<Known> {
-    let count = index.blocks();
-    Ok(match filter {
-        Filter::All => Known { possible: Blocks::all(count), certain: Blocks::all(count) },
-        Filter::None => Known { possible: Blocks::none(count), certain: Blocks::none(count) },
-        Filter::And(parts) => {
-            let mut known = Known { possible: Blocks::all(count), certain: Blocks::all(count) };
-            for part in parts {
-                known = known.and(&node(index, part)?);
-            }
-            known
-        }
-        Filter::Or(parts) => {
-            let mut known = Known { possible: Blocks::none(count), certain: Blocks::none(count) };
-            for part in parts {
-                known = known.or(&node(index, part)?);
-            }
-            known
-        }
-        Filter::Not(inner) => node(index, inner)?.not(),
-        Filter::Is(Field::Message, test) => message(index, test)?,
-        Filter::Is(Field::Level, test) => level(index, test)?,
-        Filter::Is(Field::Timestamp, test) => time(index, test),
-        Filter::Is(Field::Attribute(path), _) => {
-            let may_have = index.names()?.may_have(path);
-            Known {
-                possible: of_entries(index.entries(), |e| may_have && !e.page(Group::Attributes).is_none()),
-                certain: Blocks::none(count),
-            }
-        }
-        Filter::Is(field, test) if Sources::has(field) => source(index, field, test)?,
-        Filter::Is(field, test) => match fields::slot(field) {
-            Some(slot) => {
-                let (possible, certain) = index.fields()?.matching(slot, field, test, count)?;
-                Known { possible, certain }
-            }
-            None => Known { possible: Blocks::all(count), certain: Blocks::none(count) },
-        },
-    })
-}
-
-fn message(index: &Index, test: &Test) -> Result<Known> {
-    let count = index.blocks();
-    let mut possible = Blocks::all(count);
-    let open = match test {
-        Test::Exists => return Ok(Known { possible, certain: Blocks::all(count) }),
-        Test::Prefix(text) if text.chars().next_back().is_some_and(token::is_word_char) => {
-            token::tokens(text).pop()
-        }
-        _ => None,
-    };
-    let certain = Blocks::none(count);
-    let whole = Filter::message_tokens(test);
-    if whole.is_empty() && open.is_none() {
-        return Ok(Known { possible, certain });
-    }
-    let (words, filters) = (index.words()?, index.filters()?);
-    for token in whole {
-        if possible.is_empty() {
-            break;
-        }
-        let with = tokens::blocks_with(words, filters, &token).map_err(index.bad_terms())?;
-        possible = possible.and(&with);
-    }
-    if let Some(open) = open.filter(|_| !possible.is_empty()) {
-        let with = tokens::blocks_with_prefix(words, filters, &open).map_err(index.bad_terms())?;
-        possible = possible.and(&with);
-    }
-    Ok(Known { possible, certain })
-}
-
-fn level(index: &Index, test: &Test) -> Result<Known> {
-    let matcher = Matcher::new(&Filter::Is(Field::Level, test.clone()))?;
-    let passes: Vec<bool> = Level::ALL
-        .into_iter()
-        .map(Some)
-        .chain([None])
-        .map(|level| matcher.matches(&Probe::Level(level)))
-        .collect();
-    let has = |e: &Entry, pass: bool| e.levels.iter().zip(&passes).any(|(n, p)| *n > 0 && *p == pass);
-    Ok(Known {
-        possible: of_entries(index.entries(), |e| has(e, true)),
-        certain: of_entries(index.entries(), |e| !has(e, false)),
-    })
-}
-
-fn time(index: &Index, test: &Test) -> Known {
-    let count = index.blocks();
-    let entries = index.entries();
-    let parse = |text: &String| Timestamp::parse(text).ok();
-    // A bound as the first or last moment that passes it; a bound that cannot be read was refused before.
-    let (lower, upper) = match test {
-        Test::Exists => return Known { possible: Blocks::all(count), certain: Blocks::all(count) },
-        Test::Text(text) => (parse(text).map(|t| (t, true)), parse(text).map(|t| (t, true))),
-        Test::Range { lower, upper } => {
-            let bound =
-                |b: &Option<(String, bool)>| b.as_ref().and_then(|(t, inside)| Some((parse(t)?, *inside)));
-            (bound(lower), bound(upper))
-        }
-        _ => return Known { possible: Blocks::all(count), certain: Blocks::none(count) },
-    };
-    let above = |t: Timestamp| lower.is_none_or(|(l, inside)| t > l || (inside && t == l));
-    let below = |t: Timestamp| upper.is_none_or(|(u, inside)| t < u || (inside && t == u));
-    Known {
-        possible: of_entries(entries, |e| above(e.last) && below(e.first)),
-        certain: of_entries(entries, |e| above(e.first) && below(e.last)),
-    }
-}
-
-fn source(index: &Index, field: &Field, test: &Test) -> Result<Known> {
-    let passes = index.sources()?.matching(field, test)?;
-    let of = |e: &Entry| passes.get(e.sources.start as usize..e.sources.end as usize).unwrap_or_default();
-    Ok(Known {
-        possible: of_entries(index.entries(), |e| of(e).contains(&true)),
-        certain: of_entries(index.entries(), |e| !of(e).contains(&false)),
-    })
 }
 
 /// The part of a scan's range in which a segment's records can match at all.

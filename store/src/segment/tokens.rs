@@ -6,85 +6,21 @@
 //! a pure function of the token, the same when writing and when asking. An answer may name a block too many,
 //! never one too few.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::ops::Range;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use heliograph_model::token;
 use tantivy::directory::FileSlice;
 use tantivy::postings::TermInfo;
 use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::Blocks;
-use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::columns::{Cursor, put_varint};
+use super::identifiers::{FilterBuilder, Filters, is_identifier};
 
-/// Longest token of the vocabulary, in bytes; what is longer is no word.
-const WORD_BYTES_MAX: usize = 40;
-/// Up to this length a token with digits is still vocabulary (`s3`, `200`), as there are few of them.
-const SHORT_BYTES_MAX: usize = 3;
-/// Bits of a filter for each of its entries, and how many of them an entry sets: 0.06 % false answers.
-const FILTER_BITS: usize = 16;
-const FILTER_PROBES: u64 = 8;
-/// Characters of an identifier's beginning that the filter knows, for prefix searches.
-const HEAD_CHARS: usize = 4;
 /// Most words looked up for one prefix; beyond that every block is looked into.
 const PREFIX_TERMS_MAX: usize = 1 << 16;
-/// Seeds that keep whole identifiers and beginnings apart. Part of the format.
-const WHOLE: u64 = 0;
-const HEAD: u64 = 1;
-
-/// Whether a token belongs to the filters and not to the vocabulary. Part of the format.
-fn is_identifier(token: &str) -> bool {
-    token.len() > WORD_BYTES_MAX
-        || (token.len() > SHORT_BYTES_MAX && token.bytes().any(|b| b.is_ascii_digit()))
-}
-
-/// What the filter knows of an identifier's beginning: what comes before its first digit, up to four
-/// characters. Part of the format.
-fn head(token: &str) -> &str {
-    let end = token
-        .char_indices()
-        .enumerate()
-        .find(|(n, (_, c))| *n == HEAD_CHARS || c.is_ascii_digit())
-        .map_or(token.len(), |(_, (at, _))| at);
-    token.get(..end).unwrap_or_default()
-}
-
-/// The head of every identifier that begins so, where they all have the same.
-fn head_of_prefix(prefix: &str) -> Option<&str> {
-    let head = head(prefix);
-    let is_known = head.len() < prefix.len() || head.chars().count() == HEAD_CHARS;
-    (is_known && !head.is_empty()).then_some(head)
-}
-
-/// What stands for a text in a filter. All 128 bits tell texts apart while a block is written; half of them
-/// choose the filter's bits. Part of the format.
-fn hash(text: &str, seed: u64) -> u128 {
-    xxh3_128_with_seed(text.as_bytes(), seed)
-}
-
-fn low(hash: u128) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// Takes a hash as it is.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = low(hash);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// Hashes short texts fast, with a seed that a sender of log lines cannot know.
 struct Seeded(u64);
 
@@ -130,7 +66,7 @@ struct Posting {
 pub(super) struct TokensBuilder {
     block: u32,
     words: HashMap<Box<str>, Posting, Seeded>,
-    identifiers: HashSet<u128, BuildHasherDefault<Hashed>>,
+    identifiers: FilterBuilder,
     filter_lengths: Vec<u8>,
     filters: Vec<u8>,
     scratch: String,
@@ -149,12 +85,7 @@ impl TokensBuilder {
         let Self { block, words, identifiers, scratch, .. } = self;
         token::for_each_token(message, scratch, |token| {
             if is_identifier(token) {
-                if identifiers.insert(hash(token, WHOLE)) {
-                    let head = head(token);
-                    if !head.is_empty() {
-                        identifiers.insert(hash(head, HEAD));
-                    }
-                }
+                identifiers.add(token);
             } else if let Some(posting) = words.get_mut(token) {
                 posting.add(*block);
             } else {
@@ -167,10 +98,9 @@ impl TokensBuilder {
 
     /// Ends the present block.
     pub(super) fn end_block(&mut self) {
-        let filter = filter(&self.identifiers);
+        let filter = self.identifiers.finish();
         put_varint(&mut self.filter_lengths, filter.len() as u64);
         self.filters.extend_from_slice(&filter);
-        self.identifiers.clear();
         self.block += 1;
     }
 
@@ -235,29 +165,6 @@ fn for_each_in_list(list: &[u8], mut each: impl FnMut(u32)) {
     }
 }
 
-fn filter<S: BuildHasher>(hashes: &HashSet<u128, S>) -> Vec<u8> {
-    let mut bits = vec![0_u8; hashes.len() * FILTER_BITS / 8];
-    let count = bits.len() as u64 * 8;
-    for hash in hashes {
-        for bit in filter_bits(low(*hash), count) {
-            if let Some(byte) = bits.get_mut(bit / 8) {
-                *byte |= 1 << (bit % 8);
-            }
-        }
-    }
-    bits
-}
-
-/// The bits of a hash in a filter of `count` bits. Part of the format.
-fn filter_bits(hash: u64, count: u64) -> impl Iterator<Item = usize> {
-    let step = hash.rotate_left(32) | 1;
-    (0..FILTER_PROBES).map(move |n| {
-        let at = hash.wrapping_add(n.wrapping_mul(step));
-        let bit = (u128::from(at) * u128::from(count)) >> 64;
-        usize::try_from(bit).unwrap_or(usize::MAX)
-    })
-}
-
 /// The vocabulary of an opened segment.
 pub(super) struct Words {
     terms: TermDictionary,
@@ -310,54 +217,15 @@ impl Words {
     }
 }
 
-/// The identifier filters of an opened segment.
-pub(super) struct Filters {
-    bytes: Vec<u8>,
-    ranges: Vec<Range<usize>>,
-}
-
-impl Filters {
-    pub(super) fn read(bytes: Vec<u8>, blocks: u32) -> Parsed<Self> {
-        let mut from = Cursor::new(&bytes);
-        let lengths = (0..blocks).map(|_| from.count(bytes.len())).collect::<Parsed<Vec<_>>>()?;
-        let mut start = bytes.len() - from.remaining();
-        let ranges = lengths
-            .into_iter()
-            .map(|length| {
-                let range = start..start + length;
-                start = range.end;
-                range
-            })
-            .collect();
-        if start != bytes.len() {
-            return Err(Malformed("its lengths do not add up"));
-        }
-        Ok(Self { bytes, ranges })
-    }
-
-    fn with(&self, text: &str, seed: u64) -> Blocks {
-        let hash = low(hash(text, seed));
-        let mut out = Blocks::none(u32::try_from(self.ranges.len()).unwrap_or(u32::MAX));
-        for (block, range) in (0_u32..).zip(&self.ranges) {
-            let filter = self.bytes.get(range.clone()).unwrap_or_default();
-            let is_set = |bit: usize| filter.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
-            if !filter.is_empty() && filter_bits(hash, filter.len() as u64 * 8).all(is_set) {
-                out.insert(block);
-            }
-        }
-        out
-    }
-}
-
 /// The blocks whose messages may hold a token.
 pub(super) fn blocks_with(words: &Words, filters: &Filters, token: &str) -> std::io::Result<Blocks> {
-    if is_identifier(token) { Ok(filters.with(token, WHOLE)) } else { words.with(token) }
+    if is_identifier(token) { Ok(filters.with(token)) } else { words.with(token) }
 }
 
 /// The blocks whose messages may hold a token that begins so.
 pub(super) fn blocks_with_prefix(words: &Words, filters: &Filters, prefix: &str) -> std::io::Result<Blocks> {
-    match head_of_prefix(prefix) {
-        Some(head) => Ok(words.with_prefix(prefix)?.or(&filters.with(head, HEAD))),
+    match filters.with_prefix(prefix) {
+        Some(identifiers) => Ok(words.with_prefix(prefix)?.or(&identifiers)),
         None => Ok(Blocks::all(words.blocks)),
     }
 }
@@ -378,28 +246,6 @@ mod tests {
         let sections = builder.finish().unwrap();
         let words = Words::open(sections.terms, sections.postings, count).unwrap();
         (words, Filters::read(sections.filters, count).unwrap())
-    }
-
-    #[test]
-    fn identifiers_are_told_by_themselves() {
-        for word in ["failed", "s3", "200", "größe", "deadbeef", ""] {
-            assert!(!is_identifier(word), "{word}");
-        }
-        for id in ["2026", "task_1", "3fa9", "0x7f", &"a".repeat(41)] {
-            assert!(is_identifier(id), "{id}");
-        }
-    }
-
-    #[test]
-    fn heads_stand_for_beginnings() {
-        for (token, expected) in [("task_1", "task"), ("ab12", "ab"), ("2026", ""), ("größe99", "größ")] {
-            assert_eq!(head(token), expected);
-        }
-        for (prefix, expected) in
-            [("tas", None), ("task_", Some("task")), ("ab1", Some("ab")), ("9", None), ("", None)]
-        {
-            assert_eq!(head_of_prefix(prefix), expected, "{prefix}");
-        }
     }
 
     #[test]
