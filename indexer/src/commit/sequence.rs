@@ -24,8 +24,9 @@ pub(super) enum Verdict {
 /// Judges a batch by its producer's place, if the producer is known.
 pub(super) fn judge(place: Option<Place>, id: &BatchId) -> Verdict {
     match place {
-        // Of an earlier life only the last place could tell what is there, and that is gone.
-        Some((epoch, last)) if id.epoch < epoch => Verdict::Gap { expected: last.saturating_add(1), epoch },
+        // What an earlier life sent is not known any more, so the place of the later one says nothing about it:
+        // it can only begin anew, above both.
+        Some((epoch, _)) if id.epoch < epoch => Verdict::Gap { expected: 1, epoch: epoch.saturating_add(1) },
         Some((epoch, last)) if id.epoch == epoch => {
             if id.sequence <= last {
                 Verdict::Repeat
@@ -67,7 +68,7 @@ mod tests {
         check(None, 5, 2, Verdict::Gap { expected: 1, epoch: 5 });
         check(Some((3, 7)), 4, 1, Verdict::Next);
         check(Some((3, 7)), 4, 2, Verdict::Gap { expected: 1, epoch: 4 });
-        check(Some((3, 7)), 2, 1, Verdict::Gap { expected: 8, epoch: 3 });
+        check(Some((3, 7)), 2, 1, Verdict::Gap { expected: 1, epoch: 4 });
     }
 
     proptest! {
