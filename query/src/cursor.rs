@@ -132,7 +132,7 @@ mod tests {
             (binding("ann", "q2"), text.clone(), now),
             (Binding::new("tail", &Principal::User("ann".to_owned())), text.clone(), now),
             (Binding::new("search", &Principal::Token("ann".to_owned())).with("q"), text.clone(), now),
-            (binding("ann", "q"), text[..text.len() - 4].to_owned(), now),
+            (binding("ann", "q"), text.get(..text.len() - 4).unwrap().to_owned(), now),
             (binding("ann", "q"), String::new(), now),
             (binding("ann", "q"), "A".repeat(TEXT_BYTES_MAX + 1), now),
             (binding("ann", "q"), text.clone(), Timestamp::from_nanos(86_400_000_000_000)),

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::search::{Question, Search};
 use crate::syntax;
-use follow::{BUDGET_KIB, Event, Floor, Follow, Happened, Line};
+use follow::{BUDGET_KIB, Event, Floor, Follow, Happened, Line, Recent};
 use frame::Ask;
 pub(crate) use frame::error as error_frame;
 pub(crate) use position::Positions;
@@ -290,6 +290,7 @@ impl<'a> Tail<'a> {
                     indexer,
                     question: self.question.clone(),
                     delivered: self.positions.of(tenant),
+                    recent: Recent::default(),
                     floor: self.floor.clone(),
                     room: Arc::clone(&room),
                     out: out.clone(),
@@ -511,3 +512,6 @@ async fn next(events: &mut Option<mpsc::Receiver<Event>>) -> Event {
 pub(crate) fn question(text: &str, range: TimeRange, now: Timestamp) -> Result<Question> {
     Question::new(range, syntax::parse(text, now)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,343 @@
-//! t
+//! Every route against every caller, as a table; what every answer carries; cursors that are not one's own.
+
+use std::collections::BTreeSet;
+
+use heliograph_store::catalog::Role;
+use http::{Method, StatusCode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::ROUTES;
+use crate::stage::{Stage, record, tenant};
+
+/// What each route answers to: nobody, a token of tenant `b`, one of `a`, an administrator; with a request
+/// about tenant `a` that is right but for who sends it.
+#[rustfmt::skip]
+const EXPECTED: &[(&str, &str, [u16; 4])] = &[
+    ("GET", "/api/v1/session", [401, 200, 200, 200]),
+    ("DELETE", "/api/v1/session", [401, 204, 204, 204]),
+    ("POST", "/api/v1/session", [401, 401, 401, 401]),
+    ("GET", "/api/v1/search?tenant=a", [401, 403, 200, 200]),
+    ("GET", "/api/v1/histogram?tenant=a", [401, 403, 200, 200]),
+    ("GET", "/api/v1/values?tenant=a&field=dag_id", [401, 403, 200, 200]),
+    ("GET", "/api/v1/fields?tenant=a", [401, 403, 200, 200]),
+    ("GET", "/api/v1/context?tenant=a&id={id}", [401, 403, 200, 200]),
+    ("GET", "/api/v1/context?id={id}", [401, 404, 200, 200]),
+    ("GET", "/api/v1/export?tenant=a", [401, 403, 200, 200]),
+    ("GET", "/api/v1/tail?tenant=a", [401, 403, 400, 400]),
+    ("GET", "/api/v1/admin/tenants", [401, 403, 403, 200]),
+    ("POST", "/api/v1/admin/tenants", [401, 403, 403, 201]),
+    ("GET", "/api/v1/admin/users", [401, 403, 403, 200]),
+    ("POST", "/api/v1/admin/users", [401, 403, 403, 201]),
+    ("PUT", "/api/v1/admin/users/nobody/password", [401, 403, 403, 204]),
+    ("GET", "/api/v1/admin/grants", [401, 403, 403, 200]),
+    ("POST", "/api/v1/admin/grants", [401, 403, 403, 201]),
+    ("DELETE", "/api/v1/admin/grants", [401, 403, 403, 204]),
+    ("GET", "/api/v1/admin/tokens", [401, 403, 403, 200]),
+    ("POST", "/api/v1/admin/tokens", [401, 403, 403, 201]),
+    ("DELETE", "/api/v1/admin/tokens/{token}", [401, 403, 403, 204]),
+];
+
+fn body(method: &str, path: &str) -> Option<Value> {
+    Some(match (method, path.split('?').next().unwrap()) {
+        ("POST", "/api/v1/session") => json!({ "user": "ann", "password": "wrong" }),
+        ("POST", "/api/v1/admin/tenants") => json!({ "name": "new" }),
+        ("POST", "/api/v1/admin/users") => json!({ "name": "new", "password": "long enough" }),
+        ("PUT", _) => json!({ "password": "long enough" }),
+        ("POST" | "DELETE", "/api/v1/admin/grants") => {
+            json!({ "user": "ann", "tenant": "b", "role": "operator" })
+        }
+        ("POST", "/api/v1/admin/tokens") => {
+            json!({ "tenant": "a", "roles": ["viewer", "writer"], "ttl": "30d" })
+        }
+        _ => return None,
+    })
+}
+
+/// Header of an administrator who sends Basic.
+async fn root(stage: &Stage) -> String {
+    let cookie = crate::access::tests::sign_in(stage, "root").await;
+    assert!(cookie.starts_with("heliograph="));
+    cookie
+}
+
+#[tokio::test]
+async fn every_route_has_a_row_and_answers_as_it_says() {
+    let stage = Stage::new().await;
+    stage.indexer.commit(&tenant("a"), &[record(1, 1, 1, "canary of a")]).await;
+    let (spare, _) = stage.token("a", &[Role::Viewer]).await;
+    let (_, own) = stage.token("a", &[Role::Viewer]).await;
+    let (_, foreign) = stage.token("b", &[Role::Viewer, Role::Writer, Role::Operator]).await;
+    let (_, found) = stage.get(&own, "/api/v1/search").await;
+    let id = found["records"][0]["id"].as_str().unwrap().to_owned();
+    let mut rows = BTreeSet::new();
+    for (method, pattern, expected) in EXPECTED {
+        let path = pattern.replace("{id}", &id).replace("{token}", &spare);
+        for (caller, expected) in ["nobody", "foreign", "own", "admin"].iter().zip(expected) {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let mut request = stage.client.request(method.clone(), format!("{}{path}", stage.url));
+            request = match *caller {
+                "foreign" => request.bearer_auth(&foreign),
+                "own" => request.bearer_auth(&own),
+                "admin" => request.header("cookie", root(&stage).await).header("origin", &stage.url),
+                _ => request,
+            };
+            if let Some(body) = body(method.as_str(), &path) {
+                request = request.json(&body);
+            }
+            let response = request.send().await.unwrap();
+            let status = response.status().as_u16();
+            assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+            let vary: Vec<_> =
+                response.headers().get_all("vary").iter().map(|v| v.to_str().unwrap()).collect();
+            assert!(vary.contains(&"Authorization, Cookie"), "{path}: {vary:?}");
+            assert!(response.headers().contains_key("x-request-id"));
+            let text = response.text().await.unwrap();
+            assert_eq!(status, *expected, "{method} {path} as {caller}: {text}");
+            assert!(*caller == "own" || *caller == "admin" || !text.contains("canary"), "{path} as {caller}");
+            if status >= 400 {
+                let body: Value = serde_json::from_str(&text).unwrap();
+                assert!(
+                    body["error"]["code"].is_string() && body["error"]["request_id"].is_string(),
+                    "{text}"
+                );
+            }
+        }
+        rows.insert((
+            *method,
+            pattern.split('?').next().unwrap().replace("nobody", "{name}").replace("{token}", "{id}"),
+        ));
+    }
+    for route in ROUTES {
+        for method in route.methods {
+            let row = (*method, route.path.to_owned());
+            assert!(rows.contains(&row), "{method} {} has no row in the table", route.path);
+        }
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            if !route.methods.contains(&method) {
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                let url = format!("{}{}", stage.url, route.path);
+                let anonymous = stage.client.request(method.clone(), &url).send().await.unwrap();
+                assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED, "{method} {}", route.path);
+                let known =
+                    stage.client.request(method.clone(), &url).bearer_auth(&own).send().await.unwrap();
+                assert_eq!(known.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {}", route.path);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_no_secret_either() {
+    let stage = Stage::new().await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let check = async |path: &str, anonymous: u16, known: u16| {
+        let url = format!("{}{path}", stage.url);
+        assert_eq!(stage.client.get(&url).send().await.unwrap().status().as_u16(), anonymous, "{path}");
+        assert_eq!(
+            stage.client.get(&url).bearer_auth(&token).send().await.unwrap().status().as_u16(),
+            known,
+            "{path}"
+        );
+    };
+    check("/api", 401, 404).await;
+    check("/api/", 404, 404).await;
+    check("/api/v1/nothing", 401, 404).await;
+    check("/api/v2/search", 401, 404).await;
+    check("/api/v1/search/", 401, 404).await;
+    check("/api/v1//search", 401, 404).await;
+    check("/API/v1/search", 404, 404).await;
+    check("/nothing", 404, 404).await;
+    check("/index.html", 404, 404).await;
+    check("/", 200, 200).await;
+    check("/healthz", 200, 200).await;
+}
+
+/// The status of a request written byte by byte.
+async fn raw(stage: &Stage, request: &str) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(stage.addr).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = socket.read(&mut answer).await.unwrap();
+    let text = String::from_utf8_lossy(&answer[..length]);
+    text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn odd_requests_reach_nothing() {
+    let stage = Stage::new().await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let check = async |line: &str, headers: &str, expected: &[u16]| {
+        let status = raw(&stage, &format!("{line} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await;
+        assert!(expected.contains(&status), "{line} {headers:?}: {status}");
+    };
+    check("GET /api/v1/search", "", &[401]).await;
+    check("GET /api/v1/search", &bearer, &[200]).await;
+    for path in ["/api/v1/%2e%2e/v1/search", "/api/v1/../v1/search", "/api/v1/;/search", "/api/v1/search%00"]
+    {
+        check(&format!("GET {path}"), "", &[401]).await;
+        check(&format!("GET {path}"), &bearer, &[404]).await;
+    }
+    check("GET //api/v1/search", &bearer, &[404]).await;
+    check("GET /assets/..%2f..%2fCargo.toml", "", &[404]).await;
+    check("GET http://other/api/v1/search", "", &[401]).await;
+    check("TRACE /", "", &[405]).await;
+    check("POST /api/v1/session", "Content-Length: 1\r\nContent-Length: 2\r\n", &[400]).await;
+    check("POST /api/v1/session", "Content-Length: 4\r\nTransfer-Encoding: xchunked\r\n", &[400]).await;
+    check("GET /", "A: b\r\n folded: c\r\n", &[400]).await;
+    check("GET /", &"X: y\r\n".repeat(70), &[431]).await;
+    let lone_feeds = raw(&stage, "GET / HTTP/1.1\nHost: h\n\n").await;
+    assert!([200, 400].contains(&lone_feeds), "{lone_feeds}");
+}
+
+#[tokio::test]
+async fn the_page_has_its_headers() {
+    let stage = Stage::new().await;
+    let response = stage.client.get(&stage.url).send().await.unwrap();
+    let headers = response.headers();
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
+    assert!(policy.ends_with("require-trusted-types-for 'script'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
+    assert!(headers.contains_key("etag"));
+    assert!(!headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn bodies_are_json_known_and_bounded() {
+    let stage = Stage::new().await;
+    let post = async |content_type: &str, body: String| {
+        let request = stage.client.post(format!("{}/api/v1/session", stage.url));
+        request.header("content-type", content_type).body(body).send().await.unwrap().status().as_u16()
+    };
+    let right = json!({ "user": "ann", "password": crate::stage::PASSWORD }).to_string();
+    assert_eq!(post("application/json; charset=utf-8", right.clone()).await, 200);
+    assert_eq!(post("text/plain", right.clone()).await, 415);
+    assert_eq!(post("application/x-www-form-urlencoded", right.clone()).await, 415);
+    assert_eq!(post("application/json", right.replace('}', ",\"admin\":true}")).await, 400);
+    assert_eq!(post("application/json", "{".to_owned()).await, 400);
+    assert_eq!(post("application/json", " ".repeat(100_000)).await, 413);
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_query_has_a_place_and_a_hint() {
+    let stage = Stage::new().await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    for path in ["search?q=", "histogram?q=", "export?q=", "fields?q=", "values?field=dag_id&q="] {
+        let (status, body) = stage.get(&token, &format!("/api/v1/{path}a%20%22b")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let error = &body["error"];
+        assert_eq!((&error["code"], &error["position"]), (&json!("syntax"), &json!(2)), "{path}");
+        assert_eq!(error["message"], "the quote opened here is not closed");
+        assert!(error["hint"].is_string());
+    }
+    for wrong in
+        ["limit=0", "limit=10001", "order=up", "start=never", "cursor=x", "start=now&end=now-1h", "index=a"]
+    {
+        let (status, body) = stage.get(&token, &format!("/api/v1/search?{wrong}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn cursors_are_good_for_their_own_question_and_caller_only() {
+    let stage = Stage::new().await;
+    let records: Vec<_> = (0..4).map(|n| record(1, n, 1, "x")).collect();
+    stage.indexer.commit(&tenant("a"), &records).await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let (_, other) = stage.token("a", &[Role::Viewer]).await;
+    let (_, body) = stage.get(&token, "/api/v1/search?limit=1&start=now-1h").await;
+    let cursor = body["next_cursor"].as_str().unwrap().to_owned();
+    let mut bodies = Vec::new();
+    let mut check = async |token: &str, query: &str, expected: u16| {
+        let (status, mut body) = stage.get(token, &format!("/api/v1/search?limit=1&{query}")).await;
+        assert_eq!(status.as_u16(), expected, "{query}: {body}");
+        if expected == 400 {
+            body["error"]["request_id"].take();
+            bodies.push(body);
+        }
+    };
+    check(&token, &format!("start=now-1h&cursor={cursor}"), 200).await;
+    check(&other, &format!("start=now-1h&cursor={cursor}"), 400).await;
+    check(&token, &format!("start=now-2h&cursor={cursor}"), 400).await;
+    check(&token, &format!("start=now-1h&q=x&cursor={cursor}"), 400).await;
+    check(&token, &format!("start=now-1h&order=asc&cursor={cursor}"), 400).await;
+    check(&token, &format!("start=now-1h&tenant=a&cursor={cursor}"), 400).await;
+    check(&token, &format!("start=now-1h&cursor={}A", cursor), 400).await;
+    check(&token, "start=now-1h&cursor=nonsense", 400).await;
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+}
+
+#[tokio::test]
+async fn administration_makes_lists_and_revokes() {
+    let stage = Stage::new().await;
+    let cookie = root(&stage).await;
+    let call = async |method: Method, path: &str, body: Option<Value>| {
+        let mut request = stage.client.request(method, format!("{}/api/v1/admin/{path}", stage.url));
+        request = request.header("cookie", &cookie).header("origin", &stage.url);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap_or_default())
+    };
+    let (status, made) =
+        call(Method::POST, "tokens", Some(json!({ "tenant": "a", "roles": ["viewer"] }))).await;
+    assert_eq!(status, 201);
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(stage.get(token, "/api/v1/search?tenant=a").await.0, StatusCode::OK);
+    let (_, list) = call(Method::GET, "tokens?tenant=a", None).await;
+    assert_eq!(list["tokens"][0]["id"], made["id"]);
+    assert!(!list.to_string().contains(token), "a token is shown once");
+    let path = format!("tokens/{}", made["id"].as_str().unwrap());
+    assert_eq!(call(Method::DELETE, &path, None).await.0, 204);
+    assert_eq!(stage.get(token, "/api/v1/search?tenant=a").await.0, StatusCode::UNAUTHORIZED);
+    let expect = async |method: Method, path: &str, body: Value, expected: u16| {
+        let (status, answer) = call(method, path, Some(body)).await;
+        assert_eq!(status, expected, "{path}: {answer}");
+    };
+    expect(Method::POST, "tenants", json!({ "name": "a" }), 409).await;
+    expect(Method::POST, "tenants", json!({ "name": "../x" }), 400).await;
+    expect(Method::POST, "tenants", json!({ "name": "c", "uid": "1" }), 400).await;
+    expect(Method::POST, "tokens", json!({ "tenant": "unknown", "roles": ["viewer"] }), 404).await;
+    expect(Method::POST, "tokens", json!({ "tenant": "*", "roles": ["viewer"] }), 404).await;
+    expect(Method::POST, "tokens", json!({ "tenant": "a", "roles": [] }), 400).await;
+    expect(Method::POST, "tokens", json!({ "tenant": "a", "roles": ["admin"] }), 400).await;
+    expect(Method::POST, "users", json!({ "name": "a:b", "password": "long enough" }), 400).await;
+    expect(Method::POST, "users", json!({ "name": "short", "password": "short" }), 400).await;
+    expect(Method::POST, "grants", json!({ "user": "ghost", "tenant": "a", "role": "viewer" }), 404).await;
+    expect(Method::POST, "grants", json!({ "user": "ann", "role": "viewer" }), 400).await;
+    expect(Method::DELETE, "grants", json!({ "user": "ann", "tenant": "b", "role": "viewer" }), 404).await;
+    expect(Method::POST, "grants", json!({ "user": "ann", "workspace": "w", "role": "viewer" }), 201).await;
+    let (_, list) = call(Method::GET, "grants?user=ann", None).await;
+    assert_eq!(list["grants"].as_array().unwrap().len(), 2);
+    let (_, users) = call(Method::GET, "users", None).await;
+    assert!(!users.to_string().contains("argon2"), "no hash leaves");
+}
+
+#[tokio::test]
+async fn over_the_bound_searches_are_told_to_come_back() {
+    let stage = Stage::with(|config| config.search_timeout = std::time::Duration::ZERO).await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let (status, body) = stage.get(&token, "/api/v1/search").await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{body}");
+    let text = prometheus::TextEncoder::new().encode_to_string(&stage.registry.gather()).unwrap();
+    assert!(
+        text.contains(r#"heliograph_query_requests_total{route="/api/v1/search",status="5xx"} 1"#),
+        "{text}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_request_panics(query in "[a-z=&%0-9+.:/\"*-]{0,60}") {
+        if let Ok(uri) = format!("/api/v1/search?{query}").parse() {
+            drop(super::params::Params::of(&uri).map(|mut p| (p.all("tenant"), p.one("q"), p.finish())));
+        }
+    }
+}

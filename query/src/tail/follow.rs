@@ -3,7 +3,7 @@
 //! The feed brings what is not sealed. Where the place from which to go on lies before what is sealed by now,
 //! the records between are read from segments first, and the feed is opened again from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -80,6 +80,31 @@ impl Floor {
     }
 }
 
+/// Keys of the records that came since the feed's commit last rose. A large commit comes in several frames, all
+/// but the last of which name the commit before; a feed that breaks off between them brings the first ones again.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    commit: CommitId,
+    keys: HashSet<RecordKey>,
+}
+
+impl Recent {
+    /// The lines that did not come before.
+    fn fresh(&mut self, commit: CommitId, mut lines: Vec<Line>) -> Vec<Line> {
+        lines.retain(|line| !self.keys.contains(&line.key));
+        self.rise(commit);
+        self.keys.extend(lines.iter().map(|line| line.key));
+        lines
+    }
+
+    fn rise(&mut self, commit: CommitId) {
+        if commit > self.commit {
+            self.commit = commit;
+            self.keys.clear();
+        }
+    }
+}
+
 /// Follows one tenant at one indexer.
 pub(super) struct Follow {
     pub(super) search: Arc<Search>,
@@ -90,6 +115,7 @@ pub(super) struct Follow {
     pub(super) question: Question,
     /// What was delivered, by indexer: the one behind the URL may have changed.
     pub(super) delivered: BTreeMap<Uuid, At>,
+    pub(super) recent: Recent,
     pub(super) floor: Floor,
     pub(super) room: Arc<Semaphore>,
     pub(super) out: mpsc::Sender<Event>,
@@ -182,7 +208,13 @@ impl Follow {
                 Err(_) => return End::Broken(Silent::Answer("the feed is silent".to_owned())),
             };
             let (commit, what) = match self.read(&line) {
-                Ok(Some(read)) => read,
+                Ok(Some((commit, Happened::Records(lines)))) => {
+                    (commit, Happened::Records(self.recent.fresh(commit, lines)))
+                }
+                Ok(Some((commit, what))) => {
+                    self.recent.rise(commit);
+                    (commit, what)
+                }
                 Ok(None) => continue,
                 Err(error) => return End::Broken(error),
             };
