@@ -196,7 +196,7 @@ impl Shipper {
         tracing::debug!(%tenant, sequence = pending.sequence, records, answer = answer.label(), "batch sent");
         match answer {
             Answer::Acknowledged => self.settled(tenant, |spool, t| spool.acknowledge(t, 1)).await,
-            Answer::Expected(expected) => self.expected(tenant, &pending, expected).await,
+            Answer::Expected { sequence, epoch } => self.expected(tenant, &pending, sequence, epoch).await,
             Answer::Busy(wait) => Next::Again(wait),
             Answer::Rejected(status) => {
                 tracing::error!(%tenant, status, records, "batch rejected for good, set aside");
@@ -215,9 +215,17 @@ impl Shipper {
     }
 
     /// The indexer expects another sequence than the batch's.
-    async fn expected(&self, tenant: &TenantId, pending: &Pending, expected: u64) -> Next {
+    async fn expected(
+        &self,
+        tenant: &TenantId,
+        pending: &Pending,
+        expected: u64,
+        epoch: Option<u64>,
+    ) -> Next {
+        let epoch = epoch.unwrap_or(pending.epoch);
         let last = self.spool.last_sequence(tenant);
-        if expected > pending.sequence && expected <= last.saturating_add(1) {
+        let same_epoch = epoch == pending.epoch;
+        if same_epoch && expected > pending.sequence && expected <= last.saturating_add(1) {
             // It has these batches: an acknowledgement was lost.
             let count = expected - pending.sequence;
             return self.settled(tenant, move |spool, t| spool.acknowledge(t, count)).await;
@@ -225,11 +233,12 @@ impl Shipper {
         tracing::error!(
             %tenant,
             expected,
+            expected_epoch = epoch,
             sequence = pending.sequence,
             last,
             "indexer expects a batch that is not in the spool, going on in a new epoch"
         );
-        self.settled(tenant, |spool, t| spool.renew(t)).await
+        self.settled(tenant, move |spool, t| spool.renew(t, epoch)).await
     }
 
     /// Changes the spool, off the async threads.

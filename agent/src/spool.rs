@@ -361,14 +361,15 @@ impl Spool {
         Ok(())
     }
 
-    /// The indexer does not know what came before: the tenant's batches are sent in a new epoch, from 1.
-    pub(crate) fn renew(&self, tenant: &TenantId) -> Result<()> {
+    /// The indexer does not know what came before: the tenant's batches are sent in a new epoch, `epoch_min` at
+    /// least, from 1.
+    pub(crate) fn renew(&self, tenant: &TenantId, epoch_min: u64) -> Result<()> {
         let _disk = self.disk.lock();
         let now = u64::try_from(self.clock.now().as_millis()).unwrap_or_default();
         let checkpoint = {
             let mut state = self.state.lock();
             if let Some(queue) = state.tenants.get_mut(tenant) {
-                queue.settled.epoch = now.max(queue.settled.epoch + 1);
+                queue.settled.epoch = now.max(queue.settled.epoch + 1).max(epoch_min);
                 queue.settled.sequence = 1;
                 queue.noted = false;
             }

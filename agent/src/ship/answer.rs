@@ -11,8 +11,13 @@ use serde::Deserialize;
 pub(crate) enum Answer {
     /// It is durable.
     Acknowledged,
-    /// The indexer expects this sequence.
-    Expected(u64),
+    /// The indexer expects another sequence, perhaps of a later epoch.
+    Expected {
+        /// The sequence.
+        sequence: u64,
+        /// The epoch, where it says.
+        epoch: Option<u64>,
+    },
     /// Later, after this if said.
     Busy(Option<Duration>),
     /// Never: the batch itself is refused, with this status.
@@ -26,6 +31,7 @@ pub(crate) enum Answer {
 #[derive(Deserialize)]
 struct Conflict {
     expected: u64,
+    epoch: Option<u64>,
 }
 
 impl Answer {
@@ -35,7 +41,7 @@ impl Answer {
         match status {
             s if s.is_success() => Self::Acknowledged,
             StatusCode::CONFLICT => match response.json::<Conflict>().await {
-                Ok(conflict) => Self::Expected(conflict.expected),
+                Ok(Conflict { expected, epoch }) => Self::Expected { sequence: expected, epoch },
                 // A proxy between us may say anything: what is not understood is tried again.
                 Err(_) => Self::Busy(None),
             },
@@ -55,7 +61,7 @@ impl Answer {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Acknowledged => "acked",
-            Self::Expected(_) => "sequence",
+            Self::Expected { .. } => "sequence",
             Self::Busy(_) => "busy",
             Self::Rejected(_) => "rejected",
             Self::Denied(_) => "denied",

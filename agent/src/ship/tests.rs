@@ -71,6 +71,10 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
         return (StatusCode::from_u16(status).unwrap(), [("retry-after", "0")]).into_response();
     }
     let expects = |n: u64| (StatusCode::CONFLICT, format!("{{\"expected\":{n}}}")).into_response();
+    if let Some((later, _)) = indexed.last.get(&tenant).filter(|(epoch, _)| *epoch > id.0) {
+        let body = format!("{{\"expected\":1,\"epoch\":{}}}", later + 1);
+        return (StatusCode::CONFLICT, body).into_response();
+    }
     if let Told::Expect(n) = told {
         return expects(n);
     }
@@ -214,6 +218,19 @@ async fn an_indexer_that_lost_its_memory_gets_a_new_epoch() {
     assert_eq!(indexed.kept["a"], ["one", "two", "three"]);
     let (first, last) = (indexed.seen.first().unwrap(), indexed.seen.last().unwrap());
     assert!(last.1 > first.1 && last.2 == 1, "{:?}", indexed.seen);
+}
+
+#[tokio::test]
+async fn an_indexer_that_knows_a_later_life_is_sent_one_later_still() {
+    let bench = Bench::new(&[("a", "one"), ("a", "two")]);
+    let shared = Shared::default();
+    let later = 9_000_000_000_000;
+    shared.lock().last.insert("a".to_owned(), (later, 5));
+    let address = serve(Arc::clone(&shared)).await;
+    bench.drain(&[format!("http://{address}")]).await;
+    let indexed = shared.lock();
+    assert_eq!(indexed.kept["a"], ["one", "two"]);
+    assert_eq!(indexed.last["a"], (later + 1, 2));
 }
 
 #[tokio::test]

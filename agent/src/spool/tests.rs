@@ -134,7 +134,7 @@ fn a_renewed_tenant_begins_at_one_in_a_higher_epoch_and_stays_there() {
     let spool = open(dir.path(), 1 << 20).unwrap();
     spool.append(vec![batch("a", 1, 1, "one"), batch("a", 1, 2, "two")]).unwrap();
     spool.acknowledge(&tenant("a"), 1).unwrap();
-    spool.renew(&tenant("a")).unwrap();
+    spool.renew(&tenant("a"), 0).unwrap();
     drop(spool);
     let spool = open(dir.path(), 1 << 20).unwrap();
     assert_eq!(drain(&spool, "a"), [(1_795_000_000_001, 1, "two".to_owned())]);
@@ -145,7 +145,7 @@ fn nothing_readable_lies_on_the_disk() {
     let dir = temporary();
     let spool = open(dir.path(), 1 << 20).unwrap();
     spool.append(vec![batch("tenant-x", 1, 1, "ein geheimes Wort")]).unwrap();
-    spool.renew(&tenant("tenant-x")).unwrap();
+    spool.renew(&tenant("tenant-x"), 0).unwrap();
     for entry in fs::read_dir(dir.path()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         for word in ["geheim", "tenant-x", "/var/log"] {
