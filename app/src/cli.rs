@@ -65,7 +65,7 @@ pub(crate) struct Up {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigFile {
-    /// Configuration file; environment variables HELIOGRAPH_<SECTION>__<KEY> win over it
+    /// Configuration file; environment variables like HELIOGRAPH_QUERY__LISTEN win over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
