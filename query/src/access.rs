@@ -1,4 +1,4 @@
-//! Credential → [`Caller`] → [`Scope`], the only proof of the right to read a tenant.
+//! Credential → `Caller` → `Scope`, the only proof of the right to read a tenant.
 //!
 //! Nothing but a credential decides: no header, path or parameter names a tenant into being. A tenant that does
 //! not exist and one that is somebody else's are refused alike.
@@ -20,7 +20,7 @@ use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Clock;
 use heliograph_store::catalog::{Catalog, Extent, Role, Token, User};
 use http::{HeaderMap, header};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -312,11 +312,6 @@ impl Access {
         }
         Ok(Caller { principal: Principal::User(user.name), proof, admin: user.admin, tenants })
     }
-}
-
-/// The secret of a request body, for [`Access::sign_in`].
-pub(crate) fn is_too_long(secret: &SecretString) -> bool {
-    secret.expose_secret().len() > password::PASSWORD_BYTES_MAX
 }
 
 #[cfg(test)]

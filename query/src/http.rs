@@ -8,7 +8,6 @@ mod export;
 mod gate;
 mod params;
 mod search;
-pub(crate) mod serve;
 mod session;
 mod tail;
 
@@ -119,6 +118,7 @@ pub(crate) fn router(api: Shared, status: Router) -> Router {
     }
     let guarded = routes
         .route("/api", any(unknown))
+        .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))
         .layer(from_fn_with_state(Arc::clone(&api), gate::prove))
         .layer(from_fn(gate::private));

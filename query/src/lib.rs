@@ -22,9 +22,11 @@ mod syntax;
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use heliograph_model::time::Clock;
+use heliograph_serve::Bounds;
 use heliograph_store::Store;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -34,6 +36,11 @@ use tokio_util::task::TaskTracker;
 
 pub use config::Config;
 pub use error::{Error, Result};
+
+/// Connections at the same time.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long requests under way may take once we stop.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then ends tails with 1001, lets requests under way finish, and returns.
 ///
@@ -59,7 +66,8 @@ pub async fn run(
         stopping.cancelled().await;
         turning.send_replace(false);
     });
-    http::serve::serve(listener, router, tracker.clone(), stop).await;
+    let bounds = Bounds { connections_max: CONNECTIONS_MAX, drain_max: DRAIN_MAX, connections: None };
+    heliograph_serve::serve(listener, router, bounds, stop).await;
     tracker.close();
     tracker.wait().await;
     Ok(())

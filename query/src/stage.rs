@@ -101,6 +101,8 @@ pub(crate) struct FakeIndexer {
     /// Commits a record between the next opening of a feed and whatever the asker does then.
     pub(crate) commits_after_open: Mutex<Option<(TenantId, Record)>>,
     pub(crate) is_down: AtomicBool,
+    /// Scans wait while a test holds it.
+    pub(crate) hold: Arc<tokio::sync::RwLock<()>>,
 }
 
 #[derive(Deserialize)]
@@ -218,6 +220,7 @@ async fn scan(State(this): State<Arc<FakeIndexer>>, headers: HeaderMap, Json(sca
     if this.is_refused(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    drop(this.hold.read().await);
     let matcher = Matcher::new(&scan.filter).unwrap();
     let mut collector = Collector::new(&scan);
     let head = {
@@ -320,6 +323,7 @@ impl Stage {
             seals_after_scan: AtomicBool::new(false),
             commits_after_open: Mutex::new(None),
             is_down: AtomicBool::new(false),
+            hold: Arc::default(),
         });
         let routes = Router::new()
             .route("/internal/v1/scan", post(scan))

@@ -104,7 +104,7 @@ impl SignIns {
     }
 
     async fn verify(&self, password: SecretString, phc: String) -> Result<bool> {
-        if super::is_too_long(&password) {
+        if password.expose_secret().len() > password::PASSWORD_BYTES_MAX {
             return Ok(false);
         }
         let permit =

@@ -1,6 +1,7 @@
 //! Every route against every caller, as a table; what every answer carries; cursors that are not one's own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use heliograph_store::catalog::Role;
 use http::{Method, StatusCode};
@@ -141,7 +142,7 @@ async fn what_is_no_route_is_no_secret_either() {
         );
     };
     check("/api", 401, 404).await;
-    check("/api/", 404, 404).await;
+    check("/api/", 401, 404).await;
     check("/api/v1/nothing", 401, 404).await;
     check("/api/v2/search", 401, 404).await;
     check("/api/v1/search/", 401, 404).await;
@@ -320,9 +321,33 @@ async fn administration_makes_lists_and_revokes() {
 }
 
 #[tokio::test]
-async fn over_the_bound_searches_are_told_to_come_back() {
-    let stage = Stage::with(|config| config.search_timeout = std::time::Duration::ZERO).await;
+async fn a_search_has_its_turn_and_ends_when_its_client_leaves() {
+    let stage = Stage::with(|config| config.search_concurrency = 1).await;
     let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let held = Arc::clone(&stage.indexer.hold).write_owned().await;
+    let url = format!("{}/api/v1/search", stage.url);
+    let first = stage.client.get(&url).bearer_auth(&token).timeout(std::time::Duration::from_secs(5)).send();
+    let (first, second) = tokio::join!(first, async {
+        // Whichever of the two has the turn, the other is told to come back.
+        stage.client.get(&url).bearer_auth(&token).timeout(std::time::Duration::from_secs(5)).send().await
+    });
+    let told: Vec<_> = [first, second].into_iter().filter_map(Result::ok).collect();
+    assert_eq!(told.len(), 1, "one is answered, one gave up");
+    assert_eq!(told[0].status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(told[0].headers()["retry-after"], "1");
+    // The one that gave up has left its turn though the hot part never answered: the next one gets it, and
+    // waits for the hot part instead of being told to come back.
+    let next = stage.client.get(&url).bearer_auth(&token).timeout(std::time::Duration::from_secs(4)).send();
+    assert!(next.await.is_err_and(|error| error.is_timeout()));
+    drop(held);
+    assert_eq!(stage.get(&token, "/api/v1/search").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_search_that_takes_too_long_ends() {
+    let stage = Stage::with(|config| config.search_timeout = std::time::Duration::from_millis(50)).await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let _held = Arc::clone(&stage.indexer.hold).write_owned().await;
     let (status, body) = stage.get(&token, "/api/v1/search").await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{body}");
     let text = prometheus::TextEncoder::new().encode_to_string(&stage.registry.gather()).unwrap();
