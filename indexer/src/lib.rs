@@ -22,11 +22,12 @@ mod metrics;
 mod receive;
 mod replay;
 mod seal;
-mod serve;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use heliograph_model::time::Clock;
+use heliograph_serve::Bounds;
 use heliograph_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -49,6 +50,10 @@ use crate::seal::Sealer;
 pub use config::Config;
 pub use error::{Error, Result};
 
+/// Connections at the same time: agents, tails of query nodes, other writers.
+const CONNECTIONS_MAX: usize = 8192;
+/// Longest time that running requests have to end at a stop.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// Batches that wait for the committer; their memory is bounded by the hot budget.
 const QUEUE_BATCHES: usize = 1024;
 
@@ -75,7 +80,12 @@ pub async fn run(
     let halt = stop.child_token();
     let app = Arc::new(OnceLock::new());
     let router = http::router(Arc::clone(&app)).merge(status);
-    let serving = tasks.spawn(serve::serve(listener, router, metrics.clone(), halt.clone()));
+    let bounds = Bounds {
+        connections_max: CONNECTIONS_MAX,
+        drain_max: DRAIN_MAX,
+        connections: Some(metrics.connections.clone()),
+    };
+    let serving = tasks.spawn(heliograph_serve::serve(listener, router, bounds, halt.clone()));
 
     let parts = Parts { config, store, clock, metrics, indexer, tasks: tasks.clone() };
     let result = match Box::pin(parts.start(&app, &halt)).await {

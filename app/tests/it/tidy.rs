@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which of our crates each may name. A new arrow is the rarest kind of change: a commit of its own.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("model", &[]),
     ("store", &["model"]),
     ("agent", &["model"]),
-    ("indexer", &["model", "store"]),
-    ("query", &["model", "store"]),
-    ("app", &["agent", "indexer", "model", "query", "store"]),
+    ("serve", &[]),
+    ("indexer", &["model", "serve", "store"]),
+    ("query", &["model", "serve", "store"]),
+    ("app", &["agent", "indexer", "model", "query", "serve", "store"]),
     ("benches", &["model"]),
 ];
 /// Most lines of a source file.
