@@ -99,21 +99,41 @@ fn open_all(reach: &Reach, path: &Path, names: &Names) -> io::Result<Option<Vec<
             found.push((name.clone(), Found { file, meta, identity, live }));
         }
     }
+    let rising = ordinals_rise(&found);
     found.sort_by(|(a, x), (b, y)| {
-        x.live.cmp(&y.live).then_with(|| by_age((a.file_name(), &x.meta), (b.file_name(), &y.meta)))
+        x.live.cmp(&y.live).then_with(|| by_age((a.file_name(), &x.meta), (b.file_name(), &y.meta), rising))
     });
     Ok(Some(found.into_iter().map(|(_, f)| f).collect()))
 }
 
-/// Older before newer: by ordinal (`.2` before `.1`), by the time in the name, else by birth.
-fn by_age(a: (Option<&OsStr>, &Metadata), b: (Option<&OsStr>, &Metadata)) -> Ordering {
-    let suffix = |name: Option<&OsStr>| {
-        let name = name?.to_str()?;
-        Some(name.rsplit_once(['.', '-'])?.1.to_owned())
-    };
-    let ordinal = |s: &Option<String>| s.as_deref().filter(|s| s.len() <= 4)?.parse::<u32>().ok();
+/// Whether ordinals count upwards (`.2` newer than `.1`, as log4j2 can), not the usual way round: so if every
+/// file was born, and last written, after the one of the ordinal below.
+fn ordinals_rise(found: &[(PathBuf, Found)]) -> bool {
+    let mut ages: Vec<_> = found
+        .iter()
+        .filter(|(_, f)| !f.live)
+        .filter_map(|(name, f)| {
+            Some((ordinal(&suffix(name.file_name())?)?, born(&f.meta), f.meta.mtime(), f.meta.mtime_nsec()))
+        })
+        .collect();
+    ages.sort_unstable();
+    ages.len() > 1 && ages.windows(2).all(|w| matches!(w, [a, b] if a.1 < b.1 && (a.2, a.3) <= (b.2, b.3)))
+}
+
+fn suffix(name: Option<&OsStr>) -> Option<String> {
+    Some(name?.to_str()?.rsplit_once(['.', '-'])?.1.to_owned())
+}
+
+fn ordinal(suffix: &str) -> Option<u32> {
+    if suffix.len() <= 4 { suffix.parse().ok() } else { None }
+}
+
+/// Older before newer: by ordinal (`.2` before `.1`, or where they rise the other way round), by the time in the
+/// name, else by birth.
+fn by_age(a: (Option<&OsStr>, &Metadata), b: (Option<&OsStr>, &Metadata), rising: bool) -> Ordering {
     let (x, y) = (suffix(a.0), suffix(b.0));
-    match (ordinal(&x), ordinal(&y)) {
+    match (x.as_deref().and_then(ordinal), y.as_deref().and_then(ordinal)) {
+        (Some(x), Some(y)) if rising => x.cmp(&y),
         (Some(x), Some(y)) => y.cmp(&x),
         (None, None) if x.is_some() && y.is_some() && is_rotated(a.0) && is_rotated(b.0) => a.0.cmp(&b.0),
         _ => (born(a.1), a.1.mtime()).cmp(&(born(b.1), b.1.mtime())),
@@ -176,5 +196,27 @@ mod tests {
         let read = |f: &Found| io::read_to_string(&f.file).unwrap();
         assert_eq!(found.iter().map(read).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert_eq!(found.iter().map(|f| f.live).collect::<Vec<_>>(), [false, false, false, true]);
+    }
+
+    #[test]
+    fn ordinals_that_rise_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        for name in ["x.log.1", "x.log.2", "x.log.10", "x.log"] {
+            let at = dir.path().join(name);
+            std::fs::write(&at, name).unwrap();
+            // Birth times are as coarse as the kernel's tick.
+            let one = born(&std::fs::metadata(&at).unwrap());
+            let probe = dir.path().join("probe");
+            while born(&std::fs::metadata(&probe).unwrap_or_else(|_| std::fs::metadata(&at).unwrap())) <= one
+            {
+                drop(std::fs::remove_file(&probe));
+                std::fs::write(&probe, "").unwrap();
+            }
+            std::fs::remove_file(&probe).unwrap();
+        }
+        let found = survey(&Reach::Anywhere, &path, &BTreeSet::new()).unwrap();
+        let read = |f: &Found| io::read_to_string(&f.file).unwrap();
+        assert_eq!(found.iter().map(read).collect::<Vec<_>>(), ["x.log.1", "x.log.2", "x.log.10", "x.log"]);
     }
 }
