@@ -71,5 +71,6 @@ async fn run(command: Command) -> Outcome {
 fn server_config(file: Option<&Path>) -> Outcome<Config> {
     let config = Config::load(file)?;
     telemetry::start_logging(&config.telemetry)?;
+    process::raise_descriptor_limit();
     Ok(config)
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{Id, JoinSet};
@@ -28,6 +29,18 @@ pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<T
     // The port is the system's choice where 0 is configured.
     tracing::info!(setting, address = %listener.local_addr()?, "listening");
     Ok(listener)
+}
+
+/// Takes as many file descriptors as the system allows: one is held per followed file and per connection.
+pub(crate) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => tracing::debug!(descriptors = limit.maximum, "descriptor limit raised"),
+        Err(error) => tracing::warn!(%error, descriptors = limit.current, "descriptor limit stays as it is"),
+    }
 }
 
 /// What runs; parts are added from the end of the chain to its head.
