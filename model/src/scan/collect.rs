@@ -85,38 +85,35 @@ impl Collector {
     /// Takes a record that passes range, commit and filter; `make` is called only if it is kept.
     pub fn offer(&mut self, key: RecordKey, view: &(impl View + ?Sized), make: impl FnOnce() -> Record) {
         match &self.want {
-            Want::Records { order, limit, .. } => {
-                let (order, limit) = (*order, *limit);
-                if limit > 0 && self.could_take(&key) {
-                    self.kept.insert(key, make());
-                    if self.kept.len() > limit {
-                        match order {
-                            Order::Desc => self.kept.pop_first(),
-                            Order::Asc => self.kept.pop_last(),
-                        };
-                    }
-                }
-            }
-            Want::Around { key: center, before, after } => {
-                let (center, before, after) = (*center, *before, *after);
-                if self.could_take(&key) {
-                    let (side, most) =
-                        if key <= center { (&mut self.kept, before) } else { (&mut self.kept_after, after) };
-                    side.insert(key, make());
-                    if side.len() > most {
-                        if key <= center {
-                            side.pop_first()
-                        } else {
-                            side.pop_last()
-                        };
-                    }
-                }
-            }
+            Want::Records { .. } | Want::Around { .. } => self.keep(key, make),
             Want::Histogram { interval_nanos } => {
                 self.histogram.add(*interval_nanos, key.time, view.level(), 1);
             }
             Want::Values { field } => filter::values(view, field, |v| self.counts.add(v, 1)),
             Want::Fields => attribute_names(view.attributes(), |name| self.counts.add(name, 1)),
+        }
+    }
+
+    /// Keeps a record if it is wanted, and lets go of the one that it displaces.
+    fn keep(&mut self, key: RecordKey, make: impl FnOnce() -> Record) {
+        if !self.could_take(&key) {
+            return;
+        }
+        // What is furthest from where the answer begins goes first.
+        let (side, most, first_goes) = match &self.want {
+            Want::Records { limit: 0, .. } => return,
+            Want::Records { order, limit, .. } => (&mut self.kept, *limit, *order == Order::Desc),
+            Want::Around { key: center, before, .. } if key <= *center => (&mut self.kept, *before, true),
+            Want::Around { after, .. } => (&mut self.kept_after, *after, false),
+            Want::Histogram { .. } | Want::Values { .. } | Want::Fields => return,
+        };
+        side.insert(key, make());
+        if side.len() > most {
+            if first_goes {
+                side.pop_first()
+            } else {
+                side.pop_last()
+            };
         }
     }
 
@@ -135,11 +132,7 @@ impl Collector {
         match part {
             Answer::Records(records) => {
                 for record in records {
-                    let key = record.key();
-                    if self.could_take(&key) {
-                        let copy = record.clone();
-                        self.offer(key, &copy, || record);
-                    }
+                    self.keep(record.key(), || record);
                 }
             }
             Answer::Histogram(histogram) => self.histogram.merge(&histogram),
