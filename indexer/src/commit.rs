@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heliograph_model::batch::{BatchId, ProducerId};
-use heliograph_model::record::Record;
+use heliograph_model::rows::Rows;
 use heliograph_model::tenant::TenantId;
 use heliograph_store::catalog::NewCommit;
 use heliograph_store::tenants::OpenTenant;
@@ -50,7 +50,7 @@ pub(crate) struct Batch {
     /// What goes into the write-ahead object.
     pub(crate) payload: Bytes,
     /// The same as records.
-    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) rows: Rows,
     /// Their room in memory.
     pub(crate) room: Room,
 }

@@ -10,7 +10,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliograph_model::record::Record;
+use heliograph_model::record::RecordRef;
+use heliograph_model::rows::Rows;
 use heliograph_model::scan::{CommitId, HotHead};
 use heliograph_model::tenant::TenantId;
 use parking_lot::RwLock;
@@ -29,12 +30,24 @@ pub(crate) struct Chunk {
     pub(crate) tenant: TenantId,
     /// Which commit.
     pub(crate) commit: CommitId,
-    /// The records.
-    pub(crate) records: Vec<Arc<Record>>,
+    /// The records, batch by batch.
+    pub(crate) rows: Vec<Rows>,
     bytes: usize,
     since: Instant,
     /// Held as long as anybody holds the chunk, so that the bound is on memory and not on book-keeping.
     _room: Room,
+}
+
+impl Chunk {
+    /// How many records.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.iter().map(Rows::len).sum()
+    }
+
+    /// All records.
+    pub(crate) fn records(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.rows.iter().flat_map(Rows::iter)
+    }
 }
 
 /// A tenant's share of a commit, before the commit has its number.
@@ -42,8 +55,8 @@ pub(crate) struct Chunk {
 pub(crate) struct Share {
     /// Whose.
     pub(crate) tenant: TenantId,
-    /// The records.
-    pub(crate) records: Vec<Arc<Record>>,
+    /// The records, batch by batch.
+    pub(crate) rows: Vec<Rows>,
     /// Their room in memory.
     pub(crate) room: Room,
 }
@@ -130,10 +143,10 @@ impl Hot {
         let since = Instant::now();
         let chunks: Vec<_> = shares
             .into_iter()
-            .filter(|share| !share.records.is_empty())
-            .map(|Share { tenant, records, room }| {
-                let bytes = records.iter().map(|r| r.memory_bytes()).sum();
-                Arc::new(Chunk { tenant, commit, records, bytes, since, _room: room })
+            .filter(|share| share.rows.iter().any(|rows| !rows.is_empty()))
+            .map(|Share { tenant, rows, room }| {
+                let bytes = rows.iter().map(Rows::memory_bytes).sum();
+                Arc::new(Chunk { tenant, commit, rows, bytes, since, _room: room })
             })
             .collect();
         let mut inner = self.inner.write();
@@ -149,7 +162,7 @@ impl Hot {
 
     fn count(&self, chunk: &Chunk, sign: i64) {
         self.metrics.hot_bytes.add(sign * i64::try_from(chunk.bytes).unwrap_or(i64::MAX));
-        self.metrics.hot_records.add(sign * i64::try_from(chunk.records.len()).unwrap_or(i64::MAX));
+        self.metrics.hot_records.add(sign * i64::try_from(chunk.len()).unwrap_or(i64::MAX));
     }
 
     /// A tenant's records now, those of commits after `after` where given.

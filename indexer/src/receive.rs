@@ -129,21 +129,16 @@ impl Intake {
         self.metrics.bytes.inc_by(bytes.len() as u64);
         let origin = self.origin(sender, format);
         let decoded = self.decode(origin, format, encoding, bytes).await?;
-        if decoded.records.is_empty() && batch_id.is_none() {
+        if decoded.rows.is_empty() && batch_id.is_none() {
             return Ok(Outcome::Stored);
         }
-        let memory = decoded.records.iter().map(|r| r.memory_bytes()).sum();
-        let room = self.hot.reserve(memory).ok_or(Error::Full { what: "memory for fresh records" })?;
+        let full = Error::Full { what: "memory for fresh records" };
+        let room = self.hot.reserve(decoded.rows.memory_bytes()).ok_or(full)?;
         // Only now, so that a request that is wrong makes no tenant.
         let tenant = self.tenants.find_or_create(&tenant, &self.workspace).await?;
         self.metrics.commit_queue.inc();
-        let outcome = self.commit(Batch {
-            tenant,
-            id: batch_id,
-            payload: decoded.payload,
-            records: decoded.records.into_iter().map(Arc::new).collect(),
-            room,
-        });
+        let outcome =
+            self.commit(Batch { tenant, id: batch_id, payload: decoded.payload, rows: decoded.rows, room });
         let outcome = outcome.await;
         self.metrics.commit_queue.dec();
         outcome

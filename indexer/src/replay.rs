@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::codec;
-use heliograph_model::record::Record;
+use heliograph_model::rows::Rows;
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_store::catalog::WalObject;
@@ -47,7 +47,7 @@ type Tenants = HashMap<Uuid, Arc<OpenTenant>>;
 
 /// A write-ahead object taken apart.
 struct Opened {
-    batches: Vec<(TenantId, Vec<Record>)>,
+    batches: Vec<(TenantId, Rows)>,
     damages: Vec<String>,
 }
 
@@ -155,20 +155,19 @@ impl Replay {
             self.metrics.wal_damaged.inc();
         }
         let mut by_tenant: Vec<Share> = Vec::new();
-        for (tenant, records) in opened.batches.into_iter().filter(|(_, records)| !records.is_empty()) {
-            let room = self.hot.budget().take(records.iter().map(Record::memory_bytes).sum());
-            let records = records.into_iter().map(Arc::new);
+        for (tenant, rows) in opened.batches.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            let room = self.hot.budget().take(rows.memory_bytes());
             match by_tenant.iter_mut().find(|share| share.tenant == tenant) {
                 Some(share) => {
-                    share.records.extend(records);
+                    share.rows.push(rows);
                     share.room.join(room);
                 }
-                None => by_tenant.push(Share { tenant, records: records.collect(), room }),
+                None => by_tenant.push(Share { tenant, rows: vec![rows], room }),
             }
         }
         let waiting = by_tenant.iter().map(|share| share.tenant.clone()).collect();
         self.ledger.enter(wal.commit, wal.object, waiting, !opened.damages.is_empty());
-        let count = by_tenant.iter().map(|share| share.records.len()).sum();
+        let count = by_tenant.iter().map(|share| share.rows.iter().map(Rows::len).sum::<usize>()).sum();
         self.hot.insert(wal.commit, by_tenant);
         count
     }
@@ -183,7 +182,7 @@ fn open(batches: Vec<(SealedBatch, Option<Arc<OpenTenant>>)>) -> Opened {
             continue;
         };
         match open_one(batch, &tenant) {
-            Ok(records) => opened.batches.push((tenant.name.clone(), records)),
+            Ok(rows) => opened.batches.push((tenant.name.clone(), rows)),
             // The text of a decoding error may hold content.
             Err(_) => opened.damages.push(format!("batch {number} of tenant {} does not open", tenant.name)),
         }
@@ -191,7 +190,7 @@ fn open(batches: Vec<(SealedBatch, Option<Arc<OpenTenant>>)>) -> Opened {
     opened
 }
 
-fn open_one(batch: SealedBatch, tenant: &OpenTenant) -> Result<Vec<Record>> {
+fn open_one(batch: SealedBatch, tenant: &OpenTenant) -> Result<Rows> {
     let payload = batch.open(tenant)?;
     Ok(codec::decode(&codec::decompress(&payload, EXPANDED_BYTES_MAX)?)?)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use heliograph_model::record::Record;
+use heliograph_model::rows::Rows;
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
@@ -145,7 +145,7 @@ impl Sealer {
         let (after, through) = (load.after, load.through);
         let open = self.store.tenants.get(tenant).await?;
         let (id, uid) = (layout::new_object_id(), open.uid);
-        let building = tokio::task::spawn_blocking(move || segment::build(&open, id, records(load)));
+        let building = tokio::task::spawn_blocking(move || segment::build(&open, id, &parts(&load)));
         let built = tokio::select! {
             built = building => built??,
             () = stop.cancelled() => {
@@ -243,8 +243,6 @@ pub(crate) async fn delete_wal(store: &Store, indexer: Uuid, objects: &[ObjectId
     deleted.buffer_unordered(DELETES_MAX).filter(|done| std::future::ready(!done)).count().await
 }
 
-fn records(load: Load) -> Vec<(CommitId, Arc<Record>)> {
-    let all =
-        load.chunks.iter().flat_map(|chunk| chunk.records.iter().map(|r| (chunk.commit, Arc::clone(r))));
-    all.collect()
+fn parts(load: &Load) -> Vec<(CommitId, &Rows)> {
+    load.chunks.iter().flat_map(|chunk| chunk.rows.iter().map(|rows| (chunk.commit, rows))).collect()
 }

@@ -9,9 +9,11 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::airflow::Identity;
 use crate::error::{Error, Result};
 use crate::level::Level;
-use crate::record::Record;
+use crate::record::{Record, RecordRef};
+use crate::source::{Source, Stream};
 use crate::time::Timestamp;
 use crate::token::{self, Run};
 
@@ -197,27 +199,57 @@ impl View for Record {
     }
 
     fn text(&self, field: &Field) -> Option<Cow<'_, str>> {
-        let (source, identity) = (&self.source, &self.identity);
-        match field {
-            Field::Component => source.component.as_ref().map(|c| c.as_str().into()),
-            Field::Namespace => source.namespace.as_deref().map(Cow::Borrowed),
-            Field::Pod => source.pod.as_deref().map(Cow::Borrowed),
-            Field::Container => source.container.as_deref().map(Cow::Borrowed),
-            Field::Node => source.node.as_deref().map(Cow::Borrowed),
-            Field::Stream => self.stream.map(|s| s.as_str().into()),
-            Field::DagId => identity.dag_id.as_deref().map(Cow::Borrowed),
-            Field::TaskId => identity.task_id.as_deref().map(Cow::Borrowed),
-            Field::RunId => identity.run_id.as_deref().map(Cow::Borrowed),
-            Field::LogId => identity.log_id.as_deref().map(Cow::Borrowed),
-            Field::Logger => identity.logger.as_deref().map(Cow::Borrowed),
-            Field::MapIndex => identity.map_index.map(|n| n.to_string().into()),
-            Field::TryNumber => identity.try_number.map(|n| n.to_string().into()),
-            Field::Message | Field::Level | Field::Timestamp | Field::Attribute(_) => None,
-        }
+        named_text(&self.source, &self.identity, self.stream, field)
     }
 
     fn attributes(&self) -> &str {
         self.attributes.as_json()
+    }
+}
+
+impl View for RecordRef<'_> {
+    fn message(&self) -> &str {
+        self.message
+    }
+
+    fn level(&self) -> Option<Level> {
+        self.level
+    }
+
+    fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    fn text(&self, field: &Field) -> Option<Cow<'_, str>> {
+        named_text(self.source, self.identity, self.stream, field)
+    }
+
+    fn attributes(&self) -> &str {
+        self.attributes
+    }
+}
+
+fn named_text<'a>(
+    source: &'a Source,
+    identity: &'a Identity,
+    stream: Option<Stream>,
+    field: &Field,
+) -> Option<Cow<'a, str>> {
+    match field {
+        Field::Component => source.component.as_ref().map(|c| c.as_str().into()),
+        Field::Namespace => source.namespace.as_deref().map(Cow::Borrowed),
+        Field::Pod => source.pod.as_deref().map(Cow::Borrowed),
+        Field::Container => source.container.as_deref().map(Cow::Borrowed),
+        Field::Node => source.node.as_deref().map(Cow::Borrowed),
+        Field::Stream => stream.map(|s| s.as_str().into()),
+        Field::DagId => identity.dag_id.as_deref().map(Cow::Borrowed),
+        Field::TaskId => identity.task_id.as_deref().map(Cow::Borrowed),
+        Field::RunId => identity.run_id.as_deref().map(Cow::Borrowed),
+        Field::LogId => identity.log_id.as_deref().map(Cow::Borrowed),
+        Field::Logger => identity.logger.as_deref().map(Cow::Borrowed),
+        Field::MapIndex => identity.map_index.map(|n| n.to_string().into()),
+        Field::TryNumber => identity.try_number.map(|n| n.to_string().into()),
+        Field::Message | Field::Level | Field::Timestamp | Field::Attribute(_) => None,
     }
 }
 

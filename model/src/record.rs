@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -130,12 +131,23 @@ impl Attributes {
 
     /// From the text of a JSON object; anything else is an error.
     pub fn from_json(text: &str) -> Result<Self> {
+        Self::check_json(text).map(|text| Self::from_trusted_json(&text))
+    }
+
+    /// The text of a JSON object as attributes keep it: as it is where it is an object on one line within the
+    /// bounds, and written anew where it is not; empty for an empty one. Anything else is an error.
+    pub fn check_json(text: &str) -> Result<Cow<'_, str>> {
         if text.is_empty() {
-            return Ok(Self(None));
+            return Ok(Cow::Borrowed(""));
         }
-        serde_json::from_str::<Map<String, Value>>(text)
-            .map(|map| Self::from_map(&map))
-            .map_err(|e| Error::Decode { what: "attributes", reason: e.to_string() })
+        let bad = |e: serde_json::Error| Error::Decode { what: "attributes", reason: e.to_string() };
+        if is_plain_object(text) {
+            // Looked at without being built: most are small, flat, and written by us.
+            serde_json::from_str::<IgnoredAny>(text).map_err(bad)?;
+            return Ok(Cow::Borrowed(text));
+        }
+        let map = serde_json::from_str::<Map<String, Value>>(text).map_err(bad)?;
+        Ok(Cow::Owned(Self::from_map(&map).as_json().to_owned()))
     }
 
     /// From text that [`Self::as_json`] gave, unchecked but for its first byte: for authenticated stores.
@@ -152,6 +164,17 @@ impl Attributes {
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
+}
+
+/// Whether a text is kept as it is if it is JSON at all: an object with something in it, on one line, of
+/// bounded size, and surely not nested deeper than `serde_json` reads.
+fn is_plain_object(text: &str) -> bool {
+    const NESTED_MAX: usize = 100;
+    let bytes = text.as_bytes();
+    bytes.len() <= ATTRIBUTES_BYTES_MAX
+        && bytes.starts_with(b"{\"")
+        && memchr::memchr2(b'\n', b'\r', bytes).is_none()
+        && memchr::memchr2_iter(b'{', b'[', bytes).count() <= NESTED_MAX
 }
 
 /// One log event.
@@ -188,14 +211,84 @@ impl Record {
         size_of::<Self>() + self.message.len() + self.attributes.as_json().len() + self.identity.text_bytes()
     }
 
+    /// The record, wherever its parts lie.
+    pub fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef {
+            time: self.time,
+            observed: self.observed,
+            position: self.position,
+            source: &self.source,
+            level: self.level,
+            stream: self.stream,
+            identity: &self.identity,
+            message: &self.message,
+            attributes: self.attributes.as_json(),
+        }
+    }
+
     /// The form of the query API, for one tenant's record.
     pub fn to_api<'a>(&'a self, tenant: &'a TenantId) -> ApiRecord<'a> {
+        self.as_ref().to_api(tenant)
+    }
+}
+
+/// One log event whose parts lie somewhere else: in a [`Record`], or among [`crate::rows::Rows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// Event time.
+    pub time: Timestamp,
+    /// When it was read or received.
+    pub observed: Timestamp,
+    /// The place in its source.
+    pub position: Position,
+    /// Where it comes from.
+    pub source: &'a Arc<Source>,
+    /// How grave.
+    pub level: Option<Level>,
+    /// The output it was written to.
+    pub stream: Option<Stream>,
+    /// Which task.
+    pub identity: &'a Identity,
+    /// The text.
+    pub message: &'a str,
+    /// A JSON object as compact text, or empty.
+    pub attributes: &'a str,
+}
+
+impl<'a> RecordRef<'a> {
+    /// The place in the total order.
+    pub fn key(&self) -> RecordKey {
+        RecordKey { time: self.time, source: self.source.id, position: self.position }
+    }
+
+    /// A record of its own.
+    pub fn to_record(&self) -> Record {
+        Record {
+            time: self.time,
+            observed: self.observed,
+            position: self.position,
+            source: Arc::clone(self.source),
+            level: self.level,
+            stream: self.stream,
+            identity: self.identity.clone(),
+            message: self.message.into(),
+            attributes: Attributes::from_trusted_json(self.attributes),
+        }
+    }
+
+    /// Bytes of its texts.
+    pub fn text_bytes(&self) -> usize {
+        self.message.len() + self.attributes.len()
+    }
+
+    /// The form of the query API, for one tenant's record.
+    pub fn to_api(&self, tenant: &TenantId) -> ApiRecord<'a> {
         let text = |s: &'a Option<Box<str>>| s.as_deref().map(Cow::Borrowed);
         let shared = |s: &'a Option<Arc<str>>| s.as_deref().map(Cow::Borrowed);
         ApiRecord {
             id: RecordId::new(tenant, self.key()).to_string(),
             timestamp: self.time,
-            message: Cow::Borrowed(&self.message),
+            message: Cow::Borrowed(self.message),
             level: self.level,
             tenant: tenant.clone(),
             component: self.source.component.clone(),
@@ -213,7 +306,7 @@ impl Record {
             logger: shared(&self.identity.logger),
             // Attributes are valid JSON by construction.
             attributes: (!self.attributes.is_empty())
-                .then(|| RawValue::from_string(self.attributes.as_json().to_owned()).ok())
+                .then(|| RawValue::from_string(self.attributes.to_owned()).ok())
                 .flatten(),
         }
     }

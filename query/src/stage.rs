@@ -17,6 +17,7 @@ use heliograph_model::airflow::Identity;
 use heliograph_model::filter::{Filter, Matcher};
 use heliograph_model::level::Level;
 use heliograph_model::record::{Attributes, Record};
+use heliograph_model::rows::Rows;
 use heliograph_model::scan::{Answer, Collector, CommitId, FeedFrame, HotAnswer, HotHead, Scan};
 use heliograph_model::source::{Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
@@ -180,7 +181,10 @@ impl FakeIndexer {
         }
         let open = self.store.tenants.get(name).await.unwrap();
         let id = heliograph_store::layout::new_object_id();
-        let built = heliograph_store::segment::build(&open, id, records).unwrap();
+        let parts: Vec<(CommitId, Rows)> =
+            records.iter().map(|(c, r)| (*c, Rows::try_from(std::slice::from_ref(&**r)).unwrap())).collect();
+        let parts: Vec<_> = parts.iter().map(|(commit, rows)| (*commit, rows)).collect();
+        let built = heliograph_store::segment::build(&open, id, &parts).unwrap();
         let path = heliograph_store::layout::segment(open.uid, id);
         let meta = SegmentMeta {
             id,

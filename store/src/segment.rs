@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heliograph_model::filter::Matcher;
-use heliograph_model::record::Record;
+use heliograph_model::rows::Rows;
 use heliograph_model::scan::{Collector, CommitId, Scan};
 use heliograph_model::time::Timestamp;
 use object_store::path::Path;
@@ -67,8 +67,8 @@ pub struct ScanStats {
 }
 
 /// Builds a segment from records in any order, each with its commit. CPU work: call it off the async threads.
-pub fn build(tenant: &OpenTenant, id: ObjectId, records: Vec<(CommitId, Arc<Record>)>) -> Result<Built> {
-    writer::build(tenant, id, records)
+pub fn build(tenant: &OpenTenant, id: ObjectId, parts: &[(CommitId, &Rows)]) -> Result<Built> {
+    writer::build(tenant, id, parts)
 }
 
 /// An opened segment: its index part is in memory, its blocks are fetched by range as needed.

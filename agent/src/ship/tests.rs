@@ -83,7 +83,7 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
         return expects(last + 1);
     }
     if id.1 == last + 1 {
-        let records = codec::decode(&codec::decompress(&body, 1 << 20).unwrap()).unwrap();
+        let records = codec::decode(&codec::decompress(&body, 1 << 20).unwrap()).unwrap().to_records();
         indexed.last.insert(tenant.clone(), id);
         indexed.kept.entry(tenant).or_default().extend(records.iter().map(|r| r.message.to_string()));
     }

@@ -60,7 +60,7 @@ fn drain(spool: &Spool, name: &str) -> Vec<(u64, u64, String)> {
     let mut out = vec![];
     while let Some(pending) = spool.first(&tenant(name)) {
         let (payload, _) = spool.load(&pending).unwrap();
-        let records = codec::decode(&codec::decompress(&payload, 1 << 20).unwrap()).unwrap();
+        let records = codec::decode(&codec::decompress(&payload, 1 << 20).unwrap()).unwrap().to_records();
         out.push((pending.epoch, pending.sequence, records.first().unwrap().message.to_string()));
         spool.acknowledge(&tenant(name), 1).unwrap();
     }

@@ -78,7 +78,7 @@ impl Indexer {
 async fn receive(State(indexed): State<Arc<Mutex<Indexed>>>, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
     let number = |name: &str| text(name).parse::<u64>().unwrap();
-    let records = codec::decode(&codec::decompress(&body, 64 << 20).unwrap()).unwrap();
+    let records = codec::decode(&codec::decompress(&body, 64 << 20).unwrap()).unwrap().to_records();
     let mut indexed = indexed.lock();
     let indexed = &mut *indexed;
     indexed.requests += 1;

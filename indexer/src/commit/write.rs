@@ -180,19 +180,19 @@ impl Writer {
     pub(super) fn make_hot(&self, recorded: &Recorded, batches: Vec<Batch>) {
         let mut shares: Vec<Share> = Vec::new();
         let mut at: HashMap<TenantId, usize> = HashMap::new();
-        for Batch { tenant, records, room, .. } in batches {
-            if records.is_empty() {
+        for Batch { tenant, rows, room, .. } in batches {
+            if rows.is_empty() {
                 continue;
             }
-            self.metrics.lines.inc_by(records.len() as u64);
+            self.metrics.lines.inc_by(rows.len() as u64);
             match at.get(&tenant.name).and_then(|i| shares.get_mut(*i)) {
                 Some(share) => {
-                    share.records.extend(records);
+                    share.rows.push(rows);
                     share.room.join(room);
                 }
                 None => {
                     at.insert(tenant.name.clone(), shares.len());
-                    shares.push(Share { tenant: tenant.name.clone(), records, room });
+                    shares.push(Share { tenant: tenant.name.clone(), rows: vec![rows], room });
                 }
             }
         }

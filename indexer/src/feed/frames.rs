@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heliograph_model::filter::Matcher;
-use heliograph_model::record::{ApiRecord, Record};
+use heliograph_model::record::{ApiRecord, RecordRef};
 use heliograph_model::scan::{CommitId, FeedFrame};
 use heliograph_model::time::Timestamp;
 
@@ -14,6 +14,9 @@ use crate::hot::Chunk;
 
 /// Text bytes after which a commit's records go on in another frame.
 const FRAME_BYTES: usize = 256 << 10;
+
+/// What a record takes in a frame beside its texts, about.
+const RECORD_BYTES: usize = 300;
 
 /// One line of NDJSON, on its way to the reader.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Gap {
         });
     }
 
-    fn of<'a>(records: impl Iterator<Item = &'a Record>, commit: CommitId) -> Self {
+    fn of<'a>(records: impl Iterator<Item = RecordRef<'a>>, commit: CommitId) -> Self {
         let none = Self { count: 0, from: Timestamp::MAX, to: Timestamp::MIN, commit };
         records.fold(none, |gap, r| Self {
             count: gap.count + 1,
@@ -59,7 +62,7 @@ impl Gap {
 
 /// All of a chunk, where it is not known which records the feed means.
 pub(super) fn gap_of_all(chunk: &Chunk) -> Gap {
-    Gap::of(chunk.records.iter().map(|r| &**r), chunk.commit)
+    Gap::of(chunk.records(), chunk.commit)
 }
 
 /// A frame of matching records, and what is missing if it is not sent.
@@ -74,7 +77,7 @@ pub(super) struct Lines {
 /// frame, all but the last therefore name the commit before: one who resumes from there gets some records
 /// again, and misses none.
 pub(super) fn records(chunk: &Chunk, matcher: &Matcher) -> Result<Vec<Lines>> {
-    let meant: Vec<&Record> = chunk.records.iter().map(|r| &**r).filter(|r| matcher.matches(*r)).collect();
+    let meant: Vec<RecordRef<'_>> = chunk.records().filter(|r| matcher.matches(r)).collect();
     let mut frames = Vec::new();
     let mut rest = &meant[..];
     while !rest.is_empty() {
@@ -89,10 +92,10 @@ pub(super) fn records(chunk: &Chunk, matcher: &Matcher) -> Result<Vec<Lines>> {
 }
 
 /// How many of these records make a frame: at least one.
-fn fitting(records: &[&Record]) -> usize {
+fn fitting(records: &[RecordRef<'_>]) -> usize {
     let mut bytes = 0;
     let fits = records.iter().take_while(|r| {
-        bytes += r.memory_bytes();
+        bytes += RECORD_BYTES + r.text_bytes();
         bytes <= FRAME_BYTES
     });
     fits.count().clamp(1, records.len())
@@ -110,7 +113,7 @@ pub(super) fn line(frame: &FeedFrame<'_>) -> Result<Bytes> {
 pub(super) async fn look_at(chunk: Arc<Chunk>, matcher: &Arc<Matcher>) -> Result<Vec<Lines>> {
     /// Records that take well under a millisecond.
     const SMALL: usize = 64;
-    if chunk.records.len() <= SMALL {
+    if chunk.len() <= SMALL {
         return records(&chunk, matcher);
     }
     let matcher = Arc::clone(matcher);

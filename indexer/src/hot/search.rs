@@ -69,12 +69,12 @@ impl Searcher {
 
 /// Cuts chunks into about equal parts, at most `parts_max` of them.
 fn share_out(chunks: Vec<Arc<Chunk>>, parts_max: usize) -> Vec<Vec<Arc<Chunk>>> {
-    let records: usize = chunks.iter().map(|c| c.records.len()).sum();
+    let records: usize = chunks.iter().map(|c| c.len()).sum();
     let share = records.div_ceil(parts_max.max(1)).max(PART_RECORDS_MIN);
     let mut parts = Vec::new();
     let (mut part, mut held) = (Vec::new(), 0);
     for chunk in chunks {
-        held += chunk.records.len();
+        held += chunk.len();
         part.push(chunk);
         if held >= share {
             parts.push(std::mem::take(&mut part));
@@ -95,15 +95,13 @@ fn look_at(
     gone: &CancellationToken,
 ) -> Answer {
     let mut collector = Collector::new(scan);
-    for records in chunks.iter().flat_map(|chunk| chunk.records.chunks(LOOK_EVERY)) {
-        if gone.is_cancelled() {
+    for (n, record) in chunks.iter().flat_map(|chunk| chunk.records()).enumerate() {
+        if n.is_multiple_of(LOOK_EVERY) && gone.is_cancelled() {
             break;
         }
-        for record in records {
-            let key = record.key();
-            if range.contains(record.time) && collector.could_take(&key) && matcher.matches(&**record) {
-                collector.offer(key, &**record, || (**record).clone());
-            }
+        let key = record.key();
+        if range.contains(record.time) && collector.could_take(&key) && matcher.matches(&record) {
+            collector.offer(key, &record, || record.to_record());
         }
     }
     collector.finish()

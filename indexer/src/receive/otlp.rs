@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use heliograph_model::codec::{self, foreign};
-use heliograph_model::record::Record;
+use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
 use heliograph_model::time::Timestamp;
 use http::HeaderMap;
@@ -115,7 +115,7 @@ pub(crate) enum Origin {
 #[derive(Debug)]
 pub(crate) struct Decoded {
     /// Its records.
-    pub(crate) records: Vec<Record>,
+    pub(crate) rows: Rows,
     /// Zstd of what [`codec::decode`] reads as the same records.
     pub(crate) payload: Bytes,
 }
@@ -137,23 +137,25 @@ pub(crate) fn decode(
         Encoding::Zstd => Some(codec::decompress(body, limits.expanded)?),
     };
     let plain = expanded.as_deref().unwrap_or(body);
-    weight::check(format, plain, limits.expanded)?;
     match origin {
+        // Rows take a few times their bytes at most: only what is decoded otherwise must be weighed before.
         Origin::Agent => Ok(Decoded {
-            records: codec::decode(plain)?,
+            rows: codec::decode(plain)?,
             payload: match encoding {
                 Encoding::Zstd => body.clone(),
                 _ => codec::compress(plain, LEVEL)?.into(),
             },
         }),
         Origin::Foreign { producer, received, next_position } => {
+            weight::check(format, plain, limits.expanded)?;
             let request = match format {
                 Format::Protobuf => foreign::from_protobuf(plain)?,
                 Format::Json => foreign::from_json(plain)?,
             };
             let records = foreign::records(request, &producer, received, next_position);
-            let payload = codec::compress(&codec::encode(&records), LEVEL)?.into();
-            Ok(Decoded { records, payload })
+            let rows = Rows::try_from(records.as_slice())?;
+            let payload = codec::compress(&codec::encode_rows(&rows), LEVEL)?.into();
+            Ok(Decoded { rows, payload })
         }
     }
 }

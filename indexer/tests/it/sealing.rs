@@ -61,7 +61,7 @@ async fn every_look_while_sealing_finds_each_record_once() {
 async fn a_write_ahead_object_lives_until_its_last_tenant_is_sealed() {
     let folder = tempfile::tempdir().unwrap();
     // Long enough for both tenants' batches to share one commit.
-    let shared = Config { linger: Duration::from_millis(300), seal_bytes: 100_000, ..config() };
+    let shared = Config { linger: Duration::from_millis(300), seal_bytes: 50_000, ..config() };
     let server = Server::start_with(folder.path(), shared.clone(), |store| store).await;
     let (large, small) = (records("large", 0..1000), records("small", 0..10));
     let sent = tokio::join!(server.send("large", "p", 1, &large), server.send("small", "p", 1, &small));

@@ -1,9 +1,15 @@
 //! Own records survive the wire; foreign ones keep what they may.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
+use crate::level::Level;
+use crate::record::{Attributes, Record};
+use crate::source::{Position, Source, SourceId, Stream};
+use crate::time::Timestamp;
 
 prop_compose! {
     fn a_record()(
@@ -31,7 +37,10 @@ prop_compose! {
 proptest! {
     #[test]
     fn own_records_survive_the_wire(records in proptest::collection::vec(a_record(), 0..20)) {
-        prop_assert_eq!(decode(&encode(&records)).unwrap(), records);
+        let bytes = encode(&records);
+        let rows = decode(&bytes).unwrap();
+        prop_assert_eq!(encode_rows(&rows), bytes);
+        prop_assert_eq!(rows.to_records(), records);
     }
 
     #[test]
@@ -84,4 +93,45 @@ fn a_batch_without_a_source_is_refused() {
         decode(&bytes).unwrap_err().to_string(),
         "cannot decode batch: a resource lacks heliograph.source"
     );
+}
+
+#[test]
+fn what_we_write_is_otlp_to_others() {
+    let record = Record {
+        time: Timestamp::from_nanos(7),
+        observed: Timestamp::from_nanos(8),
+        position: Position(9),
+        source: Arc::new(Source { id: SourceId(1), pod: Some("p".into()), ..Source::default() }),
+        level: Some(Level::Error),
+        stream: Some(Stream::Stdout),
+        identity: Identity { dag_id: Some("d".into()), map_index: Some(-1), ..Identity::default() },
+        message: "text".into(),
+        attributes: Attributes::from_json(r#"{"a":1}"#).unwrap(),
+    };
+    let request = ExportLogsServiceRequest::decode(&*encode(&[record.clone(), record])).unwrap();
+    let [group] = request.resource_logs.as_slice() else { panic!("one resource") };
+    assert_eq!(group.resource.as_ref().unwrap().attributes.len(), 2);
+    let [log, _] = group.scope_logs[0].log_records.as_slice() else { panic!("two records") };
+    assert_eq!((log.time_unix_nano, log.observed_time_unix_nano, log.severity_number), (7, 8, 17));
+    assert_eq!(log.body.as_ref().unwrap().value, Some(Any::StringValue("text".to_owned())));
+    let value = |key: &str| {
+        let found = log.attributes.iter().find(|a| a.key == key).unwrap();
+        found.value.clone().unwrap().value.unwrap()
+    };
+    assert_eq!(value(key::POSITION), Any::IntValue(9));
+    assert_eq!(value(key::MAP_INDEX), Any::IntValue(-1));
+    assert_eq!(value(key::ATTRIBUTES), Any::StringValue("{\"a\":1}".to_owned()));
+}
+
+#[test]
+fn attributes_are_kept_as_they_came_or_written_anew() {
+    let read = |text: &str| Attributes::from_json(text).map(|a| a.as_json().to_owned());
+    assert_eq!(read(r#"{"a": [1, {}]}"#).unwrap(), r#"{"a": [1, {}]}"#);
+    assert_eq!(read("{\"a\":\n1}").unwrap(), r#"{"a":1}"#);
+    assert_eq!(read("{}").unwrap(), "");
+    for wrong in ["[1]", "{\"a\":}", "{\"a\":1}x", "1"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(read(&deep).is_err());
 }

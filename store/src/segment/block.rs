@@ -7,7 +7,7 @@ use std::sync::Arc;
 use heliograph_model::airflow::Identity;
 use heliograph_model::filter::{Field, View};
 use heliograph_model::level::Level;
-use heliograph_model::record::{Attributes, Record, RecordKey};
+use heliograph_model::record::{Attributes, Record, RecordKey, RecordRef};
 use heliograph_model::scan::CommitId;
 use heliograph_model::source::{Position, Stream};
 use heliograph_model::time::Timestamp;
@@ -21,7 +21,7 @@ use super::sources::Sources;
 /// A record with what the segment's dictionaries make of it.
 pub(super) struct Row<'a> {
     pub(super) commit: CommitId,
-    pub(super) record: &'a Record,
+    pub(super) record: &'a RecordRef<'a>,
     pub(super) source: u32,
     pub(super) fields: Numbers,
 }

@@ -3,7 +3,7 @@
 
 use heliograph_model::airflow::Identity;
 use heliograph_model::filter::{Field, Test, View};
-use heliograph_model::record::Record;
+use heliograph_model::record::RecordRef;
 
 use super::blocks::Blocks;
 use super::columns::{Cursor, Malformed, Parsed, put_varint};
@@ -42,9 +42,9 @@ pub(super) struct FieldsBuilder {
 
 impl FieldsBuilder {
     /// Numbers a record's values; the numbers are preliminary.
-    pub(super) fn numbers(&mut self, record: &Record) -> Numbers {
+    pub(super) fn numbers(&mut self, record: &RecordRef<'_>) -> Numbers {
         if let Some((identity, stream, numbers)) = &self.last
-            && *identity == record.identity
+            && identity == record.identity
             && *stream == record.stream
         {
             return *numbers;

@@ -7,6 +7,7 @@ mod sample;
 use std::sync::Arc;
 
 use heliograph_model::filter::{Filter, Matcher};
+use heliograph_model::record::Record;
 use heliograph_model::scan::{Answer, Collector, Order, Scan, Want};
 use heliograph_model::time::TimeRange;
 use object_store::memory::InMemory;
@@ -52,10 +53,28 @@ pub(super) async fn open(tenant: &Arc<OpenTenant>, meta: SegmentMeta, bytes: Byt
     Segment::open(objects, Arc::clone(tenant), meta).await
 }
 
+/// Records of several commits as the parts that a segment is built from.
+pub(super) fn parts(records: &[Committed]) -> Vec<(CommitId, Rows)> {
+    let part = |of: &[Committed]| {
+        let of: Vec<Record> = of.iter().map(|(_, record)| (**record).clone()).collect();
+        Rows::try_from(of.as_slice()).unwrap()
+    };
+    records.chunk_by(|a, b| a.0 == b.0).map(|of| (of[0].0, part(of))).collect()
+}
+
+fn refs(parts: &[(CommitId, Rows)]) -> Vec<(CommitId, &Rows)> {
+    parts.iter().map(|(commit, rows)| (*commit, rows)).collect()
+}
+
+/// The bytes of a segment with blocks of about `block_bytes`.
+pub(super) fn built(tenant: &OpenTenant, id: ObjectId, records: &[Committed], block_bytes: usize) -> Built {
+    writer::build_in_blocks(tenant, id, &refs(&parts(records)), block_bytes).unwrap()
+}
+
 /// Builds and opens a segment with blocks of about `block_bytes`.
 pub(super) async fn sealed(records: &[Committed], block_bytes: usize) -> Segment {
     let (tenant, id) = (tenant(), new_object_id());
-    let built = writer::build_in_blocks(&tenant, id, records.to_vec(), block_bytes).unwrap();
+    let built = built(&tenant, id, records, block_bytes);
     let newest = records.iter().map(|(commit, _)| *commit).max().unwrap();
     open(&tenant, meta(&tenant, id, &built, newest), built.bytes.clone()).await.unwrap()
 }
@@ -127,7 +146,7 @@ async fn a_hundred_thousand_sources_share_blocks() {
 
 #[test]
 fn no_records_make_no_segment() {
-    assert!(matches!(build(&tenant(), new_object_id(), Vec::new()), Err(Error::Invalid(_))));
+    assert!(matches!(build(&tenant(), new_object_id(), &[]), Err(Error::Invalid(_))));
 }
 
 #[tokio::test]

@@ -3,10 +3,9 @@
 //! Two passes: the first numbers the values of fields, so that numbers are final when the second writes them.
 //! Memory beyond the records and the output: one block, the distinct values and words, two bytes an identifier.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use heliograph_model::record::Record;
+use heliograph_model::record::RecordRef;
+use heliograph_model::rows::Rows;
 use heliograph_model::scan::{CommitId, Histogram};
 use heliograph_model::time::Timestamp;
 
@@ -29,20 +28,22 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// What a record counts for beside its texts, so that short lines do not make long blocks.
 const RECORD_BYTES: usize = 64;
 
-type Committed = (CommitId, Arc<Record>);
+type Committed<'a> = (CommitId, RecordRef<'a>);
 
 /// Builds a segment from records in any order.
-pub(super) fn build(tenant: &OpenTenant, id: ObjectId, records: Vec<Committed>) -> Result<Built> {
-    build_in_blocks(tenant, id, records, BLOCK_BYTES)
+pub(super) fn build(tenant: &OpenTenant, id: ObjectId, parts: &[(CommitId, &Rows)]) -> Result<Built> {
+    build_in_blocks(tenant, id, parts, BLOCK_BYTES)
 }
 
 /// The same with blocks of another size: readers take any, up to [`ROWS_MAX`] records.
 pub(super) fn build_in_blocks(
     tenant: &OpenTenant,
     id: ObjectId,
-    mut records: Vec<Committed>,
+    parts: &[(CommitId, &Rows)],
     block_bytes: usize,
 ) -> Result<Built> {
+    let mut records: Vec<Committed<'_>> =
+        parts.iter().flat_map(|(commit, rows)| rows.iter().map(|record| (*commit, record))).collect();
     records.sort_unstable_by_key(|(commit, r)| (r.source.id, r.position, r.time, *commit));
     let mut builder = FieldsBuilder::default();
     let numbers: Vec<Numbers> = records.iter().map(|(_, r)| builder.numbers(r)).collect();
@@ -60,10 +61,10 @@ pub(super) fn build_in_blocks(
 }
 
 /// How many of the records the next block takes.
-fn block_rows(records: &[Committed], block_bytes: usize) -> usize {
+fn block_rows(records: &[Committed<'_>], block_bytes: usize) -> usize {
     let mut bytes = 0;
     for (row, (_, record)) in records.iter().enumerate().take(ROWS_MAX) {
-        bytes += RECORD_BYTES + text_bytes(record);
+        bytes += RECORD_BYTES + record.text_bytes();
         let next = records.get(row + 1);
         let is_source_end = next.is_none_or(|(_, next)| next.source.id != record.source.id);
         if bytes >= block_bytes || (is_source_end && bytes >= block_bytes / 2) {
@@ -71,10 +72,6 @@ fn block_rows(records: &[Committed], block_bytes: usize) -> usize {
         }
     }
     records.len().min(ROWS_MAX)
-}
-
-fn text_bytes(record: &Record) -> usize {
-    record.message.len() + record.attributes.as_json().len()
 }
 
 struct Writer {
@@ -108,16 +105,16 @@ impl Writer {
         }
     }
 
-    fn add_block(&mut self, records: &[Committed], numbers: &[Numbers]) -> Result<()> {
+    fn add_block(&mut self, records: &[Committed<'_>], numbers: &[Numbers]) -> Result<()> {
         let block = u32::try_from(self.entries.len()).map_err(|_| too_large())?;
         let mut rows = Vec::with_capacity(records.len());
         for ((commit, record), numbers) in records.iter().zip(numbers) {
-            let source = self.sources.number(&record.source);
+            let source = self.sources.number(record.source);
             let fields = self.fields.last_numbers(*numbers);
             rows.push(Row { commit: *commit, record, source, fields });
-            self.tokens.add(&record.message);
-            self.names.add(record.attributes.as_json());
-            self.raw_bytes += text_bytes(record) as u64;
+            self.tokens.add(record.message);
+            self.names.add(record.attributes);
+            self.raw_bytes += record.text_bytes() as u64;
         }
         self.tokens.end_block();
         for slot in 0..FIELDS.len() {
@@ -138,13 +135,13 @@ impl Writer {
             Group::Columns => put_columns(plain, rows),
             Group::Order => put_order(plain, rows),
             Group::Messages => {
-                put_texts(plain, rows.iter().map(|r| &*r.record.message)).ok_or_else(too_large)?;
+                put_texts(plain, rows.iter().map(|r| r.record.message)).ok_or_else(too_large)?;
             }
             Group::Attributes if rows.iter().all(|r| r.record.attributes.is_empty()) => {
                 return Ok(Page::default());
             }
             Group::Attributes => {
-                put_texts(plain, rows.iter().map(|r| r.record.attributes.as_json())).ok_or_else(too_large)?;
+                put_texts(plain, rows.iter().map(|r| r.record.attributes)).ok_or_else(too_large)?;
             }
         }
         let out = if group == Group::Columns { &mut self.columns } else { &mut self.out };

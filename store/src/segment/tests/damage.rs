@@ -28,7 +28,7 @@ async fn a_changed_byte_is_named_or_does_not_matter() {
     let mut random = sample::Random(5);
     let records = sample::records(&mut random, 40, 3);
     let (tenant, id) = (tenant(), new_object_id());
-    let built = writer::build_in_blocks(&tenant, id, records, 2 << 10).unwrap();
+    let built = built(&tenant, id, &records, 2 << 10);
     let meta = meta(&tenant, id, &built, CommitId(99));
     let expected = answers(&tenant, &meta, built.bytes.clone()).await.unwrap();
     let (mut named, mut parts) = (0, std::collections::BTreeSet::new());
@@ -57,7 +57,7 @@ async fn the_neighbours_of_a_bad_block_are_read() {
     let mut random = sample::Random(6);
     let records = sample::records(&mut random, 400, 3);
     let (tenant, id) = (tenant(), new_object_id());
-    let built = writer::build_in_blocks(&tenant, id, records, 4 << 10).unwrap();
+    let built = built(&tenant, id, &records, 4 << 10);
     let meta = meta(&tenant, id, &built, CommitId(99));
     let mut bytes = built.bytes.to_vec();
     let page = *open(&tenant, meta.clone(), built.bytes.clone())
@@ -98,7 +98,7 @@ async fn a_segment_opens_only_as_itself() {
     let mut random = sample::Random(8);
     let records = sample::records(&mut random, 100, 3);
     let (tenant, id) = (tenant(), new_object_id());
-    let built = build(&tenant, id, records).unwrap();
+    let built = built(&tenant, id, &records, writer::BLOCK_BYTES);
     let own = meta(&tenant, id, &built, CommitId(99));
     let is_key = |result: Result<Segment>| matches!(result, Err(Error::Key { .. }));
     // Another tenant's key, the same uid.
