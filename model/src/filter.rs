@@ -183,6 +183,11 @@ pub trait View {
     fn text(&self, field: &Field) -> Option<Cow<'_, str>>;
     /// The attributes as the text of a JSON object, or empty.
     fn attributes(&self) -> &str;
+    /// Whether the record passes a condition of the filter, where that is known without looking at its texts.
+    /// Conditions are numbered from 0 in the order in which the filter names them, from left to right.
+    fn verdict(&self, _condition: usize) -> Option<bool> {
+        None
+    }
 }
 
 impl View for Record {
@@ -312,10 +317,10 @@ enum Node {
     And(Vec<Self>),
     Or(Vec<Self>),
     Not(Box<Self>),
-    Message(Condition),
+    Message(usize, Condition),
     Level(Vec<Level>),
     Time { lower: Option<(Timestamp, bool)>, upper: Option<(Timestamp, bool)> },
-    Field(Field, Condition),
+    Field(usize, Field, Condition),
 }
 
 #[derive(Debug)]
@@ -337,7 +342,7 @@ enum Bound {
 impl Matcher {
     /// Compiles a filter; refuses a regular expression that is wrong or compiles to over 1 MiB.
     pub fn new(filter: &Filter) -> Result<Self> {
-        node(filter).map(Self)
+        node(filter, &mut 0).map(Self)
     }
 
     /// Whether a record is meant.
@@ -351,8 +356,9 @@ impl Matcher {
     }
 }
 
-fn node(filter: &Filter) -> Result<Node> {
-    let many = |parts: &[Filter]| parts.iter().map(node).collect::<Result<Vec<_>>>();
+/// `next` is the number of the next condition.
+fn node(filter: &Filter, next: &mut usize) -> Result<Node> {
+    let mut many = |parts: &[Filter]| parts.iter().map(|p| node(p, next)).collect::<Result<Vec<_>>>();
     Ok(match filter {
         Filter::All => Node::All,
         Filter::None => Node::None,
@@ -360,11 +366,17 @@ fn node(filter: &Filter) -> Result<Node> {
         Filter::And(parts) => Node::And(many(parts)?),
         Filter::Or(parts) if parts.is_empty() => Node::None,
         Filter::Or(parts) => Node::Or(many(parts)?),
-        Filter::Not(inner) => Node::Not(Box::new(node(inner)?)),
-        Filter::Is(Field::Level, test) => level_node(test)?,
-        Filter::Is(Field::Timestamp, test) => time_node(test)?,
-        Filter::Is(Field::Message, test) => Node::Message(condition(test, true)?),
-        Filter::Is(field, test) => Node::Field(field.clone(), condition(test, false)?),
+        Filter::Not(inner) => Node::Not(Box::new(node(inner, next)?)),
+        Filter::Is(field, test) => {
+            let number = *next;
+            *next += 1;
+            match field {
+                Field::Level => level_node(test)?,
+                Field::Timestamp => time_node(number, test)?,
+                Field::Message => Node::Message(number, condition(test, true)?),
+                field => Node::Field(number, field.clone(), condition(test, false)?),
+            }
+        }
     })
 }
 
@@ -391,7 +403,7 @@ fn level_node(test: &Test) -> Result<Node> {
     Ok(Node::Level(levels))
 }
 
-fn time_node(test: &Test) -> Result<Node> {
+fn time_node(number: usize, test: &Test) -> Result<Node> {
     let bound = |b: &Option<(String, bool)>| {
         b.as_ref().map(|(text, inside)| Ok((Timestamp::parse(text)?, *inside))).transpose()
     };
@@ -402,7 +414,7 @@ fn time_node(test: &Test) -> Result<Node> {
             Ok(Node::Time { lower: Some((at, true)), upper: Some((at, true)) })
         }
         Test::Range { lower, upper } => Ok(Node::Time { lower: bound(lower)?, upper: bound(upper)? }),
-        other => Ok(Node::Field(Field::Timestamp, condition(other, false)?)),
+        other => Ok(Node::Field(number, Field::Timestamp, condition(other, false)?)),
     }
 }
 
@@ -454,14 +466,16 @@ impl Node {
             Self::And(parts) => parts.iter().all(|p| p.matches(view)),
             Self::Or(parts) => parts.iter().any(|p| p.matches(view)),
             Self::Not(inner) => !inner.matches(view),
-            Self::Message(condition) => condition.holds(view.message()),
+            Self::Message(number, condition) => {
+                view.verdict(*number).unwrap_or_else(|| condition.holds(view.message()))
+            }
             Self::Level(levels) => view.level().is_some_and(|l| levels.contains(&l)),
             Self::Time { lower, upper } => is_within(&view.time(), lower.as_ref(), upper.as_ref()),
-            Self::Field(field, condition) => {
+            Self::Field(number, field, condition) => view.verdict(*number).unwrap_or_else(|| {
                 let mut found = false;
                 values(view, field, |v| found = found || condition.holds(v));
                 found
-            }
+            }),
         }
     }
 }

@@ -31,6 +31,16 @@ pub fn fold(text: &str) -> String {
 /// `scratch` is a buffer to fold into, reused over calls.
 pub fn for_each_token(text: &str, scratch: &mut String, mut each: impl FnMut(&str)) {
     scratch.clear();
+    if text.is_ascii() {
+        let words = text.split(|c: char| !is_word_byte(c as u8)).filter(|word| !word.is_empty());
+        words.for_each(|word| {
+            scratch.clear();
+            scratch.push_str(word);
+            scratch.make_ascii_lowercase();
+            each(scratch);
+        });
+        return;
+    }
     for c in text.chars() {
         if is_word_char(c) {
             if c.is_ascii() {

@@ -1,7 +1,7 @@
 //! A block: records as columns, and columns as records again.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use heliograph_model::airflow::Identity;
@@ -15,8 +15,11 @@ use heliograph_model::time::Timestamp;
 use super::columns::{
     Column, Cursor, Malformed, Parsed, beside, column, put_beside, put_column, put_times, put_varint, times,
 };
-use super::fields::{self, Fields, Numbers};
+use super::fields::{self, FIELDS, Fields, Numbers};
 use super::sources::Sources;
+use super::templates::Templates;
+use super::texts::{TextColumn, Texts};
+use super::verdict::{Known, Verdict};
 
 /// A record with what the segment's dictionaries make of it.
 pub(super) struct Row<'a> {
@@ -34,14 +37,54 @@ fn level_of(code: u32) -> Option<Level> {
     code.checked_sub(1).and_then(|c| u8::try_from(c).ok()).and_then(Level::from_code)
 }
 
-/// The page of times, levels, sources and fields.
-pub(super) fn put_columns(out: &mut Vec<u8>, rows: &[Row<'_>]) {
-    put_times(out, &rows.iter().map(|r| r.record.time.as_nanos()).collect::<Vec<_>>());
-    put_column(out, &rows.iter().map(|r| level_code(r.record.level)).collect::<Vec<_>>());
-    put_column(out, &rows.iter().map(|r| r.source).collect::<Vec<_>>());
-    for slot in 0..fields::FIELDS.len() {
-        put_column(out, &field_column(rows, slot));
+/// The columns that filters and counts need, in the order of the page, as bits of a set of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs(u16);
+
+impl Needs {
+    pub(super) const ALL: Self = Self(u16::MAX);
+    pub(super) const TIMES: Self = Self(1);
+    pub(super) const LEVELS: Self = Self(1 << 1);
+    pub(super) const SOURCES: Self = Self(1 << 2);
+    pub(super) const MESSAGES: Self = Self(1 << (3 + FIELDS.len()));
+    pub(super) const ATTRIBUTES: Self = Self(1 << (4 + FIELDS.len()));
+
+    /// The column of a field.
+    pub(super) const fn field(slot: usize) -> Self {
+        Self(1 << (3 + slot))
     }
+
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    const fn has(self, column: Self) -> bool {
+        self.0 & column.0 != 0
+    }
+}
+
+/// The page of times, levels, sources, fields and templates: each column's length, then its bytes.
+pub(super) fn put_columns(
+    out: &mut Vec<u8>,
+    rows: &[Row<'_>],
+    messages: &TextColumn,
+    attributes: &TextColumn,
+) {
+    let mut bytes = Vec::new();
+    let mut put = |write: &dyn Fn(&mut Vec<u8>)| {
+        bytes.clear();
+        write(&mut bytes);
+        put_varint(out, bytes.len() as u64);
+        out.extend_from_slice(&bytes);
+    };
+    put(&|out| put_times(out, &rows.iter().map(|r| r.record.time.as_nanos()).collect::<Vec<_>>()));
+    put(&|out| put_column(out, &rows.iter().map(|r| level_code(r.record.level)).collect::<Vec<_>>()));
+    put(&|out| put_column(out, &rows.iter().map(|r| r.source).collect::<Vec<_>>()));
+    for slot in 0..FIELDS.len() {
+        put(&|out| put_column(out, &field_column(rows, slot)));
+    }
+    put(&|out| messages.put(out));
+    put(&|out| attributes.put(out));
 }
 
 /// One field's numbers, row by row.
@@ -57,33 +100,43 @@ pub(super) fn put_order(out: &mut Vec<u8>, rows: &[Row<'_>]) {
     put_times(out, &rows.iter().map(|r| r.record.position.0.cast_signed()).collect::<Vec<_>>());
 }
 
-/// A page of texts: all of them, then their lengths, then where the lengths begin.
-pub(super) fn put_texts<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a str> + Clone) -> Option<()> {
-    texts.clone().for_each(|text| out.extend_from_slice(text.as_bytes()));
-    let length = u32::try_from(out.len()).ok()?;
-    texts.for_each(|text| put_varint(out, text.len() as u64));
-    out.extend_from_slice(&length.to_le_bytes());
-    Some(())
-}
-
-/// The columns that filters and counts need.
+/// The columns that filters and counts need; those that were not asked for are as if all rows had none.
 pub(super) struct Columns {
+    pub(super) rows: usize,
     pub(super) times: Vec<i64>,
     levels: Column,
     pub(super) sources: Column,
-    pub(super) fields: Vec<Column>,
+    fields: [Column; FIELDS.len()],
+    pub(super) messages: TextColumn,
+    pub(super) attributes: TextColumn,
 }
 
 impl Columns {
-    /// Reads [`put_columns`].
-    pub(super) fn read(bytes: &[u8], rows: usize) -> Parsed<Self> {
+    /// Reads of [`put_columns`] what is needed.
+    pub(super) fn read(bytes: &[u8], rows: usize, needs: Needs) -> Parsed<Self> {
         let mut from = Cursor::new(bytes);
-        let times = times(&mut from, rows)?;
-        let levels = column(&mut from, rows)?;
-        let sources = column(&mut from, rows)?;
-        let fields = fields::FIELDS.iter().map(|_| column(&mut from, rows)).collect::<Parsed<_>>()?;
+        let mut take = |column: Needs| -> Parsed<Option<Cursor<'_>>> {
+            let length = from.count(from.remaining())?;
+            let bytes = from.bytes(length)?;
+            Ok(needs.has(column).then(|| Cursor::new(bytes)))
+        };
+        let times = take(Needs::TIMES)?.map_or(Ok(Vec::new()), |f| whole(f, |f| times(f, rows)))?;
+        let small = |from: Option<Cursor<'_>>| {
+            from.map_or(Ok(Column::default()), |from| whole(from, |from| column(from, rows)))
+        };
+        let levels = small(take(Needs::LEVELS)?)?;
+        let sources = small(take(Needs::SOURCES)?)?;
+        let mut fields: [Column; FIELDS.len()] = Default::default();
+        for (slot, field) in fields.iter_mut().enumerate() {
+            *field = small(take(Needs::field(slot))?)?;
+        }
+        let texts = |from: Option<Cursor<'_>>| {
+            from.map_or(Ok(TextColumn::default()), |from| whole(from, |from| TextColumn::read(from, rows)))
+        };
+        let messages = texts(take(Needs::MESSAGES)?)?;
+        let attributes = texts(take(Needs::ATTRIBUTES)?)?;
         from.finish()?;
-        Ok(Self { times, levels, sources, fields })
+        Ok(Self { rows, times, levels, sources, fields, messages, attributes })
     }
 
     pub(super) fn time(&self, row: usize) -> Timestamp {
@@ -94,9 +147,16 @@ impl Columns {
         level_of(self.levels.get(row))
     }
 
-    fn field(&self, slot: usize, row: usize) -> u32 {
+    pub(super) fn field(&self, slot: usize, row: usize) -> u32 {
         self.fields.get(slot).map_or(0, |column| column.get(row))
     }
+}
+
+/// Reads a column that fills its bytes.
+fn whole<T>(mut from: Cursor<'_>, read: impl FnOnce(&mut Cursor<'_>) -> Parsed<T>) -> Parsed<T> {
+    let read = read(&mut from)?;
+    from.finish()?;
+    Ok(read)
 }
 
 /// The columns that a record needs besides.
@@ -110,9 +170,15 @@ impl Order {
     /// Reads [`put_order`].
     pub(super) fn read(bytes: &[u8], columns: &Columns) -> Parsed<Self> {
         let mut from = Cursor::new(bytes);
-        let rows = columns.times.len();
+        if columns.times.len() != columns.rows {
+            return Err(Malformed("its times were not read"));
+        }
         let observed = beside(&mut from, &columns.times)?;
-        let order = Self { observed, commits: times(&mut from, rows)?, positions: times(&mut from, rows)? };
+        let order = Self {
+            observed,
+            commits: times(&mut from, columns.rows)?,
+            positions: times(&mut from, columns.rows)?,
+        };
         from.finish()?;
         Ok(order)
     }
@@ -130,76 +196,82 @@ impl Order {
     }
 }
 
-/// Texts, one a row.
-#[derive(Debug)]
-pub(super) struct Texts {
-    text: String,
-    ends: Vec<u32>,
-}
-
-impl Texts {
-    /// Reads [`put_texts`].
-    pub(super) fn read(mut bytes: Vec<u8>, rows: usize) -> Parsed<Self> {
-        let (rest, length) = bytes.split_last_chunk().ok_or(Malformed("it ends too early"))?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (_, lengths) = rest.split_at_checked(length).ok_or(Malformed("it ends too early"))?;
-        let mut from = Cursor::new(lengths);
-        let (mut ends, mut end) = (Vec::with_capacity(rows), 0);
-        for _ in 0..rows {
-            end += from.count(length - end)?;
-            ends.push(u32::try_from(end).map_err(|_| Malformed("its texts are too long"))?);
-        }
-        from.finish()?;
-        if end != length {
-            return Err(Malformed("its lengths do not add up"));
-        }
-        bytes.truncate(length);
-        let text = String::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))?;
-        if ends.iter().all(|end| text.is_char_boundary(*end as usize)) {
-            Ok(Self { text, ends })
-        } else {
-            Err(Malformed("a text is not UTF-8"))
-        }
-    }
-
-    /// The text of a row.
-    pub(super) fn get(&self, row: usize) -> &str {
-        let end = self.ends.get(row).copied().unwrap_or_default() as usize;
-        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
-        self.text.get(start as usize..end).unwrap_or_default()
-    }
-}
-
 /// A block under evaluation: its columns, and of the other pages those that were needed so far.
 pub(super) struct Block<'a> {
     pub(super) sources: &'a Sources,
     pub(super) values: &'a Fields,
-    pub(super) columns: Columns,
+    pub(super) templates: &'a Templates,
+    pub(super) attribute_templates: &'a Templates,
+    /// What is known of the filter's conditions.
+    pub(super) conditions: &'a [Known],
+    pub(super) number: u32,
+    /// Those that the scan needs to choose rows, …
+    pub(super) some: Columns,
+    /// … and all, once a row is taken.
+    pub(super) all: OnceCell<Columns>,
     pub(super) order: OnceCell<Order>,
     pub(super) messages: OnceCell<Texts>,
     /// Empty texts where the block has no such page.
     pub(super) attributes: OnceCell<Option<Texts>>,
 }
 
-/// One record of a block.
-#[derive(Clone, Copy)]
+impl Block<'_> {
+    pub(super) fn columns(&self) -> &Columns {
+        self.all.get().unwrap_or(&self.some)
+    }
+}
+
+/// One record of a block. Its texts are put together when they are first asked for.
 pub(super) struct Line<'a> {
     pub(super) block: &'a Block<'a>,
     pub(super) row: usize,
+    message: OnceCell<String>,
+    attributes: OnceCell<String>,
+    /// Memory of texts of earlier rows.
+    spare: RefCell<Vec<String>>,
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
+    pub(super) fn new(block: &'a Block<'a>) -> Self {
+        let (message, attributes) = (OnceCell::new(), OnceCell::new());
+        Self { block, row: 0, message, attributes, spare: RefCell::default() }
+    }
+
+    /// Goes to a row.
+    pub(super) fn go_to(&mut self, row: usize) {
+        self.row = row;
+        self.spare.get_mut().extend(self.message.take());
+        self.spare.get_mut().extend(self.attributes.take());
+    }
+
     fn field(&self, slot: usize) -> Option<&str> {
-        self.block.values.text(slot, self.block.columns.field(slot, self.row))
+        self.block.values.text(slot, self.block.columns().field(slot, self.row))
     }
 
     fn named(&self, field: &Field) -> Option<&str> {
         fields::slot(field).and_then(|slot| self.field(slot))
     }
 
+    fn text<'t>(
+        &'t self,
+        cell: &'t OnceCell<String>,
+        texts: &'t Texts,
+        column: &TextColumn,
+        templates: &'t Templates,
+    ) -> &'t str {
+        texts.as_it_is(self.row, column, templates).unwrap_or_else(|| {
+            cell.get_or_init(|| {
+                let mut text = self.spare.borrow_mut().pop().unwrap_or_default();
+                text.clear();
+                texts.write(self.row, column, templates, &mut text);
+                text
+            })
+        })
+    }
+
     /// The record's key; without the order page its position is 0.
     pub(super) fn key(&self) -> RecordKey {
-        let source = self.block.columns.sources.get(self.row);
+        let source = self.block.columns().sources.get(self.row);
         RecordKey {
             time: self.time(),
             source: self.block.sources.id(source).unwrap_or_default(),
@@ -207,7 +279,7 @@ impl Line<'_> {
         }
     }
 
-    /// The record; all pages must be there.
+    /// The record; all pages and columns must be there.
     pub(super) fn record(&self) -> Record {
         let shared = |field: &Field| self.named(field).map(Arc::from);
         let key = self.key();
@@ -215,7 +287,7 @@ impl Line<'_> {
             time: key.time,
             observed: self.block.order.get().map_or(key.time, |o| o.observed(self.row)),
             position: key.position,
-            source: self.block.sources.source(self.block.columns.sources.get(self.row)).unwrap_or_default(),
+            source: self.block.sources.source(self.block.columns().sources.get(self.row)).unwrap_or_default(),
             level: self.level(),
             stream: self.named(&Field::Stream).and_then(Stream::parse),
             identity: Identity {
@@ -227,34 +299,52 @@ impl Line<'_> {
                 log_id: shared(&Field::LogId),
                 logger: shared(&Field::Logger),
             },
-            message: self.message().into(),
-            attributes: Attributes::from_trusted_json(self.attributes()),
+            message: View::message(self).into(),
+            attributes: Attributes::from_trusted_json(View::attributes(self)),
         }
     }
 }
 
 impl View for Line<'_> {
     fn message(&self) -> &str {
-        self.block.messages.get().map_or("", |texts| texts.get(self.row))
+        let Some(texts) = self.block.messages.get() else { return "" };
+        self.text(&self.message, texts, &self.block.columns().messages, self.block.templates)
     }
 
     fn level(&self) -> Option<Level> {
-        self.block.columns.level(self.row)
+        self.block.columns().level(self.row)
     }
 
     fn time(&self) -> Timestamp {
-        self.block.columns.time(self.row)
+        self.block.columns().time(self.row)
     }
 
     fn text(&self, field: &Field) -> Option<Cow<'_, str>> {
-        let source = self.block.columns.sources.get(self.row);
+        let source = self.block.columns().sources.get(self.row);
         self.named(field).or_else(|| self.block.sources.text(source, field)).map(Cow::Borrowed)
     }
 
     fn attributes(&self) -> &str {
-        match self.block.attributes.get() {
-            Some(Some(texts)) => texts.get(self.row),
-            _ => "",
+        let Some(Some(texts)) = self.block.attributes.get() else { return "" };
+        self.text(&self.attributes, texts, &self.block.columns().attributes, self.block.attribute_templates)
+    }
+
+    fn verdict(&self, condition: usize) -> Option<bool> {
+        let columns = self.block.columns();
+        let passes = |of: &[bool], number: u32| of.get(number as usize).copied().unwrap_or_default();
+        match self.block.conditions.get(condition)? {
+            Known::Message { by_template, undecided } => {
+                let number = columns.messages.number(self.row) as usize;
+                match by_template.get(number).copied().unwrap_or_default() {
+                    Verdict::No => Some(false),
+                    Verdict::Yes => Some(true),
+                    Verdict::Maybe if undecided.contains(self.block.number) => None,
+                    Verdict::Maybe => Some(false),
+                }
+            }
+            Known::Field { slot, passes: of } => Some(passes(of, columns.field(*slot, self.row))),
+            Known::Source { passes: of } => Some(passes(of, columns.sources.get(self.row))),
+            Known::Nothing => None,
         }
     }
 }

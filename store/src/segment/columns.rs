@@ -192,6 +192,12 @@ pub(super) enum Column {
     Each(Vec<u32>),
 }
 
+impl Default for Column {
+    fn default() -> Self {
+        Self::Same(0)
+    }
+}
+
 impl Column {
     /// The number of a row.
     pub(super) fn get(&self, row: usize) -> u32 {

@@ -155,19 +155,24 @@ impl Dictionary {
 pub(super) enum Probe<'a> {
     /// Of the one field that the matcher asks for.
     Value(&'a str),
+    /// The message.
+    Message(&'a str),
     /// The level, or that there is none.
     Level(Option<Level>),
 }
 
 impl View for Probe<'_> {
     fn message(&self) -> &str {
-        ""
+        match self {
+            Self::Message(text) => text,
+            Self::Value(_) | Self::Level(_) => "",
+        }
     }
 
     fn level(&self) -> Option<Level> {
         match self {
             Self::Level(level) => *level,
-            Self::Value(_) => None,
+            Self::Value(_) | Self::Message(_) => None,
         }
     }
 
@@ -178,7 +183,7 @@ impl View for Probe<'_> {
     fn text(&self, _field: &Field) -> Option<Cow<'_, str>> {
         match self {
             Self::Value(value) => Some(Cow::Borrowed(value)),
-            Self::Level(_) => None,
+            Self::Level(_) | Self::Message(_) => None,
         }
     }
 

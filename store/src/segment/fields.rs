@@ -180,26 +180,30 @@ impl Fields {
         }
     }
 
-    /// The blocks that may hold a record whose field passes the test, and those in which every record does.
+    /// The blocks that may hold a record whose field passes the test, those in which every record does, and
+    /// which numbers pass.
     pub(super) fn matching(
         &self,
         slot: usize,
         field: &Field,
         test: &Test,
         count: u32,
-    ) -> Result<(Blocks, Blocks)> {
+    ) -> Result<(Blocks, Blocks, Vec<bool>)> {
         let (mut possible, mut certain) = (Blocks::none(count), Blocks::none(count));
-        if let Some(index) = self.0.get(slot) {
-            for number in index.values.matching(field, test)? {
-                self.for_each_block(slot, number, |block, is_whole| {
-                    possible.insert(block);
-                    if is_whole {
-                        certain.insert(block);
-                    }
-                });
+        let Some(index) = self.0.get(slot) else { return Ok((possible, certain, Vec::new())) };
+        let mut passes = vec![false; index.values.len() as usize + 1];
+        for number in index.values.matching(field, test)? {
+            if let Some(pass) = passes.get_mut(number as usize + 1) {
+                *pass = true;
             }
+            self.for_each_block(slot, number, |block, is_whole| {
+                possible.insert(block);
+                if is_whole {
+                    certain.insert(block);
+                }
+            });
         }
-        Ok((possible, certain))
+        Ok((possible, certain, passes))
     }
 
     /// For each block what every one of its records has: a value's number and one, 0 for none at all, or

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// How every segment begins and ends: its kind, and the version that this code writes, the only one it reads.
 pub(super) const HEAD: [u8; 8] = *b"HGLOSEG\x01";
-/// Places for sections, of which version 1 uses the first seven.
+/// Places for sections, of which version 1 uses the first nine.
 const SLOTS: usize = 12;
 const SLOT_BYTES: usize = 12;
 const CLEAR_BYTES: usize = 8 + 8 + 8 + 4 + SLOTS * SLOT_BYTES;
@@ -36,11 +36,15 @@ pub(super) enum Section {
     Filters,
     /// Names of attributes with counts.
     Names,
+    /// Templates of messages, and the blocks that use them.
+    Templates,
+    /// Templates of attributes, likewise.
+    AttributeTemplates,
 }
 
 impl Section {
     /// All, in their order in the file; a section's index here is its slot.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Directory,
         Self::Sources,
         Self::Fields,
@@ -48,6 +52,8 @@ impl Section {
         Self::Postings,
         Self::Filters,
         Self::Names,
+        Self::Templates,
+        Self::AttributeTemplates,
     ];
 
     pub(super) const fn part(self) -> &'static str {
@@ -59,6 +65,8 @@ impl Section {
             Self::Postings => "postings",
             Self::Filters => "filters",
             Self::Names => "attribute names",
+            Self::Templates => "templates",
+            Self::AttributeTemplates => "attribute templates",
         }
     }
 

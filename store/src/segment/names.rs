@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use heliograph_model::scan::ValueCounts;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::columns::{Cursor, Parsed, put_text, put_varint};
+use super::template::Splitter;
+use super::templates::WHOLE;
 
 /// Most names kept of a segment, and the longest of them: beyond that the list is not complete, and readers
 /// look at the records.
@@ -27,9 +30,55 @@ impl Default for Names {
     }
 }
 
+/// Counts names while a segment is written: once a template, where its texts all have the same.
+#[derive(Default)]
+pub(super) struct NamesBuilder {
+    names: Names,
+    /// By template; nothing where a variable may stand in a name.
+    by_template: HashMap<u32, Option<Arc<[Box<str>]>>>,
+    splitter: Splitter,
+}
+
+impl NamesBuilder {
+    /// Counts the names of one record's attributes, whose template has this number.
+    pub(super) fn add(&mut self, json: &str, template: u32) {
+        if json.is_empty() || !self.names.is_complete {
+            return;
+        }
+        if template == WHOLE {
+            return self.names.add(json);
+        }
+        if !self.by_template.contains_key(&template) {
+            let names = self.names_of(json);
+            self.by_template.insert(template, names);
+        }
+        match self.by_template.get(&template).cloned().flatten() {
+            Some(names) => names.iter().for_each(|name| self.names.count(name)),
+            None => self.names.add(json),
+        }
+    }
+
+    fn names_of(&mut self, json: &str) -> Option<Arc<[Box<str>]>> {
+        let mut read = Names::default();
+        read.add(json);
+        let mut has_variable = false;
+        for name in read.counts.keys() {
+            let is_split = self.splitter.split(name, |_| has_variable = true);
+            has_variable |= !is_split;
+        }
+        // A name that comes twice in one object counts twice.
+        let is_plain = read.is_complete && !has_variable && read.counts.values().all(|n| *n == 1);
+        is_plain.then(|| read.counts.into_keys().collect())
+    }
+
+    pub(super) fn finish(self) -> Names {
+        self.names
+    }
+}
+
 impl Names {
     /// Counts the names of one record's attributes.
-    pub(super) fn add(&mut self, json: &str) {
+    fn add(&mut self, json: &str) {
         if json.is_empty() || !self.is_complete {
             return;
         }
@@ -144,6 +193,23 @@ mod tests {
         {
             assert_eq!(read.may_have(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn names_of_a_template_are_read_once() {
+        let (mut builder, mut each) = (NamesBuilder::default(), Names::default());
+        for n in 0..5 {
+            for (template, json) in [
+                (WHOLE, r#"{"w":1}"#.to_owned()),
+                (1, format!(r#"{{"a":{n},"b c":"x{n}"}}"#)),
+                (2, format!(r#"{{"a{n}":1}}"#)),
+                (3, format!(r#"{{"d":1,"d":{n}}}"#)),
+            ] {
+                builder.add(&json, template);
+                each.add(&json);
+            }
+        }
+        assert_eq!(builder.finish(), each);
     }
 
     #[test]

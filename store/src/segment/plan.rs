@@ -8,17 +8,20 @@ use heliograph_model::scan::{Collector, CommitId, Histogram, Order, Scan, ValueC
 use heliograph_model::source::{Position, SourceId};
 use heliograph_model::time::{TimeRange, Timestamp};
 
+use super::block::Needs;
 use super::blocks::Blocks;
 use super::directory::{Entry, Group};
 use super::fields;
-use super::prune::{self, Known, of_entries};
+use super::prune::{self, of_entries};
 use super::reader::Index;
 use super::sources::Sources;
+use super::verdict::Known;
 use crate::error::Result;
 
 /// What of a block a scan must read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reads {
+    columns: Needs,
     order: bool,
     messages: bool,
     attributes: bool,
@@ -35,22 +38,32 @@ impl Reads {
     }
 
     fn of_field(field: &Field, reads: &mut Self) {
-        match field {
-            Field::Message => reads.messages = true,
-            Field::Attribute(_) => reads.attributes = true,
-            _ => {}
-        }
+        let needs = match field {
+            Field::Message => {
+                reads.messages = true;
+                Needs::MESSAGES
+            }
+            Field::Attribute(_) => {
+                reads.attributes = true;
+                Needs::ATTRIBUTES
+            }
+            Field::Level => Needs::LEVELS,
+            Field::Timestamp => Needs::TIMES,
+            field => fields::slot(field).map_or(Needs::SOURCES, Needs::field),
+        };
+        reads.columns = reads.columns.and(needs);
     }
 
     fn of_want(want: &Want) -> Self {
         let mut reads = Self::default();
         match want {
             Want::Records { .. } | Want::Around { .. } => {
-                reads = Self { order: true, messages: true, attributes: true };
+                let columns = Needs::TIMES.and(Needs::SOURCES);
+                reads = Self { columns, order: true, messages: true, attributes: true };
             }
             Want::Values { field } => Self::of_field(field, &mut reads),
-            Want::Fields => reads.attributes = true,
-            Want::Histogram { .. } => {}
+            Want::Fields => Self::of_field(&Field::Attribute("".into()), &mut reads),
+            Want::Histogram { .. } => reads.columns = Needs::TIMES.and(Needs::LEVELS),
         }
         reads
     }
@@ -60,6 +73,10 @@ impl Reads {
 pub(super) struct Plan {
     /// Blocks to look into, the most promising first.
     pub(super) blocks: Vec<u32>,
+    /// What is known of the filter's conditions.
+    pub(super) conditions: Vec<Known>,
+    /// Blocks in which the filter must see messages.
+    undecided: Blocks,
     certain: Blocks,
     want: Reads,
     filter: Reads,
@@ -72,7 +89,7 @@ impl Plan {
         let count = index.blocks();
         let after = scan.committed_after;
         let entries = index.entries();
-        let outer = Known {
+        let outer = prune::Known {
             possible: of_entries(entries, |e| {
                 scan.range.touches(e.first, e.last) && after.is_none_or(|a| e.commit_last > a.0)
             }),
@@ -82,9 +99,17 @@ impl Plan {
                     && after.is_none_or(|a| e.commit_first > a.0)
             }),
         };
+        let mut conditions = Vec::new();
         // What the range rules out already needs no look into the index.
-        let known =
-            if outer.possible.is_empty() { outer } else { prune::known(index, &scan.filter)?.and(&outer) };
+        let known = if outer.possible.is_empty() {
+            outer
+        } else {
+            prune::known(index, &scan.filter, &mut conditions)?.and(&outer)
+        };
+        let undecided = conditions.iter().fold(Blocks::none(count), |all, condition| match condition {
+            Known::Message { undecided, .. } => all.or(undecided),
+            _ => all,
+        });
         let mut possible = known.possible;
         if let Want::Around { key, .. } = &scan.want {
             let of_id = index.sources()?.of_id(key.source);
@@ -99,6 +124,8 @@ impl Plan {
         order(&mut blocks, index, &scan.want);
         Ok(Self {
             blocks,
+            conditions,
+            undecided,
             certain: known.certain,
             want: Reads::of_want(&scan.want),
             filter,
@@ -122,9 +149,18 @@ impl Plan {
             && match group {
                 Group::Columns => true,
                 Group::Order => false,
-                Group::Messages => self.filter.messages,
+                Group::Messages => self.filter.messages && self.undecided.contains(block),
                 Group::Attributes => self.filter.attributes,
             }
+    }
+
+    /// Which columns are needed to choose a block's records, and to count them.
+    pub(super) fn columns(&self, block: u32) -> Needs {
+        let range =
+            if self.is_certain(block) { Needs::default() } else { Needs::TIMES.and(self.filter.columns) };
+        // The order page stands on the times.
+        let order = if self.committed_after.is_some() { Needs::TIMES } else { Needs::default() };
+        self.want.columns.and(range).and(order)
     }
 
     /// Whether a group of the block's columns is needed.

@@ -3,10 +3,11 @@
 //! Two sets for every node of the filter: *possible* blocks (outside of them no record passes) and *certain*
 //! ones (inside of them every record passes). With both, `Not` is as exact as the rest.
 
+mod message;
+
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
 use heliograph_model::level::Level;
 use heliograph_model::time::Timestamp;
-use heliograph_model::token;
 
 use super::blocks::Blocks;
 use super::dictionary::Probe;
@@ -14,7 +15,7 @@ use super::directory::{Entry, Group};
 use super::fields;
 use super::reader::Index;
 use super::sources::Sources;
-use super::tokens;
+use super::verdict::Known as Condition;
 use crate::error::Result;
 
 /// What is known of a condition.
@@ -43,76 +44,58 @@ pub(super) fn of_entries(entries: &[Entry], mut holds: impl FnMut(&Entry) -> boo
     Blocks::of(count, |b| entries.get(b as usize).is_some_and(&mut holds))
 }
 
-/// What is known of a filter.
-pub(super) fn known(index: &Index, filter: &Filter) -> Result<Known> {
+/// What is known of a filter; adds what is known of each of its conditions, in their order.
+pub(super) fn known(index: &Index, filter: &Filter, conditions: &mut Vec<Condition>) -> Result<Known> {
     let count = index.blocks();
-    Ok(match filter {
+    let known = match filter {
         Filter::All => Known { possible: Blocks::all(count), certain: Blocks::all(count) },
         Filter::None => Known { possible: Blocks::none(count), certain: Blocks::none(count) },
         Filter::And(parts) => {
             let mut all = Known { possible: Blocks::all(count), certain: Blocks::all(count) };
             for part in parts {
-                all = all.and(&known(index, part)?);
+                all = all.and(&known(index, part, conditions)?);
             }
             all
         }
         Filter::Or(parts) => {
             let mut all = Known { possible: Blocks::none(count), certain: Blocks::none(count) };
             for part in parts {
-                all = all.or(&known(index, part)?);
+                all = all.or(&known(index, part, conditions)?);
             }
             all
         }
-        Filter::Not(inner) => known(index, inner)?.not(),
-        Filter::Is(Field::Message, test) => message(index, test)?,
-        Filter::Is(Field::Level, test) => level(index, test)?,
-        Filter::Is(Field::Timestamp, test) => time(index, test),
-        Filter::Is(Field::Attribute(path), _) => {
-            let may_have = index.names()?.may_have(path);
-            Known {
-                possible: of_entries(index.entries(), |e| may_have && !e.page(Group::Attributes).is_none()),
-                certain: Blocks::none(count),
-            }
+        Filter::Not(inner) => known(index, inner, conditions)?.not(),
+        Filter::Is(field, test) => {
+            let (known, condition) = condition(index, field, test)?;
+            conditions.push(condition);
+            known
         }
-        Filter::Is(field, test) if Sources::has(field) => source(index, field, test)?,
-        Filter::Is(field, test) => match fields::slot(field) {
-            Some(slot) => {
-                let (possible, certain) = index.fields()?.matching(slot, field, test, count)?;
-                Known { possible, certain }
-            }
-            None => Known { possible: Blocks::all(count), certain: Blocks::none(count) },
-        },
-    })
+    };
+    Ok(known)
 }
 
-fn message(index: &Index, test: &Test) -> Result<Known> {
+fn condition(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condition)> {
     let count = index.blocks();
-    let mut possible = Blocks::all(count);
-    let open = match test {
-        Test::Exists => return Ok(Known { possible, certain: Blocks::all(count) }),
-        Test::Prefix(text) if text.chars().next_back().is_some_and(token::is_word_char) => {
-            token::tokens(text).pop()
+    Ok(match field {
+        Field::Message => return message::known(index, test),
+        Field::Level => (level(index, test)?, Condition::Nothing),
+        Field::Timestamp => (time(index, test), Condition::Nothing),
+        Field::Attribute(path) => {
+            let may_have = index.names()?.may_have(path);
+            let possible = of_entries(index.entries(), |e| may_have && !e.page(Group::Attributes).is_none());
+            (Known { possible, certain: Blocks::none(count) }, Condition::Nothing)
         }
-        _ => None,
-    };
-    let certain = Blocks::none(count);
-    let whole = Filter::message_tokens(test);
-    if whole.is_empty() && open.is_none() {
-        return Ok(Known { possible, certain });
-    }
-    let (words, filters) = (index.words()?, index.filters()?);
-    for token in whole {
-        if possible.is_empty() {
-            break;
-        }
-        let with = tokens::blocks_with(words, filters, &token).map_err(index.bad_terms())?;
-        possible = possible.and(&with);
-    }
-    if let Some(open) = open.filter(|_| !possible.is_empty()) {
-        let with = tokens::blocks_with_prefix(words, filters, &open).map_err(index.bad_terms())?;
-        possible = possible.and(&with);
-    }
-    Ok(Known { possible, certain })
+        field if Sources::has(field) => source(index, field, test)?,
+        field => match fields::slot(field) {
+            Some(slot) => {
+                let (possible, certain, passes) = index.fields()?.matching(slot, field, test, count)?;
+                (Known { possible, certain }, Condition::Field { slot, passes })
+            }
+            None => {
+                (Known { possible: Blocks::all(count), certain: Blocks::none(count) }, Condition::Nothing)
+            }
+        },
+    })
 }
 
 fn level(index: &Index, test: &Test) -> Result<Known> {
@@ -153,11 +136,12 @@ fn time(index: &Index, test: &Test) -> Known {
     }
 }
 
-fn source(index: &Index, field: &Field, test: &Test) -> Result<Known> {
+fn source(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condition)> {
     let passes = index.sources()?.matching(field, test)?;
     let of = |e: &Entry| passes.get(e.sources.start as usize..e.sources.end as usize).unwrap_or_default();
-    Ok(Known {
+    let known = Known {
         possible: of_entries(index.entries(), |e| of(e).contains(&true)),
         certain: of_entries(index.entries(), |e| !of(e).contains(&false)),
-    })
+    };
+    Ok((known, Condition::Source { passes }))
 }

@@ -15,6 +15,7 @@ use super::identifiers::Filters;
 use super::names::Names;
 use super::pages::Pages;
 use super::sources::Sources;
+use super::templates::Templates;
 use super::tokens::Words;
 use crate::catalog::SegmentMeta;
 use crate::error::Result;
@@ -34,6 +35,8 @@ pub(super) struct Index {
     words: OnceLock<Words>,
     filters: OnceLock<Filters>,
     names: OnceLock<Names>,
+    templates: OnceLock<Templates>,
+    attribute_templates: OnceLock<Templates>,
 }
 
 impl Index {
@@ -60,6 +63,8 @@ impl Index {
             words: OnceLock::new(),
             filters: OnceLock::new(),
             names: OnceLock::new(),
+            templates: OnceLock::new(),
+            attribute_templates: OnceLock::new(),
         })
     }
 
@@ -113,6 +118,18 @@ impl Index {
 
     pub(super) fn names(&self) -> Result<&Names> {
         self.once(&self.names, Section::Names, |bytes| Names::read(&bytes))
+    }
+
+    /// Of messages.
+    pub(super) fn templates(&self) -> Result<&Templates> {
+        let blocks = self.blocks();
+        self.once(&self.templates, Section::Templates, |bytes| Templates::read(&bytes, blocks))
+    }
+
+    /// Of attributes.
+    pub(super) fn attribute_templates(&self) -> Result<&Templates> {
+        let (blocks, section) = (self.blocks(), Section::AttributeTemplates);
+        self.once(&self.attribute_templates, section, |bytes| Templates::read(&bytes, blocks))
     }
 
     /// What `cell` holds, read on first use. Two that ask at once may both read; one result is kept.

@@ -13,10 +13,11 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use super::ScanStats;
-use super::block::{Block, Columns, Line, Order as OrderPage, Texts};
+use super::block::{Block, Columns, Line, Needs, Order as OrderPage};
 use super::directory::{Entry, Group};
 use super::plan::{Plan, may_take};
 use super::reader::Index;
+use super::texts::Texts;
 use crate::error::{Error, Result};
 
 /// Blocks of the first batch; each later batch has twice as many. The newest lines lie in few blocks.
@@ -215,12 +216,15 @@ fn evaluate_block(
     let index = &*task.index;
     let number = fetched.block;
     let rows = entry.rows as usize;
-    let columns =
-        index.page(number, Group::Columns, fetched.page(Group::Columns), |b| Columns::read(&b, rows))?;
     let block = Block {
         sources: index.sources()?,
         values: index.fields()?,
-        columns,
+        templates: index.templates()?,
+        attribute_templates: index.attribute_templates()?,
+        conditions: &plan.conditions,
+        number,
+        some: fetched.columns(index, rows, plan.columns(number))?,
+        all: OnceCell::new(),
         order: OnceCell::new(),
         messages: OnceCell::new(),
         attributes: OnceCell::new(),
@@ -240,8 +244,9 @@ fn evaluate_block(
         _ => true,
     };
     let is_desc = matches!(task.scan.want, Want::Records { order: Order::Desc, .. });
+    let mut line = Line::new(&block);
     for n in 0..rows {
-        let line = Line { block: &block, row: if is_desc { rows - 1 - n } else { n } };
+        line.go_to(if is_desc { rows - 1 - n } else { n });
         let key = line.key();
         let is_meant = (is_certain || (task.scan.range.contains(key.time) && is_after(line.row)))
             && (!takes_records || collector.could_take(&key))
@@ -250,8 +255,7 @@ fn evaluate_block(
             continue;
         }
         if takes_records {
-            fetched.open(index, &block, Group::Messages)?;
-            fetched.open(index, &block, Group::Attributes)?;
+            fetched.open_all(index, &block)?;
         }
         collector.offer(key, &line, || line.record());
     }
@@ -263,22 +267,38 @@ impl Fetched {
         self.pages[group as usize].as_deref().unwrap_or_default()
     }
 
+    fn columns(&self, index: &Index, rows: usize, needs: Needs) -> Result<Columns> {
+        let sealed = self.page(Group::Columns);
+        index.page(self.block, Group::Columns, sealed, |b| Columns::read(&b, rows, needs))
+    }
+
+    /// Opens everything that a record is made of.
+    fn open_all(&self, index: &Index, block: &Block<'_>) -> Result<()> {
+        if block.all.get().is_none() {
+            let all = self.columns(index, block.some.rows, Needs::ALL)?;
+            block.all.get_or_init(|| all);
+        }
+        self.open(index, block, Group::Messages)?;
+        self.open(index, block, Group::Attributes)
+    }
+
     /// Opens a page of the block, if it is not open yet.
     fn open(&self, index: &Index, block: &Block<'_>, group: Group) -> Result<()> {
-        let rows = block.columns.times.len();
+        let (rows, columns) = (block.some.rows, block.columns());
         let sealed = self.page(group);
         match group {
             Group::Columns => {}
             Group::Order => {
                 if block.order.get().is_none() {
-                    let order =
-                        index.page(self.block, group, sealed, |b| OrderPage::read(&b, &block.columns))?;
+                    let order = index.page(self.block, group, sealed, |b| OrderPage::read(&b, columns))?;
                     block.order.get_or_init(|| order);
                 }
             }
             Group::Messages => {
                 if block.messages.get().is_none() {
-                    let texts = index.page(self.block, group, sealed, |b| Texts::read(b, rows))?;
+                    let texts = index.page(self.block, group, sealed, |b| {
+                        Texts::read(b, &columns.messages, rows, block.templates)
+                    })?;
                     block.messages.get_or_init(|| texts);
                 }
             }
@@ -286,7 +306,11 @@ impl Fetched {
                 if block.attributes.get().is_none() {
                     let is_there = index.entry(self.block).is_some_and(|e| !e.page(group).is_none());
                     let texts = is_there
-                        .then(|| index.page(self.block, group, sealed, |b| Texts::read(b, rows)))
+                        .then(|| {
+                            index.page(self.block, group, sealed, |b| {
+                                Texts::read(b, &columns.attributes, rows, block.attribute_templates)
+                            })
+                        })
                         .transpose()?;
                     block.attributes.get_or_init(|| texts);
                 }

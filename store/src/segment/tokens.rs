@@ -1,72 +1,62 @@
-//! The token index: which blocks may hold a word of a message.
+//! The token index: which templates and which blocks may hold a word of a message.
 //!
-//! Words of the *vocabulary* lie in a term dictionary of tantivy's with the blocks of each. *Identifiers* (ids,
-//! hashes, counters: most of the distinct tokens, and nearly all in one block only) lie in a bloom filter for
-//! each block, where they cost two bytes instead of a dictionary's entry. Which of the two a token belongs to is
-//! a pure function of the token, the same when writing and when asking. An answer may name a block too many,
-//! never one too few.
+//! Words of the *vocabulary* lie in a term dictionary of tantivy's, each with the templates that have it and the
+//! blocks that have it in a text that is kept whole. *Identifiers* (ids, hashes, counters: most of the distinct
+//! tokens, and nearly all in one block only) lie in a bloom filter for each block, where they cost two bytes
+//! instead of a dictionary's entry. Which of the two a token belongs to is a pure function of the token, the
+//! same when writing and when asking. An answer may name a block too many, never one too few.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 use heliograph_model::token;
 use tantivy::directory::FileSlice;
 use tantivy::postings::TermInfo;
 use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::Blocks;
-use super::columns::{Cursor, put_varint};
+use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::hashing::Seeded;
 use super::identifiers::{FilterBuilder, Filters, is_identifier};
+use super::texts::TextSink;
 
 /// Most words looked up for one prefix; beyond that every block is looked into.
 const PREFIX_TERMS_MAX: usize = 1 << 16;
-/// Hashes short texts fast, with a seed that a sender of log lines cannot know.
-struct Seeded(u64);
 
-struct SeededHasher(u64);
-
-impl Hasher for SeededHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u8(&mut self, _: u8) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// Rising numbers, each as its distance from the one before.
+#[derive(Default)]
+struct List {
+    /// The number after the newest one.
+    next: u32,
+    count: u32,
+    bytes: Vec<u8>,
 }
 
-impl BuildHasher for Seeded {
-    type Hasher = SeededHasher;
-
-    fn build_hasher(&self) -> SeededHasher {
-        SeededHasher(self.0)
-    }
-}
-
-impl Default for Seeded {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(0))
+impl List {
+    fn add(&mut self, number: u32) {
+        if self.count == 0 || number >= self.next {
+            put_varint(&mut self.bytes, (number - self.next).into());
+            self.next = number + 1;
+            self.count += 1;
+        }
     }
 }
 
 #[derive(Default)]
 struct Posting {
-    /// The block after the newest one.
-    next: u32,
-    blocks: u32,
-    /// Each block as its distance from the one before.
-    list: Vec<u8>,
+    templates: List,
+    blocks: List,
 }
 
-/// Gathers tokens block by block.
+/// Gathers tokens: first those of the templates, then block by block.
 #[derive(Default)]
 pub(super) struct TokensBuilder {
     block: u32,
-    words: HashMap<Box<str>, Posting, Seeded>,
+    words: HashMap<Box<str>, usize, Seeded>,
+    /// By the numbers in `words`.
+    postings: Vec<Posting>,
     identifiers: FilterBuilder,
+    /// Identifiers that stand in templates, which only other scripts' words can be.
+    in_templates: HashMap<u32, Vec<Box<str>>>,
     filter_lengths: Vec<u8>,
     filters: Vec<u8>,
     scratch: String,
@@ -80,20 +70,45 @@ pub(super) struct TokenSections {
 }
 
 impl TokensBuilder {
-    /// Adds a message of the present block.
-    pub(super) fn add(&mut self, message: &str) {
-        let Self { block, words, identifiers, scratch, .. } = self;
-        token::for_each_token(message, scratch, |token| {
+    /// Adds a template; numbers rise.
+    pub(super) fn add_template(&mut self, number: u32, text: &str) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        token::for_each_token(text, &mut scratch, |token| {
             if is_identifier(token) {
-                identifiers.add(token);
-            } else if let Some(posting) = words.get_mut(token) {
-                posting.add(*block);
-            } else {
-                let mut posting = Posting::default();
-                posting.add(*block);
-                words.insert(token.into(), posting);
+                self.in_templates.entry(number).or_default().push(token.into());
+            } else if let Some(posting) = self.posting(token) {
+                posting.templates.add(number);
             }
         });
+        self.scratch = scratch;
+    }
+
+    fn posting(&mut self, token: &str) -> Option<&mut Posting> {
+        let number = match self.words.get(token) {
+            Some(number) => *number,
+            None => {
+                self.postings.push(Posting::default());
+                self.words.insert(token.into(), self.postings.len() - 1);
+                self.postings.len() - 1
+            }
+        };
+        self.postings.get_mut(number)
+    }
+
+    /// Notes that the present block has rows of a template.
+    pub(super) fn use_template(&mut self, number: u32) {
+        for identifier in self.in_templates.get(&number).into_iter().flatten() {
+            self.identifiers.add(identifier);
+        }
+    }
+
+    fn add(&mut self, token: &str) {
+        if is_identifier(token) {
+            self.identifiers.add(token);
+        } else {
+            let block = self.block;
+            self.posting(token).into_iter().for_each(|posting| posting.blocks.add(block));
+        }
     }
 
     /// Ends the present block.
@@ -110,13 +125,14 @@ impl TokensBuilder {
         words.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut terms = TermDictionaryBuilder::create(Vec::new())?;
         let mut postings = Vec::new();
-        for (word, posting) in words {
+        for (word, number) in words {
+            let Some(posting) = self.postings.get(number) else { continue };
             let start = postings.len();
             posting.write(self.block, &mut postings);
             let postings_range = start..postings.len();
             terms.insert(
                 word.as_bytes(),
-                &TermInfo { doc_freq: posting.blocks, postings_range, positions_range: 0..0 },
+                &TermInfo { doc_freq: posting.blocks.count, postings_range, positions_range: 0..0 },
             )?;
         }
         let mut filters = self.filter_lengths;
@@ -125,44 +141,62 @@ impl TokensBuilder {
     }
 }
 
+impl TextSink for TokensBuilder {
+    fn variable(&mut self, variable: &str) {
+        if variable.is_ascii() {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            scratch.push_str(variable);
+            scratch.make_ascii_lowercase();
+            self.add(&scratch);
+            self.scratch = scratch;
+        } else {
+            self.add(&token::fold(variable));
+        }
+    }
+
+    fn whole(&mut self, text: &str) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        token::for_each_token(text, &mut scratch, |token| self.add(token));
+        self.scratch = scratch;
+    }
+}
+
 fn bitmap_bytes(blocks: u32) -> usize {
     blocks.div_ceil(8) as usize
 }
 
 impl Posting {
-    fn add(&mut self, block: u32) {
-        if self.blocks == 0 || block >= self.next {
-            put_varint(&mut self.list, (block - self.next).into());
-            self.next = block + 1;
-            self.blocks += 1;
-        }
-    }
-
-    /// Appends the list, or a bitmap of the segment's blocks where that is not longer: the length tells which.
+    /// Appends the number of templates and their list; then the list of blocks, or a bitmap of the segment's
+    /// blocks where that is not longer: the length tells which.
     fn write(&self, blocks: u32, out: &mut Vec<u8>) {
-        if self.list.len() < bitmap_bytes(blocks) {
-            out.extend_from_slice(&self.list);
+        put_varint(out, self.templates.count.into());
+        out.extend_from_slice(&self.templates.bytes);
+        if self.blocks.bytes.len() < bitmap_bytes(blocks) {
+            out.extend_from_slice(&self.blocks.bytes);
             return;
         }
         let mut bitmap = vec![0_u8; bitmap_bytes(blocks)];
-        for_each_in_list(&self.list, |block| {
+        let mut from = Cursor::new(&self.blocks.bytes);
+        let mut next = 0_u32;
+        while let Ok(distance) = from.u32() {
+            let block = next.saturating_add(distance);
             if let Some(byte) = bitmap.get_mut(block as usize / 8) {
                 *byte |= 1 << (block % 8);
             }
-        });
+            next = block.saturating_add(1);
+        }
         out.extend_from_slice(&bitmap);
     }
 }
 
-fn for_each_in_list(list: &[u8], mut each: impl FnMut(u32)) {
-    let mut from = Cursor::new(list);
-    let mut next = 0_u32;
-    while from.remaining() > 0 {
-        let Ok(distance) = from.u32() else { return };
-        let block = next.saturating_add(distance);
-        each(block);
-        next = block.saturating_add(1);
-    }
+/// Where a word stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Templates that have it, rising.
+    pub(super) templates: Vec<u32>,
+    /// Blocks that have it in a text that is kept whole, or as a variable.
+    pub(super) blocks: Blocks,
 }
 
 /// The vocabulary of an opened segment.
@@ -177,27 +211,50 @@ impl Words {
         Ok(Self { terms: TermDictionary::open(FileSlice::from(terms))?, postings, blocks })
     }
 
-    fn add(&self, info: &TermInfo, out: &mut Blocks) {
+    fn add(&self, info: &TermInfo, out: &mut Places) -> std::io::Result<()> {
         let posting = self.postings.get(info.postings_range.clone()).unwrap_or_default();
-        if posting.len() == bitmap_bytes(self.blocks) {
-            for (at, byte) in (0_u32..).zip(posting) {
-                (0..8).filter(|bit| byte >> bit & 1 == 1).for_each(|bit| out.insert(at * 8 + bit));
-            }
-        } else {
-            for_each_in_list(posting, |block| out.insert(block));
-        }
+        self.read(posting, out).map_err(|Malformed(reason)| std::io::Error::other(reason))
     }
 
-    fn with(&self, word: &str) -> std::io::Result<Blocks> {
-        let mut out = Blocks::none(self.blocks);
+    fn read(&self, posting: &[u8], out: &mut Places) -> Parsed<()> {
+        let mut from = Cursor::new(posting);
+        let mut next = 0_u32;
+        for _ in 0..from.count(posting.len())? {
+            let number = next.saturating_add(from.u32()?);
+            out.templates.push(number);
+            next = number.saturating_add(1);
+        }
+        if from.remaining() == bitmap_bytes(self.blocks) {
+            for (at, byte) in (0_u32..).zip(from.bytes(from.remaining())?) {
+                (0..8).filter(|bit| byte >> bit & 1 == 1).for_each(|bit| out.blocks.insert(at * 8 + bit));
+            }
+            return Ok(());
+        }
+        let mut next = 0_u32;
+        while from.remaining() > 0 {
+            let block = next.saturating_add(from.u32()?);
+            out.blocks.insert(block);
+            next = block.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn none(&self) -> Places {
+        Places { templates: Vec::new(), blocks: Blocks::none(self.blocks) }
+    }
+
+    /// Where a word stands.
+    pub(super) fn with(&self, word: &str) -> std::io::Result<Places> {
+        let mut out = self.none();
         if let Some(info) = self.terms.get(word)? {
-            self.add(&info, &mut out);
+            self.add(&info, &mut out)?;
         }
         Ok(out)
     }
 
-    fn with_prefix(&self, prefix: &str) -> std::io::Result<Blocks> {
-        let mut out = Blocks::none(self.blocks);
+    /// Where words stand that begin so; none where there are too many of them to look.
+    pub(super) fn with_prefix(&self, prefix: &str) -> std::io::Result<Option<Places>> {
+        let mut out = self.none();
         let mut stream = self.terms.range().ge(prefix).into_stream()?;
         let mut terms = 0;
         while let Some((word, info)) = stream.next() {
@@ -206,28 +263,19 @@ impl Words {
             }
             terms += 1;
             if terms > PREFIX_TERMS_MAX {
-                return Ok(Blocks::all(self.blocks));
+                return Ok(None);
             }
-            self.add(info, &mut out);
-            if out.is_all() {
-                break;
-            }
+            self.add(info, &mut out)?;
         }
-        Ok(out)
+        out.templates.sort_unstable();
+        out.templates.dedup();
+        Ok(Some(out))
     }
 }
 
-/// The blocks whose messages may hold a token.
+/// The blocks in which a token may stand as a variable, or in a text that is kept whole.
 pub(super) fn blocks_with(words: &Words, filters: &Filters, token: &str) -> std::io::Result<Blocks> {
-    if is_identifier(token) { Ok(filters.with(token)) } else { words.with(token) }
-}
-
-/// The blocks whose messages may hold a token that begins so.
-pub(super) fn blocks_with_prefix(words: &Words, filters: &Filters, prefix: &str) -> std::io::Result<Blocks> {
-    match filters.with_prefix(prefix) {
-        Some(identifiers) => Ok(words.with_prefix(prefix)?.or(&identifiers)),
-        None => Ok(Blocks::all(words.blocks)),
-    }
+    if is_identifier(token) { Ok(filters.with(token)) } else { Ok(words.with(token)?.blocks) }
 }
 
 #[cfg(test)]
@@ -238,8 +286,8 @@ mod tests {
 
     fn index(blocks: &[Vec<String>]) -> (Words, Filters) {
         let mut builder = TokensBuilder::default();
-        for messages in blocks {
-            messages.iter().for_each(|m| builder.add(m));
+        for texts in blocks {
+            texts.iter().for_each(|text| builder.whole(text));
             builder.end_block();
         }
         let count = u32::try_from(blocks.len()).unwrap();
@@ -257,6 +305,22 @@ mod tests {
         assert!(wrong < 40, "{wrong} of 10,000 are false");
     }
 
+    #[test]
+    fn words_know_their_templates() {
+        let mut builder = TokensBuilder::default();
+        for (number, text) in (1..).zip(["took \u{11} ms", "a ms", "\u{11}", "Took"]) {
+            builder.add_template(number, text);
+        }
+        builder.variable("12");
+        builder.end_block();
+        let sections = builder.finish().unwrap();
+        let words = Words::open(sections.terms, sections.postings, 1).unwrap();
+        assert_eq!(words.with("took").unwrap().templates, [1, 4]);
+        assert_eq!(words.with("ms").unwrap(), Places { templates: vec![1, 2], blocks: Blocks::none(1) });
+        assert_eq!(words.with("12").unwrap(), Places { templates: vec![], blocks: Blocks::all(1) });
+        assert_eq!(words.with_prefix("").unwrap().unwrap().templates, [1, 2, 4]);
+    }
+
     proptest! {
         #[test]
         fn every_token_and_every_beginning_is_found(
@@ -269,10 +333,12 @@ mod tests {
                     prop_assert!(blocks_with(&words, &filters, &token).unwrap().contains(block), "{token}");
                     for (at, _) in token.char_indices() {
                         let prefix = token.get(..at).unwrap();
-                        prop_assert!(
-                            blocks_with_prefix(&words, &filters, prefix).unwrap().contains(block),
-                            "{prefix} of {token}"
-                        );
+                        let found = words.with_prefix(prefix).unwrap().unwrap().blocks;
+                        let found = match filters.with_prefix(prefix) {
+                            Some(identifiers) => found.or(&identifiers),
+                            None => continue,
+                        };
+                        prop_assert!(found.contains(block), "{prefix} of {token}");
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! Builds a segment: sorts records, cuts them into blocks, writes their pages and the index part.
 //!
-//! Two passes: the first numbers the values of fields, so that numbers are final when the second writes them.
-//! Memory beyond the records and the output: one block, the distinct values and words, two bytes an identifier.
+//! Two passes: the first numbers the values of fields and counts the templates of texts, so that numbers are
+//! final when the second writes them. Memory beyond the records and the output: one block, the distinct values,
+//! templates and words, two bytes an identifier.
 
 use bytes::Bytes;
 use heliograph_model::record::RecordRef;
@@ -10,13 +11,16 @@ use heliograph_model::scan::{CommitId, Histogram};
 use heliograph_model::time::Timestamp;
 
 use super::Built;
-use super::block::{Row, field_column, put_columns, put_order, put_texts};
+use super::block::{Row, field_column, put_columns, put_order};
 use super::directory::{self, Entry, Group, ROWS_MAX};
 use super::fields::{FIELDS, FieldsBuilder, FieldsWriter, Numbers};
 use super::footer::{Footer, HEAD, Section};
-use super::names::Names;
+use super::names::NamesBuilder;
 use super::pages::{Page, Pages};
 use super::sources::SourcesBuilder;
+use super::template::Splitter;
+use super::templates::{TemplatesBuilder, TemplatesWriter};
+use super::texts::{TextColumn, put_texts};
 use super::tokens::TokensBuilder;
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -44,10 +48,11 @@ pub(super) fn build_in_blocks(
 ) -> Result<Built> {
     let mut records: Vec<Committed<'_>> =
         parts.iter().flat_map(|(commit, rows)| rows.iter().map(|record| (*commit, record))).collect();
-    records.sort_unstable_by_key(|(commit, r)| (r.source.id, r.position, r.time, *commit));
-    let mut builder = FieldsBuilder::default();
-    let numbers: Vec<Numbers> = records.iter().map(|(_, r)| builder.numbers(r)).collect();
-    let mut writer = Writer::new(Pages::new(tenant, id)?, builder.sort());
+    // Records of one source mostly come in order: a sort that takes runs as they are.
+    records.sort_by_key(|(commit, r)| (r.source.id, r.position, r.time, *commit));
+    let mut counted = Counted::default();
+    let numbers: Vec<RowNumbers> = records.iter().map(|(_, record)| counted.add(record)).collect();
+    let mut writer = Writer::new(Pages::new(tenant, id)?, counted);
     let mut rest = records.as_slice();
     let mut numbers = numbers.as_slice();
     while !rest.is_empty() {
@@ -58,6 +63,32 @@ pub(super) fn build_in_blocks(
         (rest, numbers) = (later, later_numbers);
     }
     writer.finish(records.len() as u64)
+}
+
+/// The first pass: numbers what records share.
+#[derive(Default)]
+struct Counted {
+    fields: FieldsBuilder,
+    messages: TemplatesBuilder,
+    attributes: TemplatesBuilder,
+}
+
+/// Preliminary numbers of what a record shares.
+#[derive(Clone, Copy)]
+struct RowNumbers {
+    fields: Numbers,
+    message: u32,
+    attributes: u32,
+}
+
+impl Counted {
+    fn add(&mut self, record: &RecordRef<'_>) -> RowNumbers {
+        RowNumbers {
+            fields: self.fields.numbers(record),
+            message: self.messages.number(record.message),
+            attributes: self.attributes.number(record.attributes),
+        }
+    }
 }
 
 /// How many of the records the next block takes.
@@ -84,64 +115,103 @@ struct Writer {
     sources: SourcesBuilder,
     fields: FieldsWriter,
     tokens: TokensBuilder,
-    names: Names,
+    messages: TemplatesWriter,
+    attributes: TemplatesWriter,
+    splitter: Splitter,
+    names: NamesBuilder,
     raw_bytes: u64,
     scratch: Vec<u8>,
 }
 
+/// A block's rows with the final numbers of their templates.
+struct Prepared<'a> {
+    rows: Vec<Row<'a>>,
+    messages: Vec<u32>,
+    message_column: TextColumn,
+    attributes: Vec<u32>,
+    attribute_column: TextColumn,
+}
+
 impl Writer {
-    fn new(pages: Pages, fields: FieldsWriter) -> Self {
+    fn new(pages: Pages, counted: Counted) -> Self {
+        let messages = counted.messages.sort();
+        let mut tokens = TokensBuilder::default();
+        messages.texts().for_each(|(number, text)| tokens.add_template(number, text));
         Self {
             pages,
             out: HEAD.to_vec(),
             columns: Vec::new(),
             entries: Vec::new(),
             sources: SourcesBuilder::default(),
-            fields,
-            tokens: TokensBuilder::default(),
-            names: Names::default(),
+            fields: counted.fields.sort(),
+            tokens,
+            messages,
+            attributes: counted.attributes.sort(),
+            splitter: Splitter::default(),
+            names: NamesBuilder::default(),
             raw_bytes: 0,
             scratch: Vec::new(),
         }
     }
 
-    fn add_block(&mut self, records: &[Committed<'_>], numbers: &[Numbers]) -> Result<()> {
+    fn add_block(&mut self, records: &[Committed<'_>], numbers: &[RowNumbers]) -> Result<()> {
         let block = u32::try_from(self.entries.len()).map_err(|_| too_large())?;
-        let mut rows = Vec::with_capacity(records.len());
-        for ((commit, record), numbers) in records.iter().zip(numbers) {
-            let source = self.sources.number(record.source);
-            let fields = self.fields.last_numbers(*numbers);
-            rows.push(Row { commit: *commit, record, source, fields });
-            self.tokens.add(record.message);
-            self.names.add(record.attributes);
-            self.raw_bytes += record.text_bytes() as u64;
+        let prepared = self.prepare(records, numbers);
+        for (number, rows) in prepared.message_column.counts(records.len()) {
+            self.messages.add_use(number, block, rows);
+            self.tokens.use_template(number);
+        }
+        for (number, rows) in prepared.attribute_column.counts(records.len()) {
+            self.attributes.add_use(number, block, rows);
+        }
+        for slot in 0..FIELDS.len() {
+            self.fields.add_block(block, slot, &field_column(&prepared.rows, slot));
+        }
+        let mut entry = entry(&prepared.rows)?;
+        for group in Group::ALL {
+            entry.pages[group as usize] = self.put_page(block, group, &prepared)?;
         }
         self.tokens.end_block();
-        for slot in 0..FIELDS.len() {
-            self.fields.add_block(block, slot, &field_column(&rows, slot));
-        }
-        let mut entry = entry(&rows)?;
-        for group in Group::ALL {
-            entry.pages[group as usize] = self.put_page(block, group, &rows)?;
-        }
         self.entries.push(entry);
         Ok(())
     }
 
-    fn put_page(&mut self, block: u32, group: Group, rows: &[Row<'_>]) -> Result<Page> {
-        let plain = &mut self.scratch;
+    fn prepare<'a>(&mut self, records: &'a [Committed<'a>], numbers: &[RowNumbers]) -> Prepared<'a> {
+        let mut rows = Vec::with_capacity(records.len());
+        for ((commit, record), numbers) in records.iter().zip(numbers) {
+            let source = self.sources.number(record.source);
+            let fields = self.fields.last_numbers(numbers.fields);
+            rows.push(Row { commit: *commit, record, source, fields });
+            self.raw_bytes += record.text_bytes() as u64;
+        }
+        let messages: Vec<u32> = numbers.iter().map(|n| self.messages.number(n.message)).collect();
+        let attributes: Vec<u32> = numbers.iter().map(|n| self.attributes.number(n.attributes)).collect();
+        for (row, number) in rows.iter().zip(&attributes) {
+            self.names.add(row.record.attributes, *number);
+        }
+        let (message_column, attribute_column) = (TextColumn::new(&messages), TextColumn::new(&attributes));
+        Prepared { rows, messages, message_column, attributes, attribute_column }
+    }
+
+    fn put_page(&mut self, block: u32, group: Group, prepared: &Prepared<'_>) -> Result<Page> {
+        let Self { scratch: plain, splitter, tokens, .. } = self;
+        let rows = &prepared.rows;
         plain.clear();
         match group {
-            Group::Columns => put_columns(plain, rows),
+            Group::Columns => {
+                put_columns(plain, rows, &prepared.message_column, &prepared.attribute_column);
+            }
             Group::Order => put_order(plain, rows),
             Group::Messages => {
-                put_texts(plain, rows.iter().map(|r| r.record.message)).ok_or_else(too_large)?;
+                let text = |row: usize| rows.get(row).map_or("", |r| r.record.message);
+                put_texts(plain, text, &prepared.messages, splitter, tokens).ok_or_else(too_large)?;
             }
             Group::Attributes if rows.iter().all(|r| r.record.attributes.is_empty()) => {
                 return Ok(Page::default());
             }
             Group::Attributes => {
-                put_texts(plain, rows.iter().map(|r| r.record.attributes)).ok_or_else(too_large)?;
+                let text = |row: usize| rows.get(row).map_or("", |r| r.record.attributes);
+                put_texts(plain, text, &prepared.attributes, splitter, &mut ()).ok_or_else(too_large)?;
             }
         }
         let out = if group == Group::Columns { &mut self.columns } else { &mut self.out };
@@ -151,6 +221,7 @@ impl Writer {
 
     fn finish(self, records: u64) -> Result<Built> {
         let Self { pages, mut out, columns, entries, sources, fields, tokens, names, raw_bytes, .. } = self;
+        let (messages, attributes) = (self.messages, self.attributes);
         let (Some(first), Some(last)) =
             (entries.iter().map(|e| e.first).min(), entries.iter().map(|e| e.last).max())
         else {
@@ -178,7 +249,9 @@ impl Writer {
         put(Section::Terms, &tokens.terms, &mut out)?;
         put(Section::Postings, &tokens.postings, &mut out)?;
         put(Section::Filters, &tokens.filters, &mut out)?;
-        put(Section::Names, &names.to_bytes(), &mut out)?;
+        put(Section::Names, &names.finish().to_bytes(), &mut out)?;
+        put(Section::Templates, &messages.into_bytes(), &mut out)?;
+        put(Section::AttributeTemplates, &attributes.into_bytes(), &mut out)?;
         footer.bytes = (out.len() + super::footer::FOOTER_BYTES) as u64;
         out.extend_from_slice(&footer.to_bytes(&pages)?);
         Ok(Built { bytes: Bytes::from(out), index_offset, records, raw_bytes, first, last })

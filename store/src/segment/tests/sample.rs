@@ -83,7 +83,25 @@ const COMPONENTS: [&str; 3] = ["scheduler", "worker", "triggerer"];
 const START: i64 = 1_795_471_396_000_000_000;
 const COMMITS: u64 = 20;
 
+/// What a program would say: the same words again and again, with other numbers and ids in them.
+fn said(random: &mut Random) -> String {
+    let (n, id) = (random.below(400), random.next());
+    match random.below(8) {
+        0 => format!("Task task_{n} took {} ms on 10.0.0.{n}", random.below(50)),
+        1 => format!("exception in deadbeef{id:08x}-beef-{n}: ValueError: s3"),
+        2 => format!("Größe {n} Kelvin K9 GRÖSSE{n}"),
+        3 => format!("{n}"),
+        4 => "try failed try".to_owned(),
+        5 => format!("(try {n}) a_very_long_word_that_is_beyond_forty_bytes_in_all"),
+        6 => format!("mark \u{11} {n}"),
+        _ => format!("x{n}x {} x", random.pick(&["Task", "failed"])),
+    }
+}
+
 fn message(random: &mut Random) -> String {
+    if random.one_in(2) {
+        return said(random);
+    }
     let mut out = String::new();
     for _ in 0..random.below(8) {
         match random.below(12) {
@@ -97,9 +115,12 @@ fn message(random: &mut Random) -> String {
 }
 
 fn attributes(random: &mut Random) -> Attributes {
-    let json = match random.below(12) {
+    let json = match random.below(9) {
         0 => format!(r#"{{"lineno":{},"filename":"dag.py"}}"#, random.below(9)),
         1 => format!(r#"{{"a":{{"b":"v{}"}},"x.y":["1",{},null]}}"#, random.below(3), random.below(3)),
+        3..=5 => {
+            format!(r#"{{"lineno":{},"user":"u{}","a":{{"b":"v"}}}}"#, random.below(99), random.below(9))
+        }
         2 => r#"{"ünï\"code":"\u0000 \" 😀","ok":true}"#.to_owned(),
         _ => String::new(),
     };
@@ -219,7 +240,7 @@ fn bound(random: &mut Random, text: &str) -> Option<(String, bool)> {
     (!random.one_in(3)).then(|| (text.to_owned(), random.one_in(2)))
 }
 
-const ATTRIBUTES: [&str; 7] = ["lineno", "a.b", "x.y", "a", "ok", "filename", "nothing.here"];
+const ATTRIBUTES: [&str; 8] = ["lineno", "a.b", "x.y", "a", "ok", "filename", "user", "nothing.here"];
 
 fn field(random: &mut Random) -> Field {
     match random.below(10) {

@@ -1,0 +1,191 @@
+//! A text as its template and its variables. `took 12 ms on 10.0.0.7` is the template `took ␑ ms on ␑.␑.␑.␑` with
+//! five variables: programs write few templates, and what a word of a template asks is asked once, not once a
+//! line.
+//!
+//! A *variable* is a token that stands for one thing: a number, an id, a stamp. Which tokens are variables is a
+//! pure function of the token and part of the format, so that a query knows what it can find where: a word that
+//! is no variable stands in templates only, or in a text that is kept whole.
+
+use std::ops::Range;
+
+use heliograph_model::token::is_word_char;
+
+/// Stands for a variable in a template. No word character; a text that has it is kept whole.
+pub(super) const MARK: char = '\u{11}';
+/// Shortest run of hexadecimal letters that is taken for a part of an id: the groups of a uuid have four and more.
+const HEX_BYTES_MIN: usize = 4;
+/// Longest token of plain letters that is a word.
+pub(super) const WORD_BYTES_MAX: usize = 40;
+
+/// Whether a token of a text is a variable. Part of the format.
+pub(super) fn is_variable(token: &str) -> bool {
+    let bytes = token.as_bytes();
+    bytes.iter().any(u8::is_ascii_digit)
+        || (bytes.len() > WORD_BYTES_MAX && token.is_ascii())
+        || (bytes.len() >= HEX_BYTES_MIN && bytes.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// What one bit a byte says of 64 bytes of a text.
+#[derive(Clone, Copy, Default)]
+struct Masks {
+    /// Letters, digits and `_`.
+    words: u64,
+    digits: u64,
+    /// Word characters that are no hexadecimal digits.
+    plain: u64,
+}
+
+/// Finds variables; keeps its memory from text to text.
+#[derive(Default)]
+pub(super) struct Splitter {
+    masks: Vec<Masks>,
+}
+
+impl Splitter {
+    /// Calls `each` with the place of every variable, in order; `false` if the text must be kept whole.
+    pub(super) fn split(&mut self, text: &str, mut each: impl FnMut(Range<usize>)) -> bool {
+        let bytes = text.as_bytes();
+        self.masks.clear();
+        let mut is_plain = true;
+        for chunk in bytes.chunks(64) {
+            let (masks, is_ascii) = classify(chunk);
+            self.masks.push(masks);
+            is_plain &= is_ascii;
+        }
+        if !is_plain {
+            return split_chars(text, each);
+        }
+        let mut from = 0;
+        while let Some(start) = self.next(from, |m| m.words) {
+            let end = self.next(start, |m| !m.words).unwrap_or(bytes.len()).min(bytes.len());
+            if self.is_variable(start, end) {
+                each(start..end);
+            }
+            from = end;
+        }
+        true
+    }
+
+    /// The first place from `from` on whose bit is set.
+    fn next(&self, from: usize, bits: impl Fn(&Masks) -> u64) -> Option<usize> {
+        let mut at = from / 64;
+        let mut word = bits(self.masks.get(at)?) & (u64::MAX << (from % 64));
+        while word == 0 {
+            at += 1;
+            word = bits(self.masks.get(at)?);
+        }
+        Some(at * 64 + word.trailing_zeros() as usize)
+    }
+
+    /// [`is_variable`] of an ASCII token.
+    fn is_variable(&self, start: usize, end: usize) -> bool {
+        let has = |bits: fn(&Masks) -> u64| self.next(start, bits).is_some_and(|at| at < end);
+        let length = end - start;
+        has(|m| m.digits) || length > WORD_BYTES_MAX || (length >= HEX_BYTES_MIN && !has(|m| m.plain))
+    }
+}
+
+/// The masks of up to 64 bytes, and whether all are ASCII and none is the mark. Written so that the compiler
+/// compares many bytes at once.
+fn classify(chunk: &[u8]) -> (Masks, bool) {
+    let mut bytes = [0_u8; 64];
+    if let Some(head) = bytes.get_mut(..chunk.len()) {
+        head.copy_from_slice(chunk);
+    }
+    let (mut words, mut digits, mut plain, mut odd) = ([0_u8; 64], [0_u8; 64], [0_u8; 64], 0_u8);
+    for (((byte, word), digit), plain) in bytes.iter().zip(&mut words).zip(&mut digits).zip(&mut plain) {
+        let letter = (byte | 0x20).wrapping_sub(b'a');
+        *digit = u8::from(byte.wrapping_sub(b'0') < 10);
+        *plain = u8::from((letter < 26) & (letter >= 6)) | u8::from(*byte == b'_');
+        *word = *digit | *plain | u8::from(letter < 6);
+        odd |= (byte >> 7) | u8::from(*byte == 0x11);
+    }
+    (Masks { words: bits(&words), digits: bits(&digits), plain: bits(&plain) }, odd == 0)
+}
+
+/// Bytes of 0 and 1 as bits, the first lowest.
+fn bits(bytes: &[u8; 64]) -> u64 {
+    let (eights, _) = bytes.as_chunks::<8>();
+    eights.iter().rev().fold(0, |bits, eight| {
+        // The product gathers the lowest bit of each byte in its uppermost byte.
+        (bits << 8) | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
+    })
+}
+
+fn split_chars(text: &str, mut each: impl FnMut(Range<usize>)) -> bool {
+    let mut start = None;
+    let mut end_at = |start: &mut Option<usize>, end: usize| {
+        if let Some(start) = start.take()
+            && text.get(start..end).is_some_and(is_variable)
+        {
+            each(start..end);
+        }
+    };
+    for (at, c) in text.char_indices() {
+        if c == MARK {
+            return false;
+        }
+        if is_word_char(c) {
+            start = start.or(Some(at));
+        } else {
+            end_at(&mut start, at);
+        }
+    }
+    end_at(&mut start, text.len());
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_model::token;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn variables(text: &str) -> Option<Vec<String>> {
+        let mut out = Vec::new();
+        Splitter::default().split(text, |range| out.push(text[range].to_owned())).then_some(out)
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(variables(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_and_ids_are_variables_and_words_are_not() {
+        check("took 12 ms on 10.0.0.7", &["12", "10", "0", "0", "7"]);
+        check("Task task_1 FAILED at 2026-11-23T10:00", &["task_1", "2026", "11", "23T10", "00"]);
+        check("550e8400-beef-41d4-a716-446655440000", &["550e8400", "beef", "41d4", "a716", "446655440000"]);
+        check("Größe99 größe K9", &["Größe99", "K9"]);
+        check(&"x".repeat(41), &[&"x".repeat(41)]);
+        check(&"日".repeat(41), &[]);
+        check("", &[]);
+        assert_eq!(variables("a\u{11}1"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_way_finds_what_the_rule_says(
+            text in "[a-gG_09 .:-]{0,200}|\\PC{0,80}|[a-f0-9]{30,50}( [a-z]{60,80}){2}",
+        ) {
+            let mut expected = Vec::new();
+            let mut rest = text.as_str();
+            while let Some(start) = rest.find(is_word_char) {
+                let token = &rest[start..];
+                let end = token.find(|c| !is_word_char(c)).unwrap_or(token.len());
+                if is_variable(&token[..end]) {
+                    expected.push(token[..end].to_owned());
+                }
+                rest = &token[end..];
+            }
+            prop_assert_eq!(variables(&text).unwrap(), expected);
+        }
+
+        #[test]
+        fn what_is_no_variable_keeps_its_kind_when_folded(token in "[a-zA-ZäÖKİſ0-9]{1,50}") {
+            let folded = token::fold(&token);
+            prop_assert!(!is_variable(&token) || is_variable(&folded) || !token.is_ascii());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The templates of a segment's texts: each once, with the blocks that use it and how many of their rows do.
+//!
+//! Two passes: the first counts, the second writes, since only a template that several texts share is worth its
+//! place. Texts of all others are kept whole; they have the number 0.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::dictionary::{Dictionary, put_values};
+use super::hashing::Seeded;
+use super::template::{MARK, Splitter};
+
+/// The number of texts that are kept whole.
+pub(super) const WHOLE: u32 = 0;
+/// Texts that must share a template, at least.
+const SHARED_MIN: u32 = 3;
+/// Longest template, and how many bytes of templates and how many of them are gathered: what bounds the memory
+/// of a tenant whose every line is a template of its own.
+const TEMPLATE_BYTES_MAX: usize = 16 << 10;
+const GATHERED_BYTES_MAX: usize = 32 << 20;
+const GATHERED_MAX: usize = 1 << 18;
+/// Most bytes of all templates of a segment.
+const SECTION_BYTES_MAX: usize = 64 << 20;
+
+/// First pass: counts templates.
+#[derive(Default)]
+pub(super) struct TemplatesBuilder {
+    splitter: Splitter,
+    numbers: HashMap<Box<str>, u32, Seeded>,
+    counts: Vec<u32>,
+    bytes: usize,
+    /// The last template with its number: neighbours often share theirs.
+    last: (String, u32),
+    scratch: String,
+}
+
+impl TemplatesBuilder {
+    /// The number of a text's template; preliminary.
+    pub(super) fn number(&mut self, text: &str) -> u32 {
+        if !self.make_template(text) {
+            return WHOLE;
+        }
+        if self.last.1 == WHOLE || self.last.0 != self.scratch {
+            self.last.1 = self.look_up();
+            std::mem::swap(&mut self.last.0, &mut self.scratch);
+        }
+        let number = self.last.1;
+        if let Some(count) = number.checked_sub(1).and_then(|n| self.counts.get_mut(n as usize)) {
+            *count = count.saturating_add(1);
+        }
+        number
+    }
+
+    /// Leaves a text's template in `scratch`; `false` where it has none.
+    fn make_template(&mut self, text: &str) -> bool {
+        let Self { splitter, scratch, .. } = self;
+        scratch.clear();
+        let mut from = 0;
+        let is_template = text.len() <= TEMPLATE_BYTES_MAX
+            && splitter.split(text, |variable| {
+                scratch.push_str(text.get(from..variable.start).unwrap_or_default());
+                scratch.push(MARK);
+                from = variable.end;
+            });
+        scratch.push_str(text.get(from..).unwrap_or_default());
+        is_template
+    }
+
+    fn look_up(&mut self) -> u32 {
+        let template = self.scratch.as_str();
+        if let Some(number) = self.numbers.get(template) {
+            return *number;
+        }
+        if self.counts.len() >= GATHERED_MAX || self.bytes + template.len() > GATHERED_BYTES_MAX {
+            return WHOLE;
+        }
+        self.bytes += template.len();
+        self.counts.push(0);
+        let number = u32::try_from(self.counts.len()).unwrap_or(WHOLE);
+        self.numbers.insert(template.into(), number);
+        number
+    }
+
+    /// Chooses the templates; numbers become final by [`TemplatesWriter::number`].
+    pub(super) fn sort(self) -> TemplatesWriter {
+        let shared = |n: u32| self.counts.get(n as usize - 1).is_some_and(|count| *count >= SHARED_MIN);
+        let mut kept: Vec<(Box<str>, u32)> = self.numbers.into_iter().filter(|(_, n)| shared(*n)).collect();
+        kept.sort_unstable();
+        let mut places = vec![WHOLE; self.counts.len() + 1];
+        for (place, (_, number)) in (1_u32..).zip(&kept) {
+            if let Some(slot) = places.get_mut(*number as usize) {
+                *slot = place;
+            }
+        }
+        let texts = kept.into_iter().map(|(text, _)| text).collect();
+        TemplatesWriter { texts, places, uses: Vec::new() }
+    }
+}
+
+/// Second pass: notes which blocks use which templates.
+pub(super) struct TemplatesWriter {
+    texts: Vec<Box<str>>,
+    /// By preliminary number.
+    places: Vec<u32>,
+    /// (template, block, rows).
+    uses: Vec<(u32, u32, u32)>,
+}
+
+impl TemplatesWriter {
+    /// The final number for a preliminary one.
+    pub(super) fn number(&self, preliminary: u32) -> u32 {
+        self.places.get(preliminary as usize).copied().unwrap_or(WHOLE)
+    }
+
+    /// The templates with their numbers.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (u32, &str)> {
+        (1_u32..).zip(self.texts.iter().map(|text| &**text))
+    }
+
+    /// Notes that so many rows of a block have a template.
+    pub(super) fn add_use(&mut self, template: u32, block: u32, rows: u32) {
+        self.uses.push((template, block, rows));
+    }
+
+    /// The section's bytes: the templates, then for texts kept whole and for each template the blocks.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_values(&mut out, &self.texts);
+        self.uses.sort_unstable();
+        let mut uses = self.uses.chunk_by(|a, b| a.0 == b.0).peekable();
+        for number in WHOLE..=u32::try_from(self.texts.len()).unwrap_or(u32::MAX) {
+            let of = uses.next_if(|of| of.first().is_some_and(|u| u.0 == number)).unwrap_or_default();
+            put_varint(&mut out, of.len() as u64);
+            let mut next = 0;
+            for (_, block, rows) in of {
+                put_varint(&mut out, (block - next).into());
+                put_varint(&mut out, (*rows).into());
+                next = block + 1;
+            }
+        }
+        out
+    }
+}
+
+/// The templates of an opened segment.
+pub(super) struct Templates {
+    texts: Dictionary,
+    /// Variables of each template, from number 1.
+    variables: Vec<u16>,
+    uses: Vec<u8>,
+    /// Where each number's uses begin, from 0, and the end of the last.
+    starts: Vec<u32>,
+}
+
+impl Templates {
+    /// Reads [`TemplatesWriter::into_bytes`].
+    pub(super) fn read(bytes: &[u8], blocks: u32) -> Parsed<Self> {
+        let mut from = Cursor::new(bytes);
+        let texts = Dictionary::read(&mut from, SECTION_BYTES_MAX)?;
+        let variables = (0..texts.len())
+            .map(|n| {
+                let text = texts.get(n).unwrap_or_default();
+                let count = memchr::memchr_iter(MARK as u8, text.as_bytes()).count();
+                u16::try_from(count).map_err(|_| Malformed("a template is too long"))
+            })
+            .collect::<Parsed<_>>()?;
+        let body = from;
+        let at = |from: &Cursor<'_>| {
+            u32::try_from(body.remaining() - from.remaining()).map_err(|_| Malformed("its uses are too long"))
+        };
+        let mut starts = Vec::with_capacity(texts.len() as usize + 2);
+        for _ in 0..=texts.len() {
+            starts.push(at(&from)?);
+            for _ in 0..from.count(blocks as usize)? {
+                from.varint()?;
+                from.varint()?;
+            }
+        }
+        starts.push(at(&from)?);
+        let uses = { body }.bytes(body.remaining() - from.remaining())?.to_vec();
+        from.finish()?;
+        Ok(Self { texts, variables, uses, starts })
+    }
+
+    /// The highest number.
+    pub(super) fn len(&self) -> u32 {
+        self.texts.len()
+    }
+
+    /// The text of a template, with marks for its variables; none for [`WHOLE`].
+    pub(super) fn text(&self, number: u32) -> Option<&str> {
+        self.texts.get(number.checked_sub(1)?)
+    }
+
+    /// How many variables a row with this number has; a text that is kept whole is one.
+    pub(super) fn variables(&self, number: u32) -> Option<usize> {
+        match number.checked_sub(1) {
+            None => Some(1),
+            Some(n) => self.variables.get(n as usize).map(|n| usize::from(*n)),
+        }
+    }
+
+    /// Calls `each` with every block that has rows with this number, and how many.
+    pub(super) fn for_each_block(&self, number: u32, mut each: impl FnMut(u32, u32)) {
+        let at = |n: usize| self.starts.get(n).map(|s| *s as usize);
+        let (Some(start), Some(end)) = (at(number as usize), at(number as usize + 1)) else { return };
+        let range: Range<usize> = start..end;
+        let mut from = Cursor::new(self.uses.get(range).unwrap_or_default());
+        let mut next = 0_u32;
+        // The uses were walked through when they were read.
+        for _ in 0..from.varint().unwrap_or_default() {
+            let (Ok(distance), Ok(rows)) = (from.u32(), from.u32()) else { return };
+            let block = next.saturating_add(distance);
+            each(block, rows);
+            next = block.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A column of texts as templates and variables: rows of one template together, each of its variables a column
+//! of its own, so that what is alike lies together.
+
+use std::ops::Range;
+
+use super::columns::{Column, Cursor, Malformed, Parsed, column, put_column, put_varint};
+use super::template::{MARK, Splitter};
+use super::templates::{Templates, WHOLE};
+
+/// The templates of a block's rows.
+#[derive(Debug, Default)]
+pub(super) struct TextColumn {
+    /// The numbers that occur, rising.
+    numbers: Vec<u32>,
+    /// For each row the place in `numbers`.
+    places: Column,
+}
+
+impl TextColumn {
+    /// Of the rows' numbers.
+    pub(super) fn new(of_rows: &[u32]) -> Self {
+        let mut numbers = of_rows.to_vec();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let place = |n: &u32| numbers.binary_search(n).map_or(0, |at| u32::try_from(at).unwrap_or(0));
+        Self { places: Column::Each(of_rows.iter().map(place).collect()), numbers }
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.numbers.len() as u64);
+        let mut previous = 0;
+        for number in &self.numbers {
+            put_varint(out, (number - previous).into());
+            previous = *number;
+        }
+        if let Column::Each(places) = &self.places {
+            put_column(out, places);
+        }
+    }
+
+    pub(super) fn read(from: &mut Cursor<'_>, rows: usize) -> Parsed<Self> {
+        let count = from.count(rows)?;
+        let mut number = 0_u32;
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
+            number = number.checked_add(from.u32()?).ok_or(Malformed("a number is too large"))?;
+            numbers.push(number);
+        }
+        let places = column(from, rows)?;
+        let is_known = match &places {
+            Column::Same(place) => (*place as usize) < count,
+            Column::Each(places) => places.iter().all(|place| (*place as usize) < count),
+        };
+        if is_known { Ok(Self { numbers, places }) } else { Err(Malformed("a row's template is missing")) }
+    }
+
+    /// The number of a row's template.
+    pub(super) fn number(&self, row: usize) -> u32 {
+        self.numbers.get(self.places.get(row) as usize).copied().unwrap_or(WHOLE)
+    }
+
+    /// The numbers that occur with how many rows have each.
+    pub(super) fn counts(&self, rows: usize) -> Vec<(u32, u32)> {
+        let mut counts: Vec<(u32, u32)> = self.numbers.iter().map(|n| (*n, 0)).collect();
+        for row in 0..rows {
+            if let Some((_, count)) = counts.get_mut(self.places.get(row) as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// Takes what a block's texts are made of, while they are written.
+pub(super) trait TextSink {
+    /// A variable.
+    fn variable(&mut self, variable: &str);
+    /// A text that is kept whole.
+    fn whole(&mut self, text: &str);
+}
+
+/// Texts of which nothing is to be found by its words.
+impl TextSink for () {
+    fn variable(&mut self, _: &str) {}
+
+    fn whole(&mut self, _: &str) {}
+}
+
+/// Writes a block's texts; `None` if they are too long for a page.
+pub(super) fn put_texts<'a>(
+    out: &mut Vec<u8>,
+    texts: impl Fn(usize) -> &'a str,
+    numbers: &[u32],
+    splitter: &mut Splitter,
+    sink: &mut impl TextSink,
+) -> Option<()> {
+    let mut rows: Vec<(u32, u32)> = (0..).zip(numbers).map(|(row, number)| (*number, row)).collect();
+    rows.sort_unstable();
+    let mut lengths = Vec::new();
+    let mut places: Vec<(u32, Range<usize>)> = Vec::new();
+    for group in rows.chunk_by(|a, b| a.0 == b.0) {
+        let is_whole = group.first().is_some_and(|(number, _)| *number == WHOLE);
+        places.clear();
+        for (_, row) in group {
+            let text = texts(*row as usize);
+            if is_whole {
+                sink.whole(text);
+                places.push((*row, 0..text.len()));
+            } else {
+                splitter.split(text, |variable| places.push((*row, variable)));
+            }
+        }
+        let variables = places.len() / group.len().max(1);
+        for variable in 0..variables {
+            let mut last = "";
+            for (row, range) in places.iter().skip(variable).step_by(variables) {
+                let value = texts(*row as usize).get(range.clone())?;
+                if !is_whole && value != last {
+                    sink.variable(value);
+                }
+                out.extend_from_slice(value.as_bytes());
+                put_varint(&mut lengths, value.len() as u64);
+                last = value;
+            }
+        }
+    }
+    let length = u32::try_from(out.len()).ok()?;
+    out.append(&mut lengths);
+    out.extend_from_slice(&length.to_le_bytes());
+    Some(())
+}
+
+/// One template's rows in a block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// The first of its values.
+    base: u32,
+    rows: u32,
+    variables: u32,
+}
+
+/// The texts of a block, as their variables.
+#[derive(Debug)]
+pub(super) struct Texts {
+    values: String,
+    ends: Vec<u32>,
+    groups: Vec<Group>,
+    /// For each row how many rows before it have the same template.
+    ranks: Vec<u32>,
+    /// Where the values of texts that are kept whole end: they come first.
+    whole_end: u32,
+}
+
+impl Texts {
+    /// Reads [`put_texts`].
+    pub(super) fn read(mut bytes: Vec<u8>, column: &TextColumn, rows: usize, of: &Templates) -> Parsed<Self> {
+        let mut groups = vec![Group::default(); column.numbers.len()];
+        let mut ranks = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let group = groups.get_mut(column.places.get(row) as usize);
+            let group = group.ok_or(Malformed("a row's template is missing"))?;
+            ranks.push(group.rows);
+            group.rows += 1;
+        }
+        let mut count = 0_u32;
+        for (group, number) in groups.iter_mut().zip(&column.numbers) {
+            let variables = of.variables(*number).ok_or(Malformed("a template is missing"))?;
+            group.base = count;
+            group.variables = u32::try_from(variables).map_err(|_| Malformed("a template is too long"))?;
+            let values = group.rows.checked_mul(group.variables).and_then(|n| count.checked_add(n));
+            count = values.ok_or(Malformed("it has too many values"))?;
+        }
+        let (rest, length) = bytes.split_last_chunk().ok_or(Malformed("it ends too early"))?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (_, lengths) = rest.split_at_checked(length).ok_or(Malformed("it ends too early"))?;
+        if lengths.len() < count as usize {
+            return Err(Malformed("it ends too early"));
+        }
+        let ends = ends(lengths, count as usize, length)?;
+        bytes.truncate(length);
+        let values = String::from_utf8(bytes).map_err(|_| Malformed("a text is not UTF-8"))?;
+        if !ends.iter().all(|end| values.is_char_boundary(*end as usize)) {
+            return Err(Malformed("a text is not UTF-8"));
+        }
+        let whole = groups.first().filter(|_| column.numbers.first() == Some(&WHOLE)).map_or(0, |g| g.rows);
+        let whole_end = whole.checked_sub(1).and_then(|last| ends.get(last as usize)).copied().unwrap_or(0);
+        Ok(Self { values, ends, groups, ranks, whole_end })
+    }
+
+    fn value(&self, at: u32) -> &str {
+        let end = self.ends.get(at as usize).copied().unwrap_or_default() as usize;
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before as usize)).copied();
+        self.values.get(start.unwrap_or_default() as usize..end).unwrap_or_default()
+    }
+
+    /// A row's text where it lies somewhere as it is: kept whole, or a template without variables.
+    pub(super) fn as_it_is<'a>(
+        &'a self,
+        row: usize,
+        column: &TextColumn,
+        of: &'a Templates,
+    ) -> Option<&'a str> {
+        let group = self.groups.get(column.places.get(row) as usize)?;
+        let number = column.number(row);
+        if number == WHOLE {
+            Some(self.value(group.base + self.ranks.get(row)?))
+        } else if group.variables == 0 {
+            of.text(number)
+        } else {
+            None
+        }
+    }
+
+    /// Puts a row's text together.
+    pub(super) fn write(&self, row: usize, column: &TextColumn, of: &Templates, out: &mut String) {
+        let Some(group) = self.groups.get(column.places.get(row) as usize) else { return };
+        let Some(text) = of.text(column.number(row)) else { return };
+        let mut at = group.base + self.ranks.get(row).copied().unwrap_or_default();
+        let mut pieces = text.split(MARK);
+        out.push_str(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            out.push_str(self.value(at));
+            out.push_str(piece);
+            at += group.rows;
+        }
+    }
+
+    /// All variables, one behind the other without anything between.
+    pub(super) fn variables(&self) -> &str {
+        self.values.get(self.whole_end as usize..).unwrap_or_default()
+    }
+}
+
+fn ends(lengths: &[u8], count: usize, length: usize) -> Parsed<Vec<u32>> {
+    let mut ends = Vec::with_capacity(count);
+    let mut end = 0_usize;
+    // Nearly all lengths are one byte.
+    let (head, _) = lengths.split_at_checked(count).unwrap_or_default();
+    if lengths.len() == count && head.iter().all(|b| *b < 0x80) {
+        for byte in head {
+            end += usize::from(*byte);
+            ends.push(u32::try_from(end).map_err(|_| Malformed("its texts are too long"))?);
+        }
+    } else {
+        let mut from = Cursor::new(lengths);
+        for _ in 0..count {
+            end += from.count(length.saturating_sub(end))?;
+            ends.push(u32::try_from(end).map_err(|_| Malformed("its texts are too long"))?);
+        }
+        from.finish()?;
+    }
+    if end == length { Ok(ends) } else { Err(Malformed("its lengths do not add up")) }
+}

@@ -1,0 +1,46 @@
+//! What is known of a filter's conditions before a row is looked at: a condition on a message is decided by the
+//! message's template, one on a field by the field's value.
+
+use super::blocks::Blocks;
+use super::template::MARK;
+
+/// What a template says of a condition on the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// No text of this template passes.
+    #[default]
+    No,
+    /// Every one does.
+    Yes,
+    /// It depends on the variables.
+    Maybe,
+}
+
+/// What is known of one condition.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// By the number of the message's template; numbers beyond the list are [`Verdict::No`].
+    Message {
+        /// By number.
+        by_template: Vec<Verdict>,
+        /// The only blocks in which a [`Verdict::Maybe`] can be true.
+        undecided: Blocks,
+    },
+    /// By the number of the field's value, where 0 is none.
+    Field { slot: usize, passes: Vec<bool> },
+    /// By the number of the source.
+    Source { passes: Vec<bool> },
+    /// Nothing.
+    Nothing,
+}
+
+impl Verdict {
+    pub(super) fn of(passes: bool) -> Self {
+        if passes { Self::Yes } else { Self::No }
+    }
+}
+
+/// Whether a text of a query could be taken for a template's mark.
+pub(super) fn has_mark(text: &str) -> bool {
+    text.contains(MARK)
+}
