@@ -15,7 +15,8 @@ use tokio::process::Command;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::server::Server;
+use crate::series::Series;
+use crate::system::{Heliograph, Setup, System, create_token};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -33,39 +34,36 @@ pub(crate) async fn run(heliograph: &Path, options: &Options) -> anyhow::Result<
     let folder = TempDir::with_prefix("heliograph-bench-logs-")?;
     let file = folder.path().join("app.log");
     std::fs::write(&file, "")?;
-    let server = Server::start(heliograph, &format!("{}/*.log", folder.path().display())).await?;
+    let data = TempDir::with_prefix("heliograph-bench-")?;
+    let setup = Setup { program: heliograph.to_owned(), data: data.path().join("data") };
+    let server = Heliograph::start_with(&setup, Some(&format!("{}/*.log", folder.path().display()))).await?;
+    let token = create_token(heliograph, &setup.data).await?;
 
     let (ready_tx, mut ready) = tokio::sync::watch::channel(false);
-    let ours = receive_from_tail(&server, ready_tx);
+    let ours = receive_from_tail(&server, &token, ready_tx);
     let reference = receive_from_tail_f(&file);
     let writing = async {
         ready.wait_for(|r| *r).await.context("the tail ended before it began")?;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let cpu_before = server.cpu_seconds()?;
+        let cpu_before = server.process().used()?.cpu_seconds;
         let (path, rate, seconds) = (file.clone(), options.rate, options.seconds);
         tokio::task::spawn_blocking(move || write_lines(&path, rate, seconds)).await??;
-        Ok::<_, anyhow::Error>(server.cpu_seconds()? - cpu_before)
+        Ok::<_, anyhow::Error>(server.process().used()?.cpu_seconds - cpu_before)
     };
     let (ours, reference, cpu) = tokio::join!(ours, reference, writing);
-    let (ours, reference, cpu) = (Latencies::new(ours?), Latencies::new(reference?), cpu?);
+    let (ours, reference, cpu) = (Series::new(ours?), Series::new(reference?), cpu?);
     let total = u64::from(options.rate) * (u64::from(options.seconds) + WARM_UP.as_secs());
     report(options, &ours, &reference, cpu, total)
 }
 
 #[expect(clippy::print_stdout, reason = "printing figures is what a benchmark is for")]
-fn report(
-    options: &Options,
-    ours: &Latencies,
-    reference: &Latencies,
-    cpu: f64,
-    total: u64,
-) -> anyhow::Result<()> {
+fn report(options: &Options, ours: &Series, reference: &Series, cpu: f64, total: u64) -> anyhow::Result<()> {
     println!("line written -> received by a tail client, {} lines/s, ms", options.rate);
     println!("{:<22}{:>9}{:>9}{:>9}{:>9}{:>9}", "", "lines", "p50", "p90", "p99", "max");
     for (name, l) in [("heliograph tail", ours), ("tail -F (reference)", reference)] {
         println!(
             "{name:<22}{:>9}{:>9.1}{:>9.1}{:>9.1}{:>9.1}",
-            l.sorted.len(),
+            l.len(),
             l.at(0.50),
             l.at(0.90),
             l.at(0.99),
@@ -80,37 +78,9 @@ fn report(
     println!(
         "server CPU: {:.1} % of a core, {:.0} us a line",
         100.0 * cpu / f64::from(options.seconds + 2),
-        cpu * 1e6 / total_f64(total)
+        cpu * 1e6 / crate::size::float(total)
     );
     Ok(())
-}
-
-fn total_f64(total: u64) -> f64 {
-    // Counts of lines lie far below 2^32 here.
-    u32::try_from(total).map_or(f64::INFINITY, f64::from)
-}
-
-/// Milliseconds, sorted.
-struct Latencies {
-    sorted: Vec<f64>,
-}
-
-impl Latencies {
-    fn new(mut millis: Vec<f64>) -> Self {
-        millis.sort_by(f64::total_cmp);
-        Self { sorted: millis }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an index into a list of at most millions"
-    )]
-    fn at(&self, share: f64) -> f64 {
-        let last = self.sorted.len().saturating_sub(1);
-        self.sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "two processes compare their clocks here")]
@@ -147,12 +117,13 @@ fn latency(line: &str) -> Option<f64> {
 }
 
 async fn receive_from_tail(
-    server: &Server,
+    server: &Heliograph,
+    token: &str,
     ready: tokio::sync::watch::Sender<bool>,
 ) -> anyhow::Result<Vec<f64>> {
     let url = format!("{}/api/v1/tail?tenant=default&q=", server.base.replacen("http", "ws", 1));
     let mut request = url.into_client_request()?;
-    request.headers_mut().insert("authorization", format!("Bearer {}", server.token).parse()?);
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await.context("cannot open the tail")?;
     ready.send_replace(true);
     let mut out = Vec::new();

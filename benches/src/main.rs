@@ -1,32 +1,71 @@
 //! `bench`: measures the built program from outside, as its users meet it. See README.md here.
 
+mod ask;
+mod compare;
+mod corpus;
+mod files;
 mod latency;
-mod server;
+mod load;
+mod process;
+mod questions;
+mod report;
+mod series;
+mod size;
+mod system;
+mod table;
+mod truth;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(about = "Measures a built heliograph from outside")]
 struct Cli {
+    #[command(flatten)]
+    programs: Programs,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+/// What is measured.
+#[derive(Args)]
+struct Programs {
     /// The program to measure.
     #[arg(long, default_value = "target/release/heliograph", global = true)]
     heliograph: PathBuf,
-    #[command(subcommand)]
-    bench: Bench,
+    /// The peer; `benches/compare` installs it there.
+    #[arg(long, default_value = "target/tools/victoria-logs", global = true)]
+    victoria_logs: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Bench {
     /// Line written to a file → received by a tail client.
     TailLatency(latency::Options),
+    /// The same corpus and questions for ours and for a peer.
+    Compare(compare::Options),
+    /// Makes a corpus, says what it is like, and leaves its `_bulk` bodies in a folder.
+    Corpus {
+        #[command(flatten)]
+        options: corpus::Options,
+        /// Where it goes.
+        folder: PathBuf,
+    },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    match cli.bench {
-        Bench::TailLatency(options) => latency::run(&cli.heliograph, &options).await,
+    let Cli { programs, bench } = Cli::parse();
+    match bench {
+        Bench::TailLatency(options) => latency::run(&programs.heliograph, &options).await,
+        Bench::Compare(options) => compare::run(&programs, &options).await,
+        Bench::Corpus { options, folder } => {
+            let (folder, _) = compare::folder(Some(&folder))?;
+            let corpus = corpus::make(&options, &folder)?;
+            report::shape(&corpus.shape);
+            report::truth(&corpus.truth);
+            Ok(())
+        }
     }
 }
