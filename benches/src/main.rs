@@ -2,10 +2,13 @@
 
 mod ask;
 mod compare;
+mod concurrent;
 mod corpus;
 mod files;
+mod growth;
 mod latency;
 mod load;
+mod memory;
 mod process;
 mod questions;
 mod report;
@@ -45,6 +48,12 @@ enum Bench {
     TailLatency(latency::Options),
     /// The same corpus and questions for ours and for a peer.
     Compare(compare::Options),
+    /// Memory of our server while it ingests many tenants.
+    Ingest(memory::Options),
+    /// Many searches at the same time.
+    Concurrent(concurrent::Options),
+    /// Cost and latency at growing sizes.
+    Growth(growth::Options),
     /// Makes a corpus, says what it is like, and leaves its `_bulk` bodies in a folder.
     Corpus {
         #[command(flatten)]
@@ -60,6 +69,9 @@ async fn main() -> anyhow::Result<()> {
     match bench {
         Bench::TailLatency(options) => latency::run(&programs.heliograph, &options).await,
         Bench::Compare(options) => compare::run(&programs, &options).await,
+        Bench::Ingest(options) => memory::run(&programs, &options).await,
+        Bench::Concurrent(options) => concurrent::run(&programs, &options).await,
+        Bench::Growth(options) => growth::run(&programs, &options).await,
         Bench::Corpus { options, folder } => {
             let (folder, _) = compare::folder(Some(&folder))?;
             let corpus = corpus::make(&options, &folder)?;
