@@ -22,8 +22,11 @@ use serde_json::{Map, Value};
 use crate::level::Level;
 use crate::time::Timestamp;
 
+pub use fields::identify;
+pub use json::{EXCEPTIONS, add_trace, trace, without_lone_surrogates};
 pub use log_id::{log_ids, parse as parse_log_id};
 pub use path::{DagFile, TaskFile, dag_file_from_path, task_from_path};
+pub use stamp::{of_number as time_of_number, of_text as time_of_text};
 
 /// How Python begins a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";

@@ -26,6 +26,9 @@ pub const FIELD_BYTES_MAX: usize = 1024;
 /// What stands where something was cut.
 pub const CUT_MARK: &str = " …[cut by heliograph]";
 
+/// What stands where attributes were dropped, for they were too large.
+const CUT_ATTRIBUTES: &str = r#"{"heliograph.cut":"…[cut by heliograph]"}"#;
+
 /// The place of a record in the total order of its tenant's records; unique and stable for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey {
@@ -125,7 +128,7 @@ impl Attributes {
         }
         match serde_json::to_string(map) {
             Ok(text) if text.len() <= ATTRIBUTES_BYTES_MAX => Self(Some(text.into())),
-            _ => Self(Some(format!("{{\"heliograph.cut\":\"{}\"}}", CUT_MARK.trim()).into())),
+            _ => Self(Some(CUT_ATTRIBUTES.into())),
         }
     }
 
@@ -146,6 +149,19 @@ impl Attributes {
             serde_json::from_str::<IgnoredAny>(text).map_err(bad)?;
             return Ok(Cow::Borrowed(text));
         }
+        Self::bound_json(text)
+    }
+
+    /// The same of a text that is known to be a JSON object, or empty.
+    pub fn bound_json(text: &str) -> Result<Cow<'_, str>> {
+        if text.is_empty() || is_plain_object(text) {
+            return Ok(Cow::Borrowed(text));
+        }
+        // Not read first: values take many times the memory of their text.
+        if text.len() > ATTRIBUTES_BYTES_MAX {
+            return Ok(Cow::Borrowed(CUT_ATTRIBUTES));
+        }
+        let bad = |e: serde_json::Error| Error::Decode { what: "attributes", reason: e.to_string() };
         let map = serde_json::from_str::<Map<String, Value>>(text).map_err(bad)?;
         Ok(Cow::Owned(Self::from_map(&map).as_json().to_owned()))
     }
@@ -441,6 +457,21 @@ mod tests {
         fn foreign_ids_never_panic(text in "[A-Za-z0-9_-]{0,80}") {
             drop(RecordId::parse(&text));
         }
+    }
+
+    #[test]
+    fn attributes_are_kept_as_they_are_written_anew_or_cut() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(Attributes::bound_json(text).unwrap(), expected);
+            assert_eq!(Attributes::check_json(text).unwrap(), expected);
+        };
+        check("", "");
+        check("{}", "");
+        check(r#"{"a": 1}"#, r#"{"a": 1}"#);
+        check("{\"a\":\r1}", r#"{"a":1}"#);
+        check(&format!(r#"{{"a":"{}"}}"#, "x".repeat(ATTRIBUTES_BYTES_MAX)), CUT_ATTRIBUTES);
+        assert!(CUT_ATTRIBUTES.contains(CUT_MARK.trim()));
+        assert!(Attributes::check_json(r#"{"a":}"#).is_err());
     }
 
     #[test]

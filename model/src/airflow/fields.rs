@@ -104,6 +104,13 @@ impl Fields {
     }
 }
 
+/// What named values say about the identity, and those that say nothing about it.
+pub fn identify(values: impl IntoIterator<Item = (&'static str, Value)>) -> (Identity, Map<String, Value>) {
+    let mut fields = Fields::default();
+    values.into_iter().for_each(|(name, value)| fields.take(name, value));
+    fields.finish()
+}
+
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(n) => n.as_i64(),

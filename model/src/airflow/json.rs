@@ -24,7 +24,7 @@ const TIMES: [&str; 5] = ["timestamp", "asctime", "@timestamp", "time", "ts"];
 const LEVELS: [&str; 4] = ["level", "levelname", "severity", "log.level"];
 const MESSAGES: [&str; 4] = ["event", "message", "msg", "log"];
 /// Names of a text that belongs to the message: where the exception is.
-const EXCEPTIONS: [&str; 5] = ["error_detail", "exception", "exc_info", "stack_trace", "traceback"];
+pub const EXCEPTIONS: [&str; 5] = ["error_detail", "exception", "exc_info", "stack_trace", "traceback"];
 
 /// The members of a line's object, in its order; taken ones leave a hole.
 type Line<'a> = Vec<Option<(Cow<'a, str>, Value)>>;
@@ -43,18 +43,11 @@ fn line(members: Line<'_>) -> ParsedLine {
     line.time = taken.first(&TIMES, stamp::of_json).map(|(_, time)| time);
     line.level = taken.first(&LEVELS, |v| Level::parse(v.as_str()?.trim())).map(|(_, level)| level);
     let message = taken.first(&MESSAGES, |v| v.as_str().map(str::to_owned));
-    let traces: Vec<_> = EXCEPTIONS.iter().filter_map(|name| trace(taken.get(name)?)).collect();
     // `name` is the logger in Python's own formatters; beside an `event` it is the event's own.
     let named = message.as_ref().is_some_and(|(name, _)| *name != "event") && !taken.has("logger");
     line.message = message.map(|(_, text)| text);
-    for trace in traces {
-        let message = line.message.get_or_insert_default();
-        if !message.contains(&trace) {
-            if !message.is_empty() {
-                message.push('\n');
-            }
-            message.push_str(&trace);
-        }
+    for trace in EXCEPTIONS.iter().filter_map(|name| trace(taken.get(name)?)) {
+        add_trace(line.message.get_or_insert_default(), &trace);
     }
     let mut fields = Fields::default();
     for (key, value) in taken.members.into_iter().flatten() {
@@ -71,11 +64,21 @@ fn line(members: Line<'_>) -> ParsedLine {
     line
 }
 
-/// The exception's text: structured, or as Python printed it.
-fn trace(value: &Value) -> Option<String> {
+/// The text of an exception: structured, or as Python printed it.
+pub fn trace(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.contains('\n') => Some(text.trim_end().to_owned()),
         value => exception::render(value),
+    }
+}
+
+/// Puts an exception's text below a message that does not hold it yet.
+pub fn add_trace(message: &mut String, trace: &str) {
+    if !message.contains(trace) {
+        if !message.is_empty() {
+            message.push('\n');
+        }
+        message.push_str(trace);
     }
 }
 
@@ -117,8 +120,9 @@ fn read(text: &str) -> Option<Line<'_>> {
     Some(members)
 }
 
-/// Python may write halves of surrogate pairs, which no JSON reader here accepts: each becomes U+FFFD.
-fn without_lone_surrogates(text: &str) -> Option<String> {
+/// Python may write halves of surrogate pairs, which no JSON reader here accepts: each becomes U+FFFD. None where
+/// there is surely nothing to change.
+pub fn without_lone_surrogates(text: &str) -> Option<String> {
     if !text.contains("\\ud") && !text.contains("\\uD") {
         return None;
     }

@@ -40,16 +40,22 @@ pub(super) fn whole(text: &str) -> Option<Timestamp> {
     read(text.as_bytes()).filter(|(_, len)| *len == text.len()).map(|(time, _)| time)
 }
 
-/// Reads a JSON value that is a time: text, or a number of s, ms, µs or ns since the epoch, by its size.
+/// Reads a JSON value that is a time.
 pub(super) fn of_json(value: &Value) -> Option<Timestamp> {
     match value {
-        Value::String(text) => whole(text).or_else(|| Timestamp::parse(text).ok()),
+        Value::String(text) => of_text(text),
         Value::Number(n) => of_number(n),
         _ => None,
     }
 }
 
-fn of_number(n: &Number) -> Option<Timestamp> {
+/// Reads a text that is a time in one of the forms above, or in any of RFC 3339.
+pub fn of_text(text: &str) -> Option<Timestamp> {
+    whole(text).or_else(|| Timestamp::parse(text).ok())
+}
+
+/// Reads a number of s, ms, µs or ns since the epoch, by its size.
+pub fn of_number(n: &Number) -> Option<Timestamp> {
     // Seconds until the year 5138, milliseconds until then, and so on: the ranges do not meet in our lives.
     if let Some(n) = n.as_i64() {
         let unit = match n {
