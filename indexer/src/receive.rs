@@ -3,33 +3,36 @@
 //! Knows nothing of durability: hands the batch to [`crate::commit`] and waits for what becomes of it.
 
 mod body;
+mod encoding;
+mod envelope;
 mod otlp;
 mod weight;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
-use heliograph_model::batch::{
-    BatchId, EPOCH_HEADER, PRODUCER_HEADER, ProducerId, SEQUENCE_HEADER, TENANT_HEADER,
-};
+use bytes::Bytes;
+use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
-use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_model::tenant::Workspace;
 use heliograph_model::time::{Clock, Timestamp};
 use heliograph_store::tenants::Tenants;
 use http::HeaderMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Room};
 use crate::commit::{Batch, Outcome, Pending};
 use crate::config::Config;
 use crate::credential::{Credentials, Sender};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use encoding::Limits;
+use envelope::Envelope;
+use otlp::Origin;
 
 pub(crate) use body::read as read_body;
-pub(crate) use otlp::{Encoding, Format, Limits, Origin};
+pub(crate) use otlp::Format;
 
 /// Bodies that are being received, all together.
 const BODIES_BYTES_MAX: usize = 256 << 20;
@@ -49,17 +52,27 @@ pub(crate) struct Intake {
     metrics: Metrics,
 }
 
+/// A body taken apart.
+#[derive(Debug)]
+struct Decoded {
+    /// Its records.
+    rows: Rows,
+    /// Zstd of what [`heliograph_model::codec::decode`] reads as the same records.
+    payload: Bytes,
+}
+
 /// Gives records of foreign producers their place: rising, over restarts too unless the clock is set back.
 #[derive(Debug, Default)]
 pub(crate) struct Positions(AtomicU64);
 
 impl Positions {
-    /// The next place.
-    fn next(&self, now: Timestamp) -> Position {
+    /// The first of so many places that follow one another.
+    fn take(&self, now: Timestamp, count: u64) -> Position {
         let now = now.as_nanos().max(0).cast_unsigned();
-        let rise = |last: u64| Some(now.max(last.saturating_add(1)));
+        let first = |last: u64| now.max(last.saturating_add(1));
+        let rise = |last: u64| Some(first(last).saturating_add(count.saturating_sub(1)));
         let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rise).unwrap_or_else(|l| l);
-        Position(now.max(last.saturating_add(1)))
+        Position(first(last))
     }
 }
 
@@ -92,8 +105,13 @@ impl Intake {
 
     /// Takes an OTLP request in; `Ok` means that its records are durable.
     pub(crate) async fn take_otlp(&self, headers: &HeaderMap, body: &mut Body) -> Result<()> {
-        let outcome = self.take(headers, body).await;
-        self.metrics.batch(match &outcome {
+        let outcome = self.otlp(headers, body).await;
+        self.count(outcome.as_ref());
+        outcome.map(drop)
+    }
+
+    fn count(&self, outcome: Result<&Outcome, &Error>) {
+        self.metrics.batch(match outcome {
             Ok(Outcome::Stored) => "stored",
             Ok(Outcome::Repeat) => "repeat",
             Err(Error::Gap { .. }) => "gap",
@@ -101,147 +119,77 @@ impl Intake {
             Err(e) if e.status().is_server_error() => "unavailable",
             Err(_) => "refused",
         });
-        outcome.map(drop)
     }
 
-    async fn take(&self, headers: &HeaderMap, body: &mut Body) -> Result<Outcome> {
+    async fn otlp(&self, headers: &HeaderMap, body: &mut Body) -> Result<Outcome> {
         let sender = self.credentials.sender(headers).await?;
         let format = Format::of(headers)?;
-        let named = named_tenant(headers)?;
-        let batch_id = batch_id(headers, &sender)?;
-        let encoding = Encoding::of(headers)?;
-        let tenant = match (&sender, named) {
-            (Sender::Agent, Some(named)) => named,
-            (Sender::Agent, None) => {
-                return Err(Error::invalid(format!("header {TENANT_HEADER} is missing")));
-            }
-            (Sender::Token { tenant, .. }, Some(named)) if named != *tenant => {
-                return Err(Error::Forbidden {
-                    reason: "the token is for another tenant than the header names",
-                });
-            }
-            (Sender::Token { tenant, .. }, _) => tenant.clone(),
-        };
+        let envelope = Envelope::of(headers, sender)?;
+        let (bytes, _room) = self.receive(headers, body).await?;
+        let origin = self.origin(&envelope, format);
+        let (encoding, limits) = (envelope.encoding, self.limits);
+        let decode = move || otlp::decode(origin, format, encoding, &bytes, limits);
+        let decoded = self.on_a_thread(decode).await?;
+        self.store(envelope, decoded).await
+    }
+
+    async fn receive(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Room)> {
         if self.hot.is_full() {
             return Err(Error::Full { what: "memory for fresh records" });
         }
-        let (bytes, _room) = read_body(headers, body, self.limits.body, &self.bodies).await?;
-        self.metrics.bytes.inc_by(bytes.len() as u64);
-        let origin = self.origin(sender, format);
-        let decoded = self.decode(origin, format, encoding, bytes).await?;
-        if decoded.rows.is_empty() && batch_id.is_none() {
-            return Ok(Outcome::Stored);
-        }
-        let full = Error::Full { what: "memory for fresh records" };
-        let room = self.hot.reserve(decoded.rows.memory_bytes()).ok_or(full)?;
-        // Only now, so that a request that is wrong makes no tenant.
-        let tenant = self.tenants.find_or_create(&tenant, &self.workspace).await?;
-        self.metrics.commit_queue.inc();
-        let outcome =
-            self.commit(Batch { tenant, id: batch_id, payload: decoded.payload, rows: decoded.rows, room });
-        let outcome = outcome.await;
-        self.metrics.commit_queue.dec();
-        outcome
+        let received = read_body(headers, body, self.limits.body, &self.bodies).await?;
+        self.metrics.bytes.inc_by(received.0.len() as u64);
+        Ok(received)
     }
 
-    fn origin(&self, sender: Sender, format: Format) -> Origin {
+    fn origin(&self, envelope: &Envelope, format: Format) -> Origin {
+        if envelope.sender == Sender::Agent && format == Format::Protobuf {
+            return Origin::Agent;
+        }
         let received = self.clock.now();
-        match (sender, format) {
-            (Sender::Agent, Format::Protobuf) => Origin::Agent,
-            (sender, _) => {
-                let producer = match sender {
-                    Sender::Agent => "agent".to_owned(),
-                    Sender::Token { id, .. } => format!("token:{id}"),
-                };
-                let (positions, clock) = (Arc::clone(&self.positions), Arc::clone(&self.clock));
-                let next_position = Box::new(move || positions.next(clock.now()));
-                Origin::Foreign { producer, received, next_position }
-            }
-        }
+        let (positions, clock) = (Arc::clone(&self.positions), Arc::clone(&self.clock));
+        let next_position = Box::new(move || positions.take(clock.now(), 1));
+        Origin::Foreign { producer: envelope.producer(), received, next_position }
     }
 
-    async fn decode(
+    /// Does CPU work, at most as much at a time as there are CPUs.
+    async fn on_a_thread<T: Send + 'static>(
         &self,
-        origin: Origin,
-        format: Format,
-        encoding: Encoding,
-        bytes: bytes::Bytes,
-    ) -> Result<otlp::Decoded> {
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let closed = |_| Error::Unavailable { reason: "the indexer is stopping" };
         let permit = Arc::clone(&self.decoders).acquire_owned().await.map_err(closed)?;
-        let limits = self.limits;
         // The permit goes along: work that nobody waits for any more counts as well.
         tokio::task::spawn_blocking(move || {
-            let decoded = otlp::decode(origin, format, encoding, &bytes, limits);
+            let done = work();
             drop(permit);
-            decoded
+            done
         })
         .await?
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Outcome> {
-        let gone = |_| Error::Unavailable { reason: "the indexer is stopping" };
-        let (answer, outcome) = oneshot::channel();
-        self.commits
-            .send(Pending::new(batch, answer))
-            .await
-            .map_err(|_| Error::Unavailable { reason: "the indexer is stopping" })?;
-        outcome.await.map_err(gone)?
-    }
-}
-
-/// A header's text, if it is there.
-fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Error::invalid(format!("header {name} is given twice")));
-    }
-    value.to_str().map(Some).map_err(|_| Error::invalid(format!("header {name} is not plain text")))
-}
-
-fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>> {
-    Ok(text(headers, TENANT_HEADER)?.map(TenantId::parse).transpose()?)
-}
-
-/// The batch's name: all three headers, or none.
-fn batch_id(headers: &HeaderMap, sender: &Sender) -> Result<Option<BatchId>> {
-    let parts = [PRODUCER_HEADER, EPOCH_HEADER, SEQUENCE_HEADER];
-    let [producer, epoch, sequence] = parts.map(|name| text(headers, name));
-    let (producer, epoch, sequence) = match (producer?, epoch?, sequence?) {
-        (None, None, None) => return Ok(None),
-        (Some(producer), Some(epoch), Some(sequence)) => (producer, epoch, sequence),
-        (p, e, s) => {
-            let missing: Vec<_> =
-                parts.into_iter().zip([p, e, s]).filter(|(_, v)| v.is_none()).map(|(n, _)| n).collect();
-            return Err(Error::invalid(format!("header {} is missing", missing.join(", "))));
+    /// Makes the records durable and searchable, within the bound on memory.
+    async fn store(&self, envelope: Envelope, decoded: Decoded) -> Result<Outcome> {
+        let Decoded { rows, payload } = decoded;
+        if rows.is_empty() && envelope.batch_id.is_none() {
+            return Ok(Outcome::Stored);
         }
-    };
-    let id = BatchId {
-        producer: ProducerId::parse(producer)?,
-        epoch: number(EPOCH_HEADER, epoch, 0)?,
-        sequence: number(SEQUENCE_HEADER, sequence, 1)?,
-    };
-    Ok(Some(match sender {
-        Sender::Agent => id,
-        // A token must not move an agent's sequences on, nor another token's.
-        Sender::Token { id: token, .. } => BatchId { producer: within_token(token, &id.producer)?, ..id },
-    }))
-}
+        let full = Error::Full { what: "memory for fresh records" };
+        let room = self.hot.reserve(rows.memory_bytes()).ok_or(full)?;
+        // Only now, so that a request that is wrong makes no tenant.
+        let tenant = self.tenants.find_or_create(&envelope.tenant, &self.workspace).await?;
+        self.metrics.commit_queue.inc();
+        let outcome = self.commit(Batch { tenant, id: envelope.batch_id, payload, rows, room }).await;
+        self.metrics.commit_queue.dec();
+        outcome
+    }
 
-fn number(name: &'static str, value: &str, lowest: u64) -> Result<u64> {
-    value
-        .parse::<u64>()
-        .ok()
-        // What the catalog can hold.
-        .filter(|n| *n >= lowest && i64::try_from(*n).is_ok())
-        .ok_or_else(|| Error::invalid(format!("header {name} is {value:?}, not a number from {lowest} on")))
-}
-
-fn within_token(token: &str, producer: &ProducerId) -> Result<ProducerId> {
-    let digest = digest(&SHA256, format!("{token}\0{producer}").as_bytes());
-    let hex: String = digest.as_ref().iter().take(20).map(|b| format!("{b:02x}")).collect();
-    Ok(ProducerId::parse(&format!("token.{hex}"))?)
+    async fn commit(&self, batch: Batch) -> Result<Outcome> {
+        let stopping = || Error::Unavailable { reason: "the indexer is stopping" };
+        let (answer, outcome) = oneshot::channel();
+        self.commits.send(Pending::new(batch, answer)).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
 }
 
 #[cfg(test)]
@@ -252,18 +200,10 @@ mod tests {
     fn positions_rise_whatever_the_clock_does() {
         let positions = Positions::default();
         let mut last = Position(0);
-        for now in [5, 5, 4, 100, -7, 100] {
-            let next = positions.next(Timestamp::from_nanos(now));
-            assert!(next > last, "{next:?} after {last:?}");
-            last = next;
+        for (now, count) in [(5, 1), (5, 3), (4, 1), (100, 10), (-7, 0), (100, 2)] {
+            let first = positions.take(Timestamp::from_nanos(now), count);
+            assert!(first > last, "{first:?} after {last:?}");
+            last = Position(first.0 + count.max(1) - 1);
         }
-    }
-
-    #[test]
-    fn producers_of_tokens_are_apart_from_agents() {
-        let producer = ProducerId::parse(&"p".repeat(64)).unwrap();
-        let a = within_token("a", &producer).unwrap();
-        assert_ne!(a, within_token("b", &producer).unwrap());
-        assert_ne!(a, producer);
     }
 }
