@@ -69,7 +69,8 @@ fn presented(headers: &HeaderMap) -> Option<Presented> {
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(Presented::Bearer(value.into()));
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
+    // Elasticsearch's clients pair a key with its id in the same way.
+    if !scheme.eq_ignore_ascii_case("basic") && !scheme.eq_ignore_ascii_case("apikey") {
         return None;
     }
     let decoded = String::from_utf8(BASE64.decode(value).ok()?).ok()?;
@@ -117,7 +118,9 @@ impl Credentials {
         }
         let token = self.token(hashed, secret).await?.ok_or(Error::Unauthenticated)?;
         if user.is_some_and(|user| user != token.tenant.as_str()) {
-            return Err(Error::Unauthenticated);
+            return Err(Error::Forbidden {
+                reason: "the token is for another tenant than the user name says",
+            });
         }
         if !token.roles.contains(&Role::Writer) {
             return Err(Error::Forbidden { reason: "the token lacks the role writer" });

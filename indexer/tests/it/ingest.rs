@@ -44,7 +44,7 @@ async fn who_may_send_what() {
     check("a writer", post().bearer_auth(&writer), 200).await;
     check("again, from memory", post().bearer_auth(&writer), 200).await;
     check("a writer by Basic", post().basic_auth("team-a", Some(&writer)), 200).await;
-    check("Basic of another name", post().basic_auth("team-b", Some(&writer)), 401).await;
+    check("Basic of another name", post().basic_auth("team-b", Some(&writer)), 403).await;
     check("the agent's by Basic", post().basic_auth("team-a", Some(AGENT)), 401).await;
     let named = |tenant: &str| post().bearer_auth(&writer).header("x-heliograph-tenant", tenant);
     check("a writer names its tenant", named("team-a"), 200).await;
