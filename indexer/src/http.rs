@@ -1,12 +1,13 @@
 //! Routes, and nothing but routes: what a path means, in which form it is answered.
 
 mod answer;
+mod elasticsearch;
 
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::budget::Budget;
@@ -24,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::feed::{self, Feed};
 use crate::hot::{Found, Searcher};
 use crate::receive::{Format, Intake, read_body};
+use answer::Form;
 
 /// Largest request of the query role: a filter with many words.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -49,6 +52,8 @@ fn open(doors: &Doors) -> Result<&App> {
 pub(crate) fn router(app: Arc<OnceLock<App>>) -> Router {
     Router::new()
         .route("/v1/logs", post(logs))
+        .route("/_bulk", post(bulk).put(bulk))
+        .route("/{index}/_bulk", post(bulk).put(bulk))
         .route("/internal/v1/scan", post(scan))
         .route("/internal/v1/feed", post(follow))
         .with_state(app)
@@ -64,14 +69,27 @@ async fn logs(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
     };
     match taken {
         Ok(()) => answer::accepted(form),
-        Err(error) => answer::refused(&error, form, body).await,
+        Err(error) => answer::refused(&error, Form::Otlp(form), body).await,
+    }
+}
+
+async fn bulk(doors: Doors, index: Option<Path<String>>, headers: HeaderMap, mut body: Body) -> Response {
+    let began = Instant::now();
+    let index = index.as_ref().map(|index| index.as_str());
+    let taken = match open(&doors) {
+        Ok(app) => app.intake.take_bulk(&headers, index, &mut body).await,
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok((items, room)) => elasticsearch::accepted(items, began.elapsed(), room),
+        Err(error) => answer::refused(&error, Form::Elasticsearch, body).await,
     }
 }
 
 async fn scan(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
     match scanned(&doors, &headers, &mut body).await {
         Ok(response) => response,
-        Err(error) => answer::refused(&error, Format::Json, body).await,
+        Err(error) => answer::refused(&error, Form::Otlp(Format::Json), body).await,
     }
 }
 
@@ -114,7 +132,7 @@ async fn scanned(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<
 async fn follow(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
     match followed(&doors, &headers, &mut body).await {
         Ok(response) => response,
-        Err(error) => answer::refused(&error, Format::Json, body).await,
+        Err(error) => answer::refused(&error, Form::Otlp(Format::Json), body).await,
     }
 }
 

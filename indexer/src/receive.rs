@@ -3,6 +3,7 @@
 //! Knows nothing of durability: hands the batch to [`crate::commit`] and waits for what becomes of it.
 
 mod body;
+mod bulk;
 mod encoding;
 mod envelope;
 mod otlp;
@@ -32,6 +33,7 @@ use envelope::Envelope;
 use otlp::Origin;
 
 pub(crate) use body::read as read_body;
+pub(crate) use bulk::Items;
 pub(crate) use otlp::Format;
 
 /// Bodies that are being received, all together.
@@ -110,6 +112,19 @@ impl Intake {
         outcome.map(drop)
     }
 
+    /// Takes an Elasticsearch bulk request in; `Ok` means that all documents are durable whose items say so.
+    /// `index` is the one that the path names.
+    pub(crate) async fn take_bulk(
+        &self,
+        headers: &HeaderMap,
+        index: Option<&str>,
+        body: &mut Body,
+    ) -> Result<(Items, Room)> {
+        let taken = self.bulk(headers, index, body).await;
+        self.count(taken.as_ref().map(|(outcome, ..)| outcome));
+        taken.map(|(_, items, room)| (items, room))
+    }
+
     fn count(&self, outcome: Result<&Outcome, &Error>) {
         self.metrics.batch(match outcome {
             Ok(Outcome::Stored) => "stored",
@@ -131,6 +146,32 @@ impl Intake {
         let decode = move || otlp::decode(origin, format, encoding, &bytes, limits);
         let decoded = self.on_a_thread(decode).await?;
         self.store(envelope, decoded).await
+    }
+
+    async fn bulk(
+        &self,
+        headers: &HeaderMap,
+        index: Option<&str>,
+        body: &mut Body,
+    ) -> Result<(Outcome, Items, Room)> {
+        let sender = self.credentials.sender(headers).await?;
+        // Whatever content type: clients send several, some send JSON's, and the body says what it is.
+        let envelope = Envelope::of(headers, sender)?;
+        let index = bulk::index(index)?;
+        let (bytes, _room) = self.receive(headers, body).await?;
+        let (encoding, limits, positions) = (envelope.encoding, self.limits, Arc::clone(&self.positions));
+        let batch = bulk::Batch {
+            tenant: envelope.tenant.clone(),
+            producer: envelope.producer(),
+            received: self.clock.now(),
+            index,
+        };
+        let decode = move || bulk::decode(&batch, &positions, encoding, &bytes, limits);
+        let (decoded, items) = self.on_a_thread(decode).await?;
+        // Before anything is stored: afterwards the answer must be given.
+        let full = Error::Full { what: "memory for requests" };
+        let room = self.bodies.reserve(items.bytes.len()).ok_or(full)?;
+        Ok((self.store(envelope, decoded).await?, items, room))
     }
 
     async fn receive(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Room)> {

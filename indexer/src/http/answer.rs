@@ -1,4 +1,4 @@
-//! Answers to senders, in the form of their request: an empty `ExportLogsServiceResponse`, or a
+//! Answers to senders, in the form of their request: for OTLP an empty `ExportLogsServiceResponse`, or a
 //! `google.rpc.Status`.
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use prost::Message;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::elasticsearch;
 use crate::error::Error;
 use crate::receive::Format;
 
@@ -29,6 +30,15 @@ struct Status {
     message: String,
 }
 
+/// The forms that answers have: each that of its request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// Of OTLP.
+    Otlp(Format),
+    /// Of Elasticsearch.
+    Elasticsearch,
+}
+
 /// 200: full success leaves `partial_success` unset.
 pub(super) fn accepted(form: Format) -> Response {
     let body = match form {
@@ -40,27 +50,14 @@ pub(super) fn accepted(form: Format) -> Response {
 
 /// What the error says. Reads away what is left of the request first, within bounds: a connection that is closed
 /// over unread bytes takes the answer with it.
-pub(super) async fn refused(error: &Error, form: Format, rest: Body) -> Response {
+pub(super) async fn refused(error: &Error, form: Form, rest: Body) -> Response {
     if error.status().is_server_error() && !matches!(error, Error::Unavailable { .. }) {
         tracing::error!(error = error as &dyn std::error::Error, "a request failed");
     }
     drop(timeout(DRAIN_MAX, drain(rest)).await);
-    let mut response = match (error, form) {
-        (Error::Gap { expected, epoch }, _) => {
-            let body = json!({
-                "expected": expected, "epoch": epoch,
-                "code": error.rpc_code(), "message": error.public_text(),
-            });
-            respond(error.status(), Format::Json.content_type(), Body::from(body.to_string()))
-        }
-        (_, Format::Json) => {
-            let body = json!({ "code": error.rpc_code(), "message": error.public_text() });
-            respond(error.status(), form.content_type(), Body::from(body.to_string()))
-        }
-        (_, Format::Protobuf) => {
-            let status = Status { code: error.rpc_code(), message: error.public_text() };
-            respond(error.status(), form.content_type(), Body::from(status.encode_to_vec()))
-        }
+    let mut response = match form {
+        Form::Otlp(format) => status(error, format),
+        Form::Elasticsearch => elasticsearch::refused(error),
     };
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after_seconds() {
@@ -70,6 +67,25 @@ pub(super) async fn refused(error: &Error, form: Format, rest: Body) -> Response
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"heliograph\""));
     }
     response
+}
+
+/// The error as a `google.rpc.Status`; what a producer's next batch is, as JSON.
+fn status(error: &Error, format: Format) -> Response {
+    let (code, message) = (error.rpc_code(), error.public_text());
+    match (error, format) {
+        (Error::Gap { expected, epoch }, _) => {
+            let body = json!({ "expected": expected, "epoch": epoch, "code": code, "message": message });
+            respond(error.status(), Format::Json.content_type(), Body::from(body.to_string()))
+        }
+        (_, Format::Json) => {
+            let body = json!({ "code": code, "message": message });
+            respond(error.status(), format.content_type(), Body::from(body.to_string()))
+        }
+        (_, Format::Protobuf) => {
+            let body = Status { code, message }.encode_to_vec();
+            respond(error.status(), format.content_type(), Body::from(body))
+        }
+    }
 }
 
 async fn drain(mut body: Body) {
