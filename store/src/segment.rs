@@ -58,6 +58,10 @@ pub struct Built {
     pub first: Timestamp,
     /// Latest event time.
     pub last: Timestamp,
+    /// Stored bytes of each part: of all blocks' pages by kind, and of the index's sections.
+    pub sizes: Vec<(&'static str, u64)>,
+    /// Records whose message is kept whole, without a template.
+    pub whole_messages: u64,
 }
 
 /// What reading cost; all parts of a query add to one.

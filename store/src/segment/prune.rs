@@ -4,6 +4,7 @@
 //! ones (inside of them every record passes). With both, `Not` is as exact as the rest.
 
 mod message;
+mod words;
 
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
 use heliograph_model::level::Level;

@@ -123,6 +123,11 @@ impl TemplatesWriter {
         self.uses.push((template, block, rows));
     }
 
+    /// How many rows have no template.
+    pub(super) fn rows_kept_whole(&self) -> u64 {
+        self.uses.iter().filter(|(number, ..)| *number == WHOLE).map(|(.., rows)| u64::from(*rows)).sum()
+    }
+
     /// The section's bytes: the templates, then for texts kept whole and for each template the blocks.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
         let mut out = Vec::new();

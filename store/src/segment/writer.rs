@@ -239,10 +239,17 @@ impl Writer {
             blocks: u32::try_from(entries.len()).map_err(|_| too_large())?,
             sections: [Page::default(); Section::ALL.len()],
         };
+        let mut sizes: Vec<(&'static str, u64)> = Group::ALL
+            .into_iter()
+            .map(|group| (group.name(), entries.iter().map(|e| u64::from(e.page(group).stored)).sum()))
+            .collect();
         let mut put = |section: Section, plain: &[u8], out: &mut Vec<u8>| -> Result<()> {
-            footer.sections[section as usize] = pages.seal(section.number(), plain, 0, out)?;
+            let page = pages.seal(section.number(), plain, 0, out)?;
+            footer.sections[section as usize] = page;
+            sizes.push((section.part(), page.stored.into()));
             Ok(())
         };
+        let whole_messages = messages.rows_kept_whole();
         put(Section::Directory, &directory::to_bytes(&entries), &mut out)?;
         put(Section::Sources, &sources.to_bytes(), &mut out)?;
         put(Section::Fields, &fields.into_bytes(), &mut out)?;
@@ -254,7 +261,8 @@ impl Writer {
         put(Section::AttributeTemplates, &attributes.into_bytes(), &mut out)?;
         footer.bytes = (out.len() + super::footer::FOOTER_BYTES) as u64;
         out.extend_from_slice(&footer.to_bytes(&pages)?);
-        Ok(Built { bytes: Bytes::from(out), index_offset, records, raw_bytes, first, last })
+        let bytes = Bytes::from(out);
+        Ok(Built { bytes, index_offset, records, raw_bytes, first, last, sizes, whole_messages })
     }
 }
 

@@ -1,0 +1,149 @@
+//! What templates and tokens say of a run of words.
+
+use std::collections::HashMap;
+
+use heliograph_model::token::{self, Run};
+
+use super::super::blocks::Blocks;
+use super::super::identifiers::is_identifier;
+use super::super::reader::Index;
+use super::super::templates::{Templates, WHOLE};
+use super::super::verdict::{Verdict, has_mark};
+use crate::error::Result;
+
+/// The only blocks in which a template's [`Verdict::Maybe`] can be true.
+pub(super) struct Limits {
+    /// Of texts that are kept whole.
+    whole: Blocks,
+    /// Of templates that have none of the tokens themselves.
+    outside: Blocks,
+    /// Of templates that have some.
+    by_template: HashMap<u32, Blocks>,
+}
+
+impl Limits {
+    /// Of a template, or of texts that are kept whole.
+    pub(super) fn of(&self, number: u32) -> &Blocks {
+        if number == WHOLE { &self.whole } else { self.by_template.get(&number).unwrap_or(&self.outside) }
+    }
+}
+
+/// A token of the run, as the index knows it.
+struct Token {
+    /// Templates that have it, rising.
+    templates: Vec<u32>,
+    /// Blocks that have it as a variable, or in a text that is kept whole.
+    blocks: Blocks,
+}
+
+impl Token {
+    fn is_in(&self, template: u32) -> bool {
+        self.templates.binary_search(&template).is_ok()
+    }
+}
+
+/// What each template says of a run; `open` is its last token, where it may go on.
+pub(super) fn verdicts(
+    index: &Index,
+    text: &str,
+    run: &Run,
+    open: Option<&str>,
+) -> Result<(Vec<Verdict>, Option<Limits>)> {
+    let templates = index.templates()?;
+    let mut whole = token::tokens(text);
+    if open.is_some() {
+        whole.pop();
+    }
+    let mut tokens = Vec::with_capacity(whole.len());
+    for token in &whole {
+        let token = look_up(index, token)?;
+        if token.templates.is_empty() && token.blocks.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        tokens.push(token);
+    }
+    let all = Blocks::all(index.blocks());
+    let with_all = tokens.iter().fold(all.clone(), |with_all, token| with_all.and(&token.blocks));
+    let with_open = open.map(|open| blocks_with_prefix(index, open)).transpose()?;
+    let mut limits = Limits {
+        whole: with_open.as_ref().map_or_else(|| with_all.clone(), |open| with_all.clone().and(open)),
+        // A template may have the open token itself, and lack the others.
+        outside: with_open.filter(|_| tokens.is_empty()).unwrap_or(with_all),
+        by_template: HashMap::new(),
+    };
+    let may_be_variable = open.is_some() || tokens.iter().any(|token| !token.blocks.is_empty());
+    let mut verdicts = vec![Verdict::No; templates.len() as usize + 1];
+    if let Some(verdict) = verdicts.first_mut() {
+        *verdict = Verdict::Maybe;
+    }
+    // Texts with a mark in them have no template.
+    if has_mark(text) {
+        return Ok((verdicts, Some(limits)));
+    }
+    for (number, slot) in (WHOLE..).zip(&mut verdicts).skip(1) {
+        if is_in_template(templates, number, &tokens, run) {
+            *slot = Verdict::Yes;
+        } else if may_be_variable && templates.variables(number).is_some_and(|n| n > 0) {
+            let limit = limit(&tokens, number, open.is_some().then_some(&all));
+            if limit.as_ref().unwrap_or(&limits.outside).is_empty() {
+                continue;
+            }
+            if let Some(limit) = limit {
+                limits.by_template.insert(number, limit);
+            }
+            *slot = Verdict::Maybe;
+        }
+    }
+    Ok((verdicts, Some(limits)))
+}
+
+/// Whether the run stands in the template itself. With all its tokens it may; without one of them it cannot.
+fn is_in_template(templates: &Templates, number: u32, tokens: &[Token], run: &Run) -> bool {
+    tokens.iter().all(|token| token.is_in(number))
+        && templates.text(number).is_some_and(|text| run.is_in(text))
+}
+
+/// The blocks in which the tokens that a template lacks stand as variables; none where it lacks them all. A
+/// template that has them all may still have them otherwise than in this run, and one of them as a variable, too;
+/// with an open token (`all` are all blocks) that one may be anywhere.
+fn limit(tokens: &[Token], number: u32, all: Option<&Blocks>) -> Option<Blocks> {
+    let (having, lacking): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| token.is_in(number));
+    let first = having.first()?;
+    let join = |of: &[&Token], join: fn(Blocks, &Blocks) -> Blocks| {
+        let blocks = of.iter().skip(1).map(|token| &token.blocks);
+        of.first().map(|first| blocks.fold(first.blocks.clone(), join))
+    };
+    let any = || join(&having, Blocks::or).unwrap_or_else(|| first.blocks.clone());
+    Some(join(&lacking, Blocks::and).or_else(|| all.cloned()).unwrap_or_else(any))
+}
+
+fn look_up(index: &Index, token: &str) -> Result<Token> {
+    if is_identifier(token) {
+        let blocks = index.filters()?.with(token);
+        // Longer words of other scripts are in the filters of the blocks that use their template.
+        let templates = if token.is_ascii() && !is_folded(token) { Vec::new() } else { everywhere(index)? };
+        return Ok(Token { templates, blocks });
+    }
+    let places = index.words()?.with(token).map_err(index.bad_terms())?;
+    Ok(Token { templates: places.templates, blocks: places.blocks })
+}
+
+/// Whether a letter of another script could have become a part of this token: the Kelvin sign folds to `k`, and a
+/// dotted capital I to `i`.
+fn is_folded(token: &str) -> bool {
+    !token.bytes().any(|b| b.is_ascii_digit()) && token.contains(['k', 'i'])
+}
+
+fn everywhere(index: &Index) -> Result<Vec<u32>> {
+    Ok((1..=index.templates()?.len()).collect())
+}
+
+/// The blocks in which a token that begins so may stand outside of templates.
+fn blocks_with_prefix(index: &Index, prefix: &str) -> Result<Blocks> {
+    let found = index.words()?.with_prefix(prefix).map_err(index.bad_terms())?;
+    // Where the filters cannot tell, identifiers that begin so may be anywhere.
+    Ok(match (found, index.filters()?.with_prefix(prefix)) {
+        (Some(found), Some(identifiers)) => found.blocks.or(&identifiers),
+        _ => Blocks::all(index.blocks()),
+    })
+}
