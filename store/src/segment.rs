@@ -20,6 +20,7 @@ mod prune;
 mod reader;
 mod scan;
 mod sources;
+mod summary;
 mod template;
 mod templates;
 mod texts;

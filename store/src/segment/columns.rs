@@ -144,7 +144,32 @@ pub(super) fn put_times(out: &mut Vec<u8>, times: &[i64]) {
         .unwrap_or(UNITS.len() - 1);
     put_varint(out, unit as u64);
     let unit = UNITS.get(unit).copied().unwrap_or(1);
-    deltas.iter().for_each(|d| put_signed(out, d / unit));
+    put_planes(out, &deltas.iter().map(|d| zigzag(d / unit)).collect::<Vec<_>>());
+}
+
+/// Writes numbers byte by byte: how many bytes the largest has, then the lowest byte of each, then the next of
+/// each. What hardly changes lies together, and reading needs no look at each number's length.
+fn put_planes(out: &mut Vec<u8>, numbers: &[u64]) {
+    let bits = 64 - numbers.iter().fold(0, |all, n| all | n).leading_zeros();
+    let bytes = bits.div_ceil(8);
+    put_varint(out, bytes.into());
+    for plane in 0..bytes {
+        out.extend(numbers.iter().map(|n| {
+            let [low, ..] = (n >> (8 * plane)).to_le_bytes();
+            low
+        }));
+    }
+}
+
+/// Reads [`put_planes`].
+fn planes(from: &mut Cursor<'_>, count: usize) -> Parsed<Vec<u64>> {
+    let bytes = from.count(8)?;
+    let mut numbers = vec![0_u64; count];
+    for plane in 0..bytes {
+        let low = from.bytes(count)?;
+        numbers.iter_mut().zip(low).for_each(|(n, low)| *n |= u64::from(*low) << (8 * plane));
+    }
+    Ok(numbers)
 }
 
 /// Reads [`put_times`].
@@ -152,12 +177,13 @@ pub(super) fn times(from: &mut Cursor<'_>, rows: usize) -> Parsed<Vec<i64>> {
     let mut value = from.signed()?;
     let unit = from.count(UNITS.len() - 1)?;
     let unit = UNITS.get(unit).copied().unwrap_or(1);
+    let deltas = planes(from, rows.saturating_sub(1))?;
     let mut out = Vec::with_capacity(rows);
     if rows > 0 {
         out.push(value);
     }
-    for _ in 1..rows {
-        value = value.wrapping_add(from.signed()?.wrapping_mul(unit));
+    for delta in deltas {
+        value = value.wrapping_add(unzigzag(delta).wrapping_mul(unit));
         out.push(value);
     }
     Ok(out)
@@ -229,6 +255,14 @@ pub(super) fn put_column(out: &mut Vec<u8>, values: &[u32]) {
 pub(super) fn column(from: &mut Cursor<'_>, rows: usize) -> Parsed<Column> {
     let [each] = from.array()?;
     if each != 0 {
+        // Mostly they are one byte each.
+        let mut ahead = *from;
+        if let Ok(bytes) = ahead.bytes(rows)
+            && bytes.iter().all(|byte| *byte < 0x80)
+        {
+            *from = ahead;
+            return Ok(Column::Each(bytes.iter().map(|byte| u32::from(*byte)).collect()));
+        }
         return (0..rows).map(|_| from.u32()).collect::<Parsed<_>>().map(Column::Each);
     }
     let mut values = Vec::new();

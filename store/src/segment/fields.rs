@@ -8,6 +8,7 @@ use heliograph_model::record::RecordRef;
 use super::blocks::Blocks;
 use super::columns::{Cursor, Malformed, Parsed, put_varint};
 use super::dictionary::{Dictionary, Interner, put_values};
+use super::directory::Entry;
 use crate::error::Result;
 
 /// The fields, in the order of the format; a field's index here is its slot.
@@ -71,8 +72,8 @@ impl FieldsBuilder {
 struct FieldWriter {
     values: Vec<Box<str>>,
     places: Vec<u32>,
-    /// (value, block, whether every record of the block has it), by block.
-    uses: Vec<(u32, u32, bool)>,
+    /// (value, block, records of the block that have it), by block.
+    uses: Vec<(u32, u32, u32)>,
 }
 
 /// Notes which blocks hold which values, in a second pass.
@@ -92,13 +93,13 @@ impl FieldsWriter {
 
     /// Notes the values of one field of a block.
     pub(super) fn add_block(&mut self, block: u32, slot: usize, column: &[u32]) {
-        let mut distinct = column.to_vec();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let is_whole = distinct.len() == 1;
-        if let Some(field) = self.fields.get_mut(slot) {
-            let numbers = distinct.into_iter().filter_map(|n| n.checked_sub(1));
-            field.uses.extend(numbers.map(|number| (number, block, is_whole)));
+        let Some(field) = self.fields.get_mut(slot) else { return };
+        let mut sorted = column.to_vec();
+        sorted.sort_unstable();
+        for same in sorted.chunk_by(|a, b| a == b) {
+            if let Some(number) = same.first().and_then(|n| n.checked_sub(1)) {
+                field.uses.push((number, block, u32::try_from(same.len()).unwrap_or(u32::MAX)));
+            }
         }
     }
 
@@ -111,8 +112,9 @@ impl FieldsWriter {
             for uses in field.uses.chunk_by(|a, b| a.0 == b.0) {
                 put_varint(&mut out, uses.len() as u64);
                 let mut next = 0;
-                for (_, block, is_whole) in uses {
-                    put_varint(&mut out, (u64::from(block - next) << 1) | u64::from(*is_whole));
+                for (_, block, rows) in uses {
+                    put_varint(&mut out, (block - next).into());
+                    put_varint(&mut out, (*rows).into());
                     next = block + 1;
                 }
             }
@@ -148,6 +150,7 @@ impl Fields {
                 starts.push(at(&from)?);
                 for _ in 0..from.count(from.remaining())? {
                     from.varint()?;
+                    from.varint()?;
                 }
             }
             starts.push(at(&from)?);
@@ -164,8 +167,8 @@ impl Fields {
         self.0.get(slot)?.values.get(number.checked_sub(1)?)
     }
 
-    /// Calls `each` with every block that holds a value, and whether all of the block's records do.
-    pub(super) fn for_each_block(&self, slot: usize, number: u32, mut each: impl FnMut(u32, bool)) {
+    /// Calls `each` with every block that holds a value, and how many of the block's records do.
+    pub(super) fn for_each_block(&self, slot: usize, number: u32, mut each: impl FnMut(u32, u32)) {
         let Some(field) = self.0.get(slot) else { return };
         let at = |n: u32| field.starts.get(n as usize).map(|s| *s as usize);
         let (Some(start), Some(end)) = (at(number), at(number.saturating_add(1))) else { return };
@@ -173,9 +176,9 @@ impl Fields {
         let mut next = 0_u32;
         // The postings were walked through when they were read.
         for _ in 0..from.varint().unwrap_or_default() {
-            let Ok(entry) = from.varint() else { return };
-            let block = next.saturating_add(u32::try_from(entry >> 1).unwrap_or(u32::MAX));
-            each(block, entry & 1 == 1);
+            let (Ok(distance), Ok(rows)) = (from.u32(), from.u32()) else { return };
+            let block = next.saturating_add(distance);
+            each(block, rows);
             next = block.saturating_add(1);
         }
     }
@@ -187,36 +190,54 @@ impl Fields {
         slot: usize,
         field: &Field,
         test: &Test,
-        count: u32,
+        entries: &[Entry],
     ) -> Result<(Blocks, Blocks, Vec<bool>)> {
-        let (mut possible, mut certain) = (Blocks::none(count), Blocks::none(count));
-        let Some(index) = self.0.get(slot) else { return Ok((possible, certain, Vec::new())) };
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let mut possible = Blocks::none(count);
+        let mut passing = vec![0_u32; entries.len()];
+        let Some(index) = self.0.get(slot) else { return Ok((possible.clone(), possible, Vec::new())) };
         let mut passes = vec![false; index.values.len() as usize + 1];
         for number in index.values.matching(field, test)? {
             if let Some(pass) = passes.get_mut(number as usize + 1) {
                 *pass = true;
             }
-            self.for_each_block(slot, number, |block, is_whole| {
+            self.for_each_block(slot, number, |block, rows| {
                 possible.insert(block);
-                if is_whole {
-                    certain.insert(block);
+                if let Some(passing) = passing.get_mut(block as usize) {
+                    *passing = passing.saturating_add(rows);
                 }
             });
         }
+        let mut passing = passing.into_iter();
+        let certain = Blocks::of(count, |block| {
+            passing.next().is_some_and(|n| entries.get(block as usize).is_some_and(|e| e.rows == n))
+        });
         Ok((possible, certain, passes))
     }
 
-    /// For each block what every one of its records has: a value's number and one, 0 for none at all, or
-    /// nothing where they differ.
-    pub(super) fn whole_values(&self, slot: usize, count: u32) -> Vec<Option<u32>> {
-        let mut out = vec![Some(0); count as usize];
-        let values = self.0.get(slot).map_or(0, |f| f.values.len());
-        for number in 0..values {
-            self.for_each_block(slot, number, |block, is_whole| {
-                if let Some(have) = out.get_mut(block as usize) {
-                    *have = is_whole.then_some(number + 1);
+    /// Calls `each` with every value of a field, and how many records of the meant blocks have it.
+    pub(super) fn count_values(&self, slot: usize, of: &Blocks, mut each: impl FnMut(&str, u64)) {
+        let Some(field) = self.0.get(slot) else { return };
+        for number in 0..field.values.len() {
+            let mut count = 0;
+            self.for_each_block(slot, number, |block, rows| {
+                if of.contains(block) {
+                    count += u64::from(rows);
                 }
             });
+            if count > 0
+                && let Some(value) = field.values.get(number)
+            {
+                each(value, count);
+            }
+        }
+    }
+
+    /// The blocks in which some record has a value of a field.
+    pub(super) fn blocks_with_any(&self, slot: usize, count: u32) -> Blocks {
+        let mut out = Blocks::none(count);
+        for number in 0..self.0.get(slot).map_or(0, |field| field.values.len()) {
+            self.for_each_block(slot, number, |block, _| out.insert(block));
         }
         out
     }

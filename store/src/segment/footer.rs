@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// How every segment begins and ends: its kind, and the version that this code writes, the only one it reads.
 pub(super) const HEAD: [u8; 8] = *b"HGLOSEG\x01";
-/// Places for sections, of which version 1 uses the first nine.
+/// Places for sections, of which version 1 uses the first ten.
 const SLOTS: usize = 12;
 const SLOT_BYTES: usize = 12;
 const CLEAR_BYTES: usize = 8 + 8 + 8 + 4 + SLOTS * SLOT_BYTES;
@@ -40,11 +40,13 @@ pub(super) enum Section {
     Templates,
     /// Templates of attributes, likewise.
     AttributeTemplates,
+    /// Records by minute and level.
+    Summary,
 }
 
 impl Section {
     /// All, in their order in the file; a section's index here is its slot.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Directory,
         Self::Sources,
         Self::Fields,
@@ -54,6 +56,7 @@ impl Section {
         Self::Names,
         Self::Templates,
         Self::AttributeTemplates,
+        Self::Summary,
     ];
 
     pub(super) const fn part(self) -> &'static str {
@@ -67,6 +70,7 @@ impl Section {
             Self::Names => "attribute names",
             Self::Templates => "templates",
             Self::AttributeTemplates => "attribute templates",
+            Self::Summary => "summary",
         }
     }
 

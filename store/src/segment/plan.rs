@@ -236,6 +236,10 @@ fn answer(
     match want {
         Want::Records { .. } | Want::Around { .. } => {}
         Want::Histogram { interval_nanos } => {
+            if whole && let Some(histogram) = index.summary()?.histogram(*interval_nanos) {
+                collector.add_histogram(&histogram);
+                return Ok(Blocks::none(index.blocks()));
+            }
             let mut histogram = Histogram::default();
             let bucket = |t: Timestamp| t.as_nanos().div_euclid((*interval_nanos).max(1));
             open = of_entries_in(index, possible, |b, e| {
@@ -306,16 +310,9 @@ fn answer_values(
         })
     } else if let Some(slot) = fields::slot(field) {
         let fields = index.fields()?;
-        let whole = fields.whole_values(slot, index.blocks());
-        of_entries_in(index, possible, |b, e| match whole.get(b as usize).copied().flatten() {
-            Some(number) if certain.contains(b) => {
-                fields.text(slot, number).into_iter().for_each(|v| counts.add(v, e.rows.into()));
-                false
-            }
-            // Without a value there is nothing to count, whichever records are meant.
-            Some(0) => false,
-            _ => true,
-        })
+        fields.count_values(slot, &possible.clone().and(certain), |value, n| counts.add(value, n));
+        // Without a value there is nothing to count, whichever records are meant.
+        possible.clone().and(&certain.clone().not()).and(&fields.blocks_with_any(slot, index.blocks()))
     } else if let Field::Attribute(path) = field {
         let may_have = index.names()?.may_have(path);
         of_entries_in(index, possible, |_, e| may_have && !e.page(Group::Attributes).is_none())

@@ -89,7 +89,7 @@ fn condition(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condit
         field if Sources::has(field) => source(index, field, test)?,
         field => match fields::slot(field) {
             Some(slot) => {
-                let (possible, certain, passes) = index.fields()?.matching(slot, field, test, count)?;
+                let (possible, certain, passes) = index.fields()?.matching(slot, field, test, index.entries())?;
                 (Known { possible, certain }, Condition::Field { slot, passes })
             }
             None => {

@@ -15,6 +15,7 @@ use super::identifiers::Filters;
 use super::names::Names;
 use super::pages::Pages;
 use super::sources::Sources;
+use super::summary::Summary;
 use super::templates::Templates;
 use super::tokens::Words;
 use crate::catalog::SegmentMeta;
@@ -37,6 +38,7 @@ pub(super) struct Index {
     names: OnceLock<Names>,
     templates: OnceLock<Templates>,
     attribute_templates: OnceLock<Templates>,
+    summary: OnceLock<Summary>,
 }
 
 impl Index {
@@ -65,6 +67,7 @@ impl Index {
             names: OnceLock::new(),
             templates: OnceLock::new(),
             attribute_templates: OnceLock::new(),
+            summary: OnceLock::new(),
         })
     }
 
@@ -130,6 +133,11 @@ impl Index {
     pub(super) fn attribute_templates(&self) -> Result<&Templates> {
         let (blocks, section) = (self.blocks(), Section::AttributeTemplates);
         self.once(&self.attribute_templates, section, |bytes| Templates::read(&bytes, blocks))
+    }
+
+    pub(super) fn summary(&self) -> Result<&Summary> {
+        let records = self.footer.records;
+        self.once(&self.summary, Section::Summary, |bytes| Summary::read(&bytes, records))
     }
 
     /// What `cell` holds, read on first use. Two that ask at once may both read; one result is kept.

@@ -18,6 +18,7 @@ use super::footer::{Footer, HEAD, Section};
 use super::names::NamesBuilder;
 use super::pages::{Page, Pages};
 use super::sources::SourcesBuilder;
+use super::summary::SummaryBuilder;
 use super::template::Splitter;
 use super::templates::{TemplatesBuilder, TemplatesWriter};
 use super::texts::{TextColumn, put_texts};
@@ -119,6 +120,7 @@ struct Writer {
     attributes: TemplatesWriter,
     splitter: Splitter,
     names: NamesBuilder,
+    summary: SummaryBuilder,
     raw_bytes: u64,
     scratch: Vec<u8>,
 }
@@ -149,6 +151,7 @@ impl Writer {
             attributes: counted.attributes.sort(),
             splitter: Splitter::default(),
             names: NamesBuilder::default(),
+            summary: SummaryBuilder::default(),
             raw_bytes: 0,
             scratch: Vec::new(),
         }
@@ -182,6 +185,7 @@ impl Writer {
             let source = self.sources.number(record.source);
             let fields = self.fields.last_numbers(numbers.fields);
             rows.push(Row { commit: *commit, record, source, fields });
+            self.summary.add(record.time, record.level);
             self.raw_bytes += record.text_bytes() as u64;
         }
         let messages: Vec<u32> = numbers.iter().map(|n| self.messages.number(n.message)).collect();
@@ -221,7 +225,7 @@ impl Writer {
 
     fn finish(self, records: u64) -> Result<Built> {
         let Self { pages, mut out, columns, entries, sources, fields, tokens, names, raw_bytes, .. } = self;
-        let (messages, attributes) = (self.messages, self.attributes);
+        let (messages, attributes, summary) = (self.messages, self.attributes, self.summary);
         let (Some(first), Some(last)) =
             (entries.iter().map(|e| e.first).min(), entries.iter().map(|e| e.last).max())
         else {
@@ -259,6 +263,7 @@ impl Writer {
         put(Section::Names, &names.finish().to_bytes(), &mut out)?;
         put(Section::Templates, &messages.into_bytes(), &mut out)?;
         put(Section::AttributeTemplates, &attributes.into_bytes(), &mut out)?;
+        put(Section::Summary, &summary.into_bytes(), &mut out)?;
         footer.bytes = (out.len() + super::footer::FOOTER_BYTES) as u64;
         out.extend_from_slice(&footer.to_bytes(&pages)?);
         let bytes = Bytes::from(out);
