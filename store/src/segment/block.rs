@@ -11,11 +11,13 @@ use heliograph_model::record::{Attributes, Record, RecordKey, RecordRef};
 use heliograph_model::scan::CommitId;
 use heliograph_model::source::{Position, Stream};
 use heliograph_model::time::Timestamp;
+use regex::Regex;
 
 use super::columns::{
     Column, Cursor, Malformed, Parsed, beside, column, put_beside, put_column, put_times, put_varint, times,
 };
 use super::fields::{self, FIELDS, Fields, Numbers};
+use super::reader::Kind;
 use super::sources::Sources;
 use super::templates::Templates;
 use super::texts::{TextColumn, Texts};
@@ -213,11 +215,25 @@ pub(super) struct Block<'a> {
     pub(super) messages: OnceCell<Texts>,
     /// Empty texts where the block has no such page.
     pub(super) attributes: OnceCell<Option<Texts>>,
+    /// For each condition what [`Block::variables_have`] found.
+    pub(super) varying: Vec<OnceCell<bool>>,
 }
 
 impl Block<'_> {
     pub(super) fn columns(&self) -> &Columns {
         self.all.get().unwrap_or(&self.some)
+    }
+
+    /// Whether the variables of all rows together have what a condition looks for; looked at once.
+    fn variables_have(&self, condition: usize, kind: Kind, needle: Option<&Regex>) -> bool {
+        let texts = match kind {
+            Kind::Messages => self.messages.get(),
+            Kind::Attributes => self.attributes.get().and_then(Option::as_ref),
+        };
+        let (Some(cell), Some(texts), Some(needle)) = (self.varying.get(condition), texts, needle) else {
+            return true;
+        };
+        *cell.get_or_init(|| needle.is_match(texts.variables()))
     }
 }
 
@@ -333,13 +349,18 @@ impl View for Line<'_> {
         let columns = self.block.columns();
         let passes = |of: &[bool], number: u32| of.get(number as usize).copied().unwrap_or_default();
         match self.block.conditions.get(condition)? {
-            Known::Message { by_template, undecided } => {
-                let number = columns.messages.number(self.row) as usize;
-                match by_template.get(number).copied().unwrap_or_default() {
+            Known::Text { kind, by_template, undecided, needle } => {
+                let number = match kind {
+                    Kind::Messages => columns.messages.number(self.row),
+                    Kind::Attributes => columns.attributes.number(self.row),
+                };
+                match by_template.get(number as usize).copied().unwrap_or_default() {
                     Verdict::No => Some(false),
                     Verdict::Yes => Some(true),
-                    Verdict::Maybe if undecided.contains(self.block.number) => None,
-                    Verdict::Maybe => Some(false),
+                    Verdict::Maybe | Verdict::Varies if !undecided.contains(self.block.number) => Some(false),
+                    Verdict::Maybe => None,
+                    Verdict::Varies if self.block.variables_have(condition, *kind, needle.as_ref()) => None,
+                    Verdict::Varies => Some(false),
                 }
             }
             Known::Field { slot, passes: of } => Some(passes(of, columns.field(*slot, self.row))),

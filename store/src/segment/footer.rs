@@ -8,8 +8,8 @@ use crate::error::Result;
 
 /// How every segment begins and ends: its kind, and the version that this code writes, the only one it reads.
 pub(super) const HEAD: [u8; 8] = *b"HGLOSEG\x01";
-/// Places for sections, of which version 1 uses the first ten.
-const SLOTS: usize = 12;
+/// Places for sections, of which version 1 uses the first thirteen.
+const SLOTS: usize = 16;
 const SLOT_BYTES: usize = 12;
 const CLEAR_BYTES: usize = 8 + 8 + 8 + 4 + SLOTS * SLOT_BYTES;
 const TAG_BYTES: usize = heliograph_model::cipher::TAG_BYTES;
@@ -42,11 +42,17 @@ pub(super) enum Section {
     AttributeTemplates,
     /// Records by minute and level.
     Summary,
+    /// Tokens of the attributes' vocabulary.
+    AttributeTerms,
+    /// Templates and blocks of each.
+    AttributePostings,
+    /// A filter of the attributes' identifiers for each block.
+    AttributeFilters,
 }
 
 impl Section {
     /// All, in their order in the file; a section's index here is its slot.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Directory,
         Self::Sources,
         Self::Fields,
@@ -57,6 +63,9 @@ impl Section {
         Self::Templates,
         Self::AttributeTemplates,
         Self::Summary,
+        Self::AttributeTerms,
+        Self::AttributePostings,
+        Self::AttributeFilters,
     ];
 
     pub(super) const fn part(self) -> &'static str {
@@ -71,6 +80,9 @@ impl Section {
             Self::Templates => "templates",
             Self::AttributeTemplates => "attribute templates",
             Self::Summary => "summary",
+            Self::AttributeTerms => "attribute terms",
+            Self::AttributePostings => "attribute postings",
+            Self::AttributeFilters => "attribute filters",
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
+use heliograph_model::token::is_word_char;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::Blocks;
@@ -12,7 +13,9 @@ use super::columns::{Cursor, Malformed, Parsed};
 use super::template::{WORD_BYTES_MAX, is_variable};
 
 /// Up to this length a token with digits is still vocabulary (`s3`, `200`), as there are few of them.
-const SHORT_BYTES_MAX: usize = 3;
+pub(super) const SHORT_BYTES_MAX: usize = 3;
+/// Numbers of an address.
+pub(super) const ADDRESS_NUMBERS: usize = 4;
 /// Bits of a filter for each of its entries, and how many of them an entry sets: 0.06 % false answers.
 const FILTER_BITS: usize = 16;
 const FILTER_PROBES: u64 = 8;
@@ -25,6 +28,39 @@ const HEAD: u64 = 1;
 /// Whether a token belongs to the filters and not to the vocabulary. Part of the format.
 pub(super) fn is_identifier(token: &str) -> bool {
     token.len() > WORD_BYTES_MAX || (token.len() > SHORT_BYTES_MAX && is_variable(token))
+}
+
+/// Numbers of one to three digits with dots between, four in a row, as in an address: the filters know each such
+/// four as one, since its numbers by themselves are everywhere. Part of the format.
+///
+/// With `is_open` the text's last number may go on.
+pub(super) fn addresses(text: &str, is_open: bool) -> Vec<String> {
+    let mut numbers: Vec<Range<usize>> = Vec::new();
+    let mut out = Vec::new();
+    let mut start = None;
+    let end = text.char_indices().map(|(at, c)| (at, Some(c))).chain([(text.len(), None)]);
+    let mut is_number = true;
+    for (at, c) in end {
+        if c.is_some_and(is_word_char) {
+            is_number &= c.is_some_and(|c| c.is_ascii_digit());
+            start = start.or(Some(at));
+            continue;
+        }
+        if let Some(start) = start.take() {
+            let is_short = is_number && at - start <= SHORT_BYTES_MAX && !(is_open && c.is_none());
+            let follows = numbers.last().is_some_and(|last| text.get(last.end..start) == Some("."));
+            if !follows || !is_short {
+                numbers.clear();
+            }
+            if is_short {
+                numbers.push(start..at);
+                let first = numbers.len().checked_sub(ADDRESS_NUMBERS).and_then(|n| numbers.get(n));
+                out.extend(first.and_then(|first| text.get(first.start..at)).map(str::to_owned));
+            }
+        }
+        is_number = true;
+    }
+    out
 }
 
 /// What the filter knows of an identifier's beginning: what comes before its first digit, up to four
@@ -168,6 +204,22 @@ mod tests {
         for id in ["2026", "task_1", "3fa9", "0x7f", "deadbeef", &"a".repeat(41)] {
             assert!(is_identifier(id), "{id}");
         }
+    }
+
+    #[test]
+    fn four_numbers_with_dots_are_one() {
+        for (text, expected) in [
+            ("from 10.0.0.7:80", &["10.0.0.7"][..]),
+            ("1.2.3.4.5", &["1.2.3.4", "2.3.4.5"]),
+            ("1.2.3", &[]),
+            ("1.2.3.4567", &[]),
+            ("v1.2.3.4", &[]),
+            ("a 1.2..3.4 1.2.3 .4 ä1.2.3.4.5", &["2.3.4.5"]),
+        ] {
+            assert_eq!(addresses(text, false), expected, "{text}");
+        }
+        assert!(addresses("10.0.0.7", true).is_empty());
+        assert_eq!(addresses("10.0.0.7:8", true), ["10.0.0.7"]);
     }
 
     #[test]

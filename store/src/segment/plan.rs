@@ -13,7 +13,7 @@ use super::blocks::Blocks;
 use super::directory::{Entry, Group};
 use super::fields;
 use super::prune::{self, of_entries};
-use super::reader::Index;
+use super::reader::{Index, Kind};
 use super::sources::Sources;
 use super::verdict::Known;
 use crate::error::Result;
@@ -75,8 +75,8 @@ pub(super) struct Plan {
     pub(super) blocks: Vec<u32>,
     /// What is known of the filter's conditions.
     pub(super) conditions: Vec<Known>,
-    /// Blocks in which the filter must see messages.
-    undecided: Blocks,
+    /// Blocks in which the filter must see messages, and those in which it must see attributes.
+    undecided: [Blocks; 2],
     certain: Blocks,
     want: Reads,
     filter: Reads,
@@ -106,10 +106,13 @@ impl Plan {
         } else {
             prune::known(index, &scan.filter, &mut conditions)?.and(&outer)
         };
-        let undecided = conditions.iter().fold(Blocks::none(count), |all, condition| match condition {
-            Known::Message { undecided, .. } => all.or(undecided),
-            _ => all,
-        });
+        let undecided = |of: Kind| {
+            conditions.iter().fold(Blocks::none(count), |all, condition| match condition {
+                Known::Text { kind, undecided, .. } if *kind == of => all.or(undecided),
+                _ => all,
+            })
+        };
+        let undecided = [undecided(Kind::Messages), undecided(Kind::Attributes)];
         let mut possible = known.possible;
         if let Want::Around { key, .. } = &scan.want {
             let of_id = index.sources()?.of_id(key.source);
@@ -149,8 +152,8 @@ impl Plan {
             && match group {
                 Group::Columns => true,
                 Group::Order => false,
-                Group::Messages => self.filter.messages && self.undecided.contains(block),
-                Group::Attributes => self.filter.attributes,
+                Group::Messages => self.filter.messages && self.undecided[0].contains(block),
+                Group::Attributes => self.filter.attributes && self.undecided[1].contains(block),
             }
     }
 

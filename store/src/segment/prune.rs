@@ -3,7 +3,8 @@
 //! Two sets for every node of the filter: *possible* blocks (outside of them no record passes) and *certain*
 //! ones (inside of them every record passes). With both, `Not` is as exact as the rest.
 
-mod message;
+mod pattern;
+mod text;
 mod words;
 
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
@@ -12,7 +13,7 @@ use heliograph_model::time::Timestamp;
 
 use super::blocks::Blocks;
 use super::dictionary::Probe;
-use super::directory::{Entry, Group};
+use super::directory::Entry;
 use super::fields;
 use super::reader::Index;
 use super::sources::Sources;
@@ -78,18 +79,15 @@ pub(super) fn known(index: &Index, filter: &Filter, conditions: &mut Vec<Conditi
 fn condition(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condition)> {
     let count = index.blocks();
     Ok(match field {
-        Field::Message => return message::known(index, test),
+        Field::Message => return text::of_message(index, test),
         Field::Level => (level(index, test)?, Condition::Nothing),
         Field::Timestamp => (time(index, test), Condition::Nothing),
-        Field::Attribute(path) => {
-            let may_have = index.names()?.may_have(path);
-            let possible = of_entries(index.entries(), |e| may_have && !e.page(Group::Attributes).is_none());
-            (Known { possible, certain: Blocks::none(count) }, Condition::Nothing)
-        }
+        Field::Attribute(path) => return text::of_attribute(index, path, test),
         field if Sources::has(field) => source(index, field, test)?,
         field => match fields::slot(field) {
             Some(slot) => {
-                let (possible, certain, passes) = index.fields()?.matching(slot, field, test, index.entries())?;
+                let (possible, certain, passes) =
+                    index.fields()?.matching(slot, field, test, index.entries())?;
                 (Known { possible, certain }, Condition::Field { slot, passes })
             }
             None => {

@@ -33,12 +33,54 @@ pub(super) struct Index {
     entries: Vec<Entry>,
     sources: OnceLock<Sources>,
     fields: OnceLock<Fields>,
+    names: OnceLock<Names>,
+    summary: OnceLock<Summary>,
+    messages: TextIndex,
+    attributes: TextIndex,
+}
+
+/// The kinds of text that a record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What people read.
+    Messages,
+    /// JSON.
+    Attributes,
+}
+
+/// The sections that tell of a kind of text.
+pub(super) struct TextSections {
+    pub(super) templates: Section,
+    pub(super) terms: Section,
+    pub(super) postings: Section,
+    pub(super) filters: Section,
+}
+
+impl Kind {
+    pub(super) const fn sections(self) -> TextSections {
+        match self {
+            Self::Messages => TextSections {
+                templates: Section::Templates,
+                terms: Section::Terms,
+                postings: Section::Postings,
+                filters: Section::Filters,
+            },
+            Self::Attributes => TextSections {
+                templates: Section::AttributeTemplates,
+                terms: Section::AttributeTerms,
+                postings: Section::AttributePostings,
+                filters: Section::AttributeFilters,
+            },
+        }
+    }
+}
+
+/// What is known of a kind of text, opened on first use.
+#[derive(Default)]
+pub(super) struct TextIndex {
+    templates: OnceLock<Templates>,
     words: OnceLock<Words>,
     filters: OnceLock<Filters>,
-    names: OnceLock<Names>,
-    templates: OnceLock<Templates>,
-    attribute_templates: OnceLock<Templates>,
-    summary: OnceLock<Summary>,
 }
 
 impl Index {
@@ -62,12 +104,10 @@ impl Index {
             entries,
             sources: OnceLock::new(),
             fields: OnceLock::new(),
-            words: OnceLock::new(),
-            filters: OnceLock::new(),
             names: OnceLock::new(),
-            templates: OnceLock::new(),
-            attribute_templates: OnceLock::new(),
             summary: OnceLock::new(),
+            messages: TextIndex::default(),
+            attributes: TextIndex::default(),
         })
     }
 
@@ -105,34 +145,41 @@ impl Index {
         self.once(&self.fields, Section::Fields, |bytes| Fields::read(&bytes))
     }
 
-    pub(super) fn words(&self) -> Result<&Words> {
-        let postings = match self.words.get() {
+    /// What is known of a kind of texts.
+    fn texts(&self, kind: Kind) -> &TextIndex {
+        match kind {
+            Kind::Messages => &self.messages,
+            Kind::Attributes => &self.attributes,
+        }
+    }
+
+    /// The templates of a kind of texts.
+    pub(super) fn templates(&self, kind: Kind) -> Result<&Templates> {
+        let blocks = self.blocks();
+        let section = kind.sections().templates;
+        self.once(&self.texts(kind).templates, section, |bytes| Templates::read(&bytes, blocks))
+    }
+
+    /// The vocabulary of a kind of texts.
+    pub(super) fn words(&self, kind: Kind) -> Result<&Words> {
+        let (cell, sections) = (&self.texts(kind).words, kind.sections());
+        let postings = match cell.get() {
             Some(words) => return Ok(words),
-            None => self.section(Section::Postings)?,
+            None => self.section(sections.postings)?,
         };
-        self.once(&self.words, Section::Terms, |terms| {
+        self.once(cell, sections.terms, |terms| {
             Words::open(terms, postings, self.blocks()).map_err(|_| Malformed("tantivy does not open it"))
         })
     }
 
-    pub(super) fn filters(&self) -> Result<&Filters> {
-        self.once(&self.filters, Section::Filters, |bytes| Filters::read(bytes, self.blocks()))
+    /// The identifiers of a kind of texts.
+    pub(super) fn filters(&self, kind: Kind) -> Result<&Filters> {
+        let section = kind.sections().filters;
+        self.once(&self.texts(kind).filters, section, |bytes| Filters::read(bytes, self.blocks()))
     }
 
     pub(super) fn names(&self) -> Result<&Names> {
         self.once(&self.names, Section::Names, |bytes| Names::read(&bytes))
-    }
-
-    /// Of messages.
-    pub(super) fn templates(&self) -> Result<&Templates> {
-        let blocks = self.blocks();
-        self.once(&self.templates, Section::Templates, |bytes| Templates::read(&bytes, blocks))
-    }
-
-    /// Of attributes.
-    pub(super) fn attribute_templates(&self) -> Result<&Templates> {
-        let (blocks, section) = (self.blocks(), Section::AttributeTemplates);
-        self.once(&self.attribute_templates, section, |bytes| Templates::read(&bytes, blocks))
     }
 
     pub(super) fn summary(&self) -> Result<&Summary> {
@@ -174,7 +221,7 @@ impl Index {
     }
 
     /// The error for tantivy's refusal of a section that opened.
-    pub(super) fn bad_terms(&self) -> impl Fn(std::io::Error) -> crate::Error + '_ {
-        |e| self.pages.corrupt(Section::Terms.part(), e.to_string())
+    pub(super) fn bad_terms(&self, kind: Kind) -> impl Fn(std::io::Error) -> crate::Error + '_ {
+        move |e| self.pages.corrupt(kind.sections().terms.part(), e.to_string())
     }
 }

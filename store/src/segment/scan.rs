@@ -16,7 +16,7 @@ use super::ScanStats;
 use super::block::{Block, Columns, Line, Needs, Order as OrderPage};
 use super::directory::{Entry, Group};
 use super::plan::{Plan, may_take};
-use super::reader::Index;
+use super::reader::{Index, Kind};
 use super::texts::Texts;
 use crate::error::{Error, Result};
 
@@ -219,8 +219,8 @@ fn evaluate_block(
     let block = Block {
         sources: index.sources()?,
         values: index.fields()?,
-        templates: index.templates()?,
-        attribute_templates: index.attribute_templates()?,
+        templates: index.templates(Kind::Messages)?,
+        attribute_templates: index.templates(Kind::Attributes)?,
         conditions: &plan.conditions,
         number,
         some: fetched.columns(index, rows, plan.columns(number))?,
@@ -228,6 +228,7 @@ fn evaluate_block(
         order: OnceCell::new(),
         messages: OnceCell::new(),
         attributes: OnceCell::new(),
+        varying: vec![OnceCell::new(); plan.conditions.len()],
     };
     let takes_records = matches!(task.scan.want, Want::Records { .. } | Want::Around { .. });
     for group in Group::ALL {

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::columns::{Column, Cursor, Malformed, Parsed, column, put_column, put_varint};
+use super::identifiers::{ADDRESS_NUMBERS, SHORT_BYTES_MAX};
 use super::template::{MARK, Splitter};
 use super::templates::{Templates, WHOLE};
 
@@ -75,15 +76,10 @@ impl TextColumn {
 pub(super) trait TextSink {
     /// A variable.
     fn variable(&mut self, variable: &str);
+    /// Four numbers of an address, which are variables of their own.
+    fn address(&mut self, address: &str);
     /// A text that is kept whole.
     fn whole(&mut self, text: &str);
-}
-
-/// Texts of which nothing is to be found by its words.
-impl TextSink for () {
-    fn variable(&mut self, _: &str) {}
-
-    fn whole(&mut self, _: &str) {}
 }
 
 /// Writes a block's texts; `None` if they are too long for a page.
@@ -111,6 +107,7 @@ pub(super) fn put_texts<'a>(
             }
         }
         let variables = places.len() / group.len().max(1);
+        put_addresses(&texts, &places, variables, sink);
         for variable in 0..variables {
             let mut last = "";
             for (row, range) in places.iter().skip(variable).step_by(variables) {
@@ -128,6 +125,39 @@ pub(super) fn put_texts<'a>(
     out.append(&mut lengths);
     out.extend_from_slice(&length.to_le_bytes());
     Some(())
+}
+
+/// Tells of addresses among the variables of one template's rows: where four of its variables have nothing but
+/// dots between them.
+fn put_addresses<'a>(
+    texts: &impl Fn(usize) -> &'a str,
+    places: &[(u32, Range<usize>)],
+    variables: usize,
+    sink: &mut impl TextSink,
+) {
+    let Some(last_start) = variables.checked_sub(ADDRESS_NUMBERS) else { return };
+    let of = |row: &[(u32, Range<usize>)], from: usize| {
+        let numbers = row.get(from..from + ADDRESS_NUMBERS)?;
+        let text = texts(numbers.first()?.0 as usize);
+        let are_joined = numbers.windows(2).all(|pair| match pair {
+            [(_, a), (_, b)] => text.get(a.end..b.start) == Some("."),
+            _ => false,
+        });
+        let address = text.get(numbers.first()?.1.start..numbers.last()?.1.end)?;
+        are_joined.then_some(address)
+    };
+    let first = places.get(..variables).unwrap_or_default();
+    for from in (0..=last_start).filter(|from| of(first, *from).is_some()) {
+        for row in places.chunks(variables) {
+            let is_short =
+                |bytes: &str| bytes.len() <= SHORT_BYTES_MAX && bytes.bytes().all(|b| b.is_ascii_digit());
+            if let Some(address) = of(row, from)
+                && address.split('.').all(is_short)
+            {
+                sink.address(address);
+            }
+        }
+    }
 }
 
 /// One template's rows in a block.

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use heliograph_model::token;
+use serde_json::Value;
 use tantivy::directory::FileSlice;
 use tantivy::postings::TermInfo;
 use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
@@ -16,7 +17,7 @@ use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
 use super::blocks::Blocks;
 use super::columns::{Cursor, Malformed, Parsed, put_varint};
 use super::hashing::Seeded;
-use super::identifiers::{FilterBuilder, is_identifier};
+use super::identifiers::{FilterBuilder, addresses, is_identifier};
 use super::texts::TextSink;
 
 /// Most words looked up for one prefix; beyond that every block is looked into.
@@ -60,6 +61,8 @@ pub(super) struct TokensBuilder {
     filter_lengths: Vec<u8>,
     filters: Vec<u8>,
     scratch: String,
+    /// Texts are JSON: what is escaped there is found as it reads, too.
+    is_json: bool,
 }
 
 /// The token index as bytes: the sections of the same names.
@@ -70,6 +73,11 @@ pub(super) struct TokenSections {
 }
 
 impl TokensBuilder {
+    /// A builder for texts that are JSON.
+    pub(super) fn of_json() -> Self {
+        Self { is_json: true, ..Self::default() }
+    }
+
     /// Adds a template; numbers rise.
     pub(super) fn add_template(&mut self, number: u32, text: &str) {
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -155,10 +163,38 @@ impl TextSink for TokensBuilder {
         }
     }
 
+    fn address(&mut self, address: &str) {
+        self.identifiers.add(address);
+    }
+
     fn whole(&mut self, text: &str) {
         let mut scratch = std::mem::take(&mut self.scratch);
         token::for_each_token(text, &mut scratch, |token| self.add(token));
         self.scratch = scratch;
+        addresses(text, false).iter().for_each(|address| self.identifiers.add(address));
+        if self.is_json && is_escaped(text) {
+            // What cannot be read here has no values when it is looked at, either.
+            serde_json::from_str(text).into_iter().for_each(|value| self.strings(&value));
+        }
+    }
+}
+
+/// Whether a JSON text may say something otherwise than it reads; such a text is kept whole.
+pub(super) fn is_escaped(json: &str) -> bool {
+    memchr::memchr(b'\\', json.as_bytes()).is_some()
+}
+
+impl TokensBuilder {
+    fn strings(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => {
+                token::tokens(text).iter().for_each(|token| self.add(token));
+                addresses(text, false).iter().for_each(|address| self.identifiers.add(address));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.strings(item)),
+            Value::Object(map) => map.values().for_each(|value| self.strings(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 }
 

@@ -1,7 +1,10 @@
-//! What is known of a filter's conditions before a row is looked at: a condition on a message is decided by the
-//! message's template, one on a field by the field's value.
+//! What is known of a filter's conditions before a row is looked at: a condition on a text is decided by the
+//! text's template, one on a field by the field's value.
+
+use regex::Regex;
 
 use super::blocks::Blocks;
+use super::reader::Kind;
 use super::template::MARK;
 
 /// What a template says of a condition on the text.
@@ -14,17 +17,23 @@ pub(super) enum Verdict {
     Yes,
     /// It depends on the variables.
     Maybe,
+    /// None passes unless the block's variables have what [`Known::Text`] says.
+    Varies,
 }
 
 /// What is known of one condition.
 #[derive(Debug)]
 pub(super) enum Known {
-    /// By the number of the message's template; numbers beyond the list are [`Verdict::No`].
-    Message {
-        /// By number.
+    /// On a text.
+    Text {
+        /// Which one.
+        kind: Kind,
+        /// By the number of the template; numbers beyond the list are [`Verdict::No`].
         by_template: Vec<Verdict>,
-        /// The only blocks in which a [`Verdict::Maybe`] can be true.
+        /// The only blocks in which a [`Verdict::Maybe`] or [`Verdict::Varies`] can be true.
         undecided: Blocks,
+        /// What a block's variables must have for a [`Verdict::Varies`] to be true.
+        needle: Option<Regex>,
     },
     /// By the number of the field's value, where 0 is none.
     Field { slot: usize, passes: Vec<bool> },

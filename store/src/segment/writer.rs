@@ -20,9 +20,9 @@ use super::pages::{Page, Pages};
 use super::sources::SourcesBuilder;
 use super::summary::SummaryBuilder;
 use super::template::Splitter;
-use super::templates::{TemplatesBuilder, TemplatesWriter};
+use super::templates::{TemplatesBuilder, TemplatesWriter, WHOLE};
 use super::texts::{TextColumn, put_texts};
-use super::tokens::TokensBuilder;
+use super::tokens::{TokensBuilder, is_escaped};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 use crate::tenants::OpenTenant;
@@ -87,7 +87,10 @@ impl Counted {
         RowNumbers {
             fields: self.fields.numbers(record),
             message: self.messages.number(record.message),
-            attributes: self.attributes.number(record.attributes),
+            attributes: match is_escaped(record.attributes) {
+                true => WHOLE,
+                false => self.attributes.number(record.attributes),
+            },
         }
     }
 }
@@ -116,6 +119,7 @@ struct Writer {
     sources: SourcesBuilder,
     fields: FieldsWriter,
     tokens: TokensBuilder,
+    attribute_tokens: TokensBuilder,
     messages: TemplatesWriter,
     attributes: TemplatesWriter,
     splitter: Splitter,
@@ -136,9 +140,10 @@ struct Prepared<'a> {
 
 impl Writer {
     fn new(pages: Pages, counted: Counted) -> Self {
-        let messages = counted.messages.sort();
-        let mut tokens = TokensBuilder::default();
+        let (messages, attributes) = (counted.messages.sort(), counted.attributes.sort());
+        let (mut tokens, mut attribute_tokens) = (TokensBuilder::default(), TokensBuilder::of_json());
         messages.texts().for_each(|(number, text)| tokens.add_template(number, text));
+        attributes.texts().for_each(|(number, text)| attribute_tokens.add_template(number, text));
         Self {
             pages,
             out: HEAD.to_vec(),
@@ -147,8 +152,9 @@ impl Writer {
             sources: SourcesBuilder::default(),
             fields: counted.fields.sort(),
             tokens,
+            attribute_tokens,
             messages,
-            attributes: counted.attributes.sort(),
+            attributes,
             splitter: Splitter::default(),
             names: NamesBuilder::default(),
             summary: SummaryBuilder::default(),
@@ -166,6 +172,7 @@ impl Writer {
         }
         for (number, rows) in prepared.attribute_column.counts(records.len()) {
             self.attributes.add_use(number, block, rows);
+            self.attribute_tokens.use_template(number);
         }
         for slot in 0..FIELDS.len() {
             self.fields.add_block(block, slot, &field_column(&prepared.rows, slot));
@@ -175,6 +182,7 @@ impl Writer {
             entry.pages[group as usize] = self.put_page(block, group, &prepared)?;
         }
         self.tokens.end_block();
+        self.attribute_tokens.end_block();
         self.entries.push(entry);
         Ok(())
     }
@@ -198,7 +206,7 @@ impl Writer {
     }
 
     fn put_page(&mut self, block: u32, group: Group, prepared: &Prepared<'_>) -> Result<Page> {
-        let Self { scratch: plain, splitter, tokens, .. } = self;
+        let Self { scratch: plain, splitter, tokens, attribute_tokens, .. } = self;
         let rows = &prepared.rows;
         plain.clear();
         match group {
@@ -215,7 +223,8 @@ impl Writer {
             }
             Group::Attributes => {
                 let text = |row: usize| rows.get(row).map_or("", |r| r.record.attributes);
-                put_texts(plain, text, &prepared.attributes, splitter, &mut ()).ok_or_else(too_large)?;
+                put_texts(plain, text, &prepared.attributes, splitter, attribute_tokens)
+                    .ok_or_else(too_large)?;
             }
         }
         let out = if group == Group::Columns { &mut self.columns } else { &mut self.out };
@@ -225,7 +234,8 @@ impl Writer {
 
     fn finish(self, records: u64) -> Result<Built> {
         let Self { pages, mut out, columns, entries, sources, fields, tokens, names, raw_bytes, .. } = self;
-        let (messages, attributes, summary) = (self.messages, self.attributes, self.summary);
+        let (messages, attributes) = (self.messages, self.attributes);
+        let (attribute_tokens, summary) = (self.attribute_tokens, self.summary);
         let (Some(first), Some(last)) =
             (entries.iter().map(|e| e.first).min(), entries.iter().map(|e| e.last).max())
         else {
@@ -235,7 +245,9 @@ impl Writer {
         out.extend_from_slice(&columns);
         drop(columns);
         let index_offset = out.len() as u64;
-        let tokens = tokens.finish().map_err(|e| pages.corrupt("terms", e.to_string()))?;
+        let terms_fail = |e: std::io::Error| pages.corrupt("terms", e.to_string());
+        let tokens = tokens.finish().map_err(terms_fail)?;
+        let attribute_tokens = attribute_tokens.finish().map_err(terms_fail)?;
         let mut footer = Footer {
             index_offset,
             bytes: 0,
@@ -264,6 +276,9 @@ impl Writer {
         put(Section::Templates, &messages.into_bytes(), &mut out)?;
         put(Section::AttributeTemplates, &attributes.into_bytes(), &mut out)?;
         put(Section::Summary, &summary.into_bytes(), &mut out)?;
+        put(Section::AttributeTerms, &attribute_tokens.terms, &mut out)?;
+        put(Section::AttributePostings, &attribute_tokens.postings, &mut out)?;
+        put(Section::AttributeFilters, &attribute_tokens.filters, &mut out)?;
         footer.bytes = (out.len() + super::footer::FOOTER_BYTES) as u64;
         out.extend_from_slice(&footer.to_bytes(&pages)?);
         let bytes = Bytes::from(out);

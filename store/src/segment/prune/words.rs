@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use heliograph_model::token::{self, Run};
 
 use super::super::blocks::Blocks;
-use super::super::identifiers::is_identifier;
-use super::super::reader::Index;
-use super::super::templates::{Templates, WHOLE};
+use super::super::identifiers::{addresses, is_identifier};
+use super::super::reader::{Index, Kind};
+use super::super::templates::WHOLE;
 use super::super::verdict::{Verdict, has_mark};
 use crate::error::Result;
 
@@ -42,29 +42,38 @@ impl Token {
     }
 }
 
-/// What each template says of a run; `open` is its last token, where it may go on.
+/// What each template says of a run; `open` is the text's last token, where it may go on. Without a run only the
+/// tokens are asked for.
 pub(super) fn verdicts(
     index: &Index,
+    kind: Kind,
     text: &str,
-    run: &Run,
+    run: Option<&Run>,
     open: Option<&str>,
 ) -> Result<(Vec<Verdict>, Option<Limits>)> {
-    let templates = index.templates()?;
+    let templates = index.templates(kind)?;
     let mut whole = token::tokens(text);
     if open.is_some() {
         whole.pop();
     }
     let mut tokens = Vec::with_capacity(whole.len());
     for token in &whole {
-        let token = look_up(index, token)?;
+        let token = look_up(index, kind, token)?;
         if token.templates.is_empty() && token.blocks.is_empty() {
             return Ok((Vec::new(), None));
         }
         tokens.push(token);
     }
+    for address in addresses(text, open.is_some()) {
+        let blocks = index.filters(kind)?.with(&address);
+        if blocks.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        tokens.push(Token { templates: Vec::new(), blocks });
+    }
     let all = Blocks::all(index.blocks());
     let with_all = tokens.iter().fold(all.clone(), |with_all, token| with_all.and(&token.blocks));
-    let with_open = open.map(|open| blocks_with_prefix(index, open)).transpose()?;
+    let with_open = open.map(|open| blocks_with_prefix(index, kind, open)).transpose()?;
     let mut limits = Limits {
         whole: with_open.as_ref().map_or_else(|| with_all.clone(), |open| with_all.clone().and(open)),
         // A template may have the open token itself, and lack the others.
@@ -81,8 +90,13 @@ pub(super) fn verdicts(
         return Ok((verdicts, Some(limits)));
     }
     for (number, slot) in (WHOLE..).zip(&mut verdicts).skip(1) {
-        if is_in_template(templates, number, &tokens, run) {
+        let has_all = tokens.iter().all(|token| token.is_in(number));
+        let is_there = |run: &Run| templates.text(number).is_some_and(|text| run.is_in(text));
+        if has_all && run.is_some_and(is_there) {
             *slot = Verdict::Yes;
+        } else if has_all && run.is_none() {
+            *slot = Verdict::Maybe;
+            limits.by_template.insert(number, all.clone());
         } else if may_be_variable && templates.variables(number).is_some_and(|n| n > 0) {
             let limit = limit(&tokens, number, open.is_some().then_some(&all));
             if limit.as_ref().unwrap_or(&limits.outside).is_empty() {
@@ -95,12 +109,6 @@ pub(super) fn verdicts(
         }
     }
     Ok((verdicts, Some(limits)))
-}
-
-/// Whether the run stands in the template itself. With all its tokens it may; without one of them it cannot.
-fn is_in_template(templates: &Templates, number: u32, tokens: &[Token], run: &Run) -> bool {
-    tokens.iter().all(|token| token.is_in(number))
-        && templates.text(number).is_some_and(|text| run.is_in(text))
 }
 
 /// The blocks in which the tokens that a template lacks stand as variables; none where it lacks them all. A
@@ -117,14 +125,15 @@ fn limit(tokens: &[Token], number: u32, all: Option<&Blocks>) -> Option<Blocks> 
     Some(join(&lacking, Blocks::and).or_else(|| all.cloned()).unwrap_or_else(any))
 }
 
-fn look_up(index: &Index, token: &str) -> Result<Token> {
+fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
     if is_identifier(token) {
-        let blocks = index.filters()?.with(token);
+        let blocks = index.filters(kind)?.with(token);
         // Longer words of other scripts are in the filters of the blocks that use their template.
-        let templates = if token.is_ascii() && !is_folded(token) { Vec::new() } else { everywhere(index)? };
+        let templates =
+            if token.is_ascii() && !is_folded(token) { Vec::new() } else { everywhere(index, kind)? };
         return Ok(Token { templates, blocks });
     }
-    let places = index.words()?.with(token).map_err(index.bad_terms())?;
+    let places = index.words(kind)?.with(token).map_err(index.bad_terms(kind))?;
     Ok(Token { templates: places.templates, blocks: places.blocks })
 }
 
@@ -134,15 +143,15 @@ fn is_folded(token: &str) -> bool {
     !token.bytes().any(|b| b.is_ascii_digit()) && token.contains(['k', 'i'])
 }
 
-fn everywhere(index: &Index) -> Result<Vec<u32>> {
-    Ok((1..=index.templates()?.len()).collect())
+fn everywhere(index: &Index, kind: Kind) -> Result<Vec<u32>> {
+    Ok((1..=index.templates(kind)?.len()).collect())
 }
 
 /// The blocks in which a token that begins so may stand outside of templates.
-fn blocks_with_prefix(index: &Index, prefix: &str) -> Result<Blocks> {
-    let found = index.words()?.with_prefix(prefix).map_err(index.bad_terms())?;
+fn blocks_with_prefix(index: &Index, kind: Kind, prefix: &str) -> Result<Blocks> {
+    let found = index.words(kind)?.with_prefix(prefix).map_err(index.bad_terms(kind))?;
     // Where the filters cannot tell, identifiers that begin so may be anywhere.
-    Ok(match (found, index.filters()?.with_prefix(prefix)) {
+    Ok(match (found, index.filters(kind)?.with_prefix(prefix)) {
         (Some(found), Some(identifiers)) => found.blocks.or(&identifiers),
         _ => Blocks::all(index.blocks()),
     })

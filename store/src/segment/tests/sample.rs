@@ -301,9 +301,9 @@ fn want(random: &mut Random, records: &[Committed]) -> Want {
             after: random.one_in(3).then(|| key(random, records)),
         },
         3 => Want::Around { key: key(random, records), before: limit(random), after: limit(random) },
-        4 | 5 => {
-            Want::Histogram { interval_nanos: random.pick(&[1, 1_000_000_000, 60_000_000_000, 3_600_000_000_000, i64::MAX]) }
-        }
+        4 | 5 => Want::Histogram {
+            interval_nanos: random.pick(&[1, 1_000_000_000, 60_000_000_000, 3_600_000_000_000, i64::MAX]),
+        },
         6 => Want::Values { field: field(random) },
         _ => Want::Fields,
     }

@@ -1,0 +1,89 @@
+//! What a pattern needs, so that not every text must be tried.
+
+use heliograph_model::token::is_word_char;
+use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
+
+/// A text that every match has as it stands; the longest that is plain to see.
+pub(super) fn needed(pattern: &str) -> Option<String> {
+    let hir = regex_syntax::Parser::new().parse(pattern).ok()?;
+    let mut found = Found::default();
+    found.look(&hir);
+    found.end();
+    found.longest
+}
+
+#[derive(Default)]
+struct Found {
+    present: String,
+    longest: Option<String>,
+}
+
+impl Found {
+    fn look(&mut self, hir: &Hir) {
+        match hir.kind() {
+            HirKind::Literal(literal) => match std::str::from_utf8(&literal.0) {
+                Ok(text) => self.present.push_str(text),
+                Err(_) => self.end(),
+            },
+            HirKind::Concat(parts) => parts.iter().for_each(|part| self.look(part)),
+            HirKind::Capture(capture) => self.look(&capture.sub),
+            // Takes no room, so what stands on both sides of it stands together.
+            HirKind::Look(_) | HirKind::Empty => {}
+            HirKind::Repetition(repetition) if repetition.min > 0 => {
+                self.end();
+                self.look(&repetition.sub);
+                self.end();
+            }
+            HirKind::Class(_) | HirKind::Alternation(_) | HirKind::Repetition(_) => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        let text = std::mem::take(&mut self.present);
+        if text.len() > self.longest.as_ref().map_or(0, String::len) {
+            self.longest = Some(text);
+        }
+    }
+}
+
+/// What variables must have if one of these texts is to touch them: one of their runs of word characters. None
+/// where they have no such run, and so touch no variable.
+pub(super) fn of_variables(texts: &[&str], in_any_case: bool) -> Option<Regex> {
+    let runs = texts.iter().flat_map(|text| text.split(|c| !is_word_char(c))).filter(|run| !run.is_empty());
+    let pattern = runs.map(regex::escape).collect::<Vec<_>>().join("|");
+    if pattern.is_empty() {
+        return None;
+    }
+    // A pattern that is too large to compile leaves the question open: everything has it.
+    RegexBuilder::new(&pattern).case_insensitive(in_any_case).build().or_else(|_| Regex::new("")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, expected: Option<&str>) {
+        assert_eq!(needed(pattern).as_deref(), expected, "{pattern}");
+    }
+
+    #[test]
+    fn what_a_pattern_needs_is_plain_to_see() {
+        check(r"took \d{4,}ms", Some("took "));
+        check(r"^Task (failed|ended) within", Some(" within"));
+        check("(abc)+d", Some("abc"));
+        check("(abc)*d", Some("d"));
+        check("(?i)abc", None);
+        check("a|b", None);
+        check(r"\bGET\b", Some("GET"));
+        check("[ab]", None);
+    }
+
+    #[test]
+    fn variables_are_touched_by_words_only() {
+        assert!(of_variables(&["->", " "], true).is_none());
+        let needle = of_variables(&["took ", "a.b"], true).unwrap();
+        assert!(needle.is_match("xTOOKx") && needle.is_match("b") && !needle.is_match("toc"));
+    }
+}

@@ -1,0 +1,178 @@
+//! What templates and tokens say of a condition on a text.
+
+use heliograph_model::filter::{Field, Filter, Matcher, Test};
+use heliograph_model::token::{self, Run};
+use regex::Regex;
+
+use super::super::blocks::Blocks;
+use super::super::dictionary::Probe;
+use super::super::directory::Group;
+use super::super::reader::{Index, Kind};
+use super::super::templates::{Templates, WHOLE};
+use super::super::verdict::{Known as Condition, Verdict, has_mark};
+use super::words::{self, Limits};
+use super::{Known, of_entries, pattern};
+use crate::error::Result;
+
+/// What is known of a condition on the message.
+pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition)> {
+    let kind = Kind::Messages;
+    let templates = index.templates(kind)?;
+    let (verdicts, limits, needle) = match test {
+        Test::Exists => (vec![Verdict::Yes; templates.len() as usize + 1], None, None),
+        Test::Text(text) => {
+            let (verdicts, limits) = words::verdicts(index, kind, text, Some(&Run::whole(text)), None)?;
+            (verdicts, limits, None)
+        }
+        Test::Prefix(text) => {
+            let open = open_token(text);
+            let run = Run::prefix(text);
+            let (verdicts, limits) = words::verdicts(index, kind, text, Some(&run), open.as_deref())?;
+            (verdicts, limits, None)
+        }
+        Test::Contains(text) => by_parts(templates, test, &[text.as_str()])?,
+        Test::Wildcard(parts) => {
+            by_parts(templates, test, &parts.iter().map(String::as_str).collect::<Vec<_>>())?
+        }
+        Test::Regex(pattern) => by_pattern(templates, test, pattern)?,
+        Test::Range { .. } => (by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None),
+    };
+    Ok(answer(index, kind, verdicts, limits.as_ref(), needle))
+}
+
+/// What is known of a condition on an attribute: where it cannot hold. Its texts stand in the attributes' JSON as
+/// they are, for what is escaped there is indexed as it reads.
+pub(super) fn of_attribute(index: &Index, path: &str, test: &Test) -> Result<(Known, Condition)> {
+    let count = index.blocks();
+    if !index.names()?.may_have(path) {
+        let known = Known { possible: Blocks::none(count), certain: Blocks::none(count) };
+        return Ok((known, Condition::Nothing));
+    }
+    let kind = Kind::Attributes;
+    let (text, open) = match test {
+        // Numbers match by value, however they are written.
+        Test::Text(text) if text.parse::<f64>().is_err() => (text, None),
+        Test::Prefix(text) => (text, open_token(text)),
+        _ => {
+            let possible = of_entries(index.entries(), |e| !e.page(Group::Attributes).is_none());
+            let by_template = vec![Verdict::Maybe; index.templates(kind)?.len() as usize + 1];
+            let undecided = possible.clone();
+            let condition = Condition::Text { kind, by_template, undecided, needle: None };
+            return Ok((Known { possible, certain: Blocks::none(count) }, condition));
+        }
+    };
+    let (verdicts, limits) = words::verdicts(index, kind, text, None, open.as_deref())?;
+    Ok(answer(index, kind, verdicts, limits.as_ref(), None))
+}
+
+/// The last token of a prefix, where it may go on.
+fn open_token(text: &str) -> Option<String> {
+    text.chars().next_back().is_some_and(token::is_word_char).then(|| token::tokens(text).pop()).flatten()
+}
+
+fn answer(
+    index: &Index,
+    kind: Kind,
+    verdicts: Vec<Verdict>,
+    limits: Option<&Limits>,
+    needle: Option<Regex>,
+) -> (Known, Condition) {
+    // The templates are open already: they were asked.
+    let (known, undecided) = match index.templates(kind) {
+        Ok(templates) => blocks(index, templates, &verdicts, limits),
+        Err(_) => {
+            let all = Blocks::all(index.blocks());
+            (Known { possible: all.clone(), certain: Blocks::none(index.blocks()) }, all)
+        }
+    };
+    (known, Condition::Text { kind, by_template: verdicts, undecided, needle })
+}
+
+/// The blocks by what the templates say, and those in which it depends on the variables.
+fn blocks(
+    index: &Index,
+    templates: &Templates,
+    verdicts: &[Verdict],
+    limits: Option<&Limits>,
+) -> (Known, Blocks) {
+    let count = index.blocks();
+    let (mut sure, mut undecided) = (Blocks::none(count), Blocks::none(count));
+    let mut passing = vec![0_u32; count as usize];
+    for (number, verdict) in (WHOLE..).zip(verdicts) {
+        match verdict {
+            Verdict::No => {}
+            Verdict::Maybe | Verdict::Varies => match limits.map(|limits| limits.of(number)) {
+                // Nearly as good as the template's own blocks, which need not be walked through then.
+                Some(limit) if limit.len() * 8 < count => undecided = undecided.or(limit),
+                Some(limit) => templates.for_each_block(number, |block, _| {
+                    if limit.contains(block) {
+                        undecided.insert(block);
+                    }
+                }),
+                None => templates.for_each_block(number, |block, _| undecided.insert(block)),
+            },
+            Verdict::Yes => templates.for_each_block(number, |block, rows| {
+                sure.insert(block);
+                if let Some(passing) = passing.get_mut(block as usize) {
+                    *passing = passing.saturating_add(rows);
+                }
+            }),
+        }
+    }
+    let mut passing = passing.into_iter();
+    let certain = of_entries(index.entries(), |e| passing.next() == Some(e.rows));
+    (Known { possible: sure.or(&undecided), certain }, undecided)
+}
+
+/// What is known by looking at each template, and what variables must have.
+type Looked = (Vec<Verdict>, Option<Limits>, Option<Regex>);
+
+/// For parts that follow one another with anything between: where they stand in a template, they stand in all its
+/// texts; otherwise one of them must touch a variable.
+fn by_parts(templates: &Templates, test: &Test, parts: &[&str]) -> Result<Looked> {
+    if parts.iter().any(|part| has_mark(part)) {
+        return Ok((by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None));
+    }
+    let needle = pattern::of_variables(parts, true);
+    let verdicts = by_looking(templates, test, |_, passes| match (passes, &needle) {
+        (true, _) => Verdict::Yes,
+        // What has no word in it touches none.
+        (false, None) => Verdict::No,
+        (false, Some(_)) => Verdict::Varies,
+    })?;
+    Ok((verdicts, None, needle))
+}
+
+/// For a regular expression: a text that it must have stands in the template, or touches a variable.
+fn by_pattern(templates: &Templates, test: &Test, pattern: &str) -> Result<Looked> {
+    let Some(needed) = pattern::needed(pattern).filter(|needed| !has_mark(needed)) else {
+        return Ok((by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None));
+    };
+    let needle = pattern::of_variables(&[&needed], false);
+    let verdicts = by_looking(templates, test, |text, _| {
+        if text.contains(&needed) {
+            Verdict::Maybe
+        } else if needle.is_some() {
+            Verdict::Varies
+        } else {
+            Verdict::No
+        }
+    })?;
+    Ok((verdicts, None, needle))
+}
+
+/// Asks each template whether its own text passes, which decides where it has no variables; where it has some,
+/// `decide` does, by the template's text and whether that passes.
+fn by_looking(
+    templates: &Templates,
+    test: &Test,
+    decide: impl Fn(&str, bool) -> Verdict,
+) -> Result<Vec<Verdict>> {
+    let matcher = Matcher::new(&Filter::Is(Field::Message, test.clone()))?;
+    let verdict = |number: u32| {
+        let Some(text) = templates.text(number) else { return Verdict::Maybe };
+        let passes = matcher.matches(&Probe::Message(text));
+        if templates.variables(number) == Some(0) { Verdict::of(passes) } else { decide(text, passes) }
+    };
+    Ok((WHOLE..=templates.len()).map(verdict).collect())
+}
