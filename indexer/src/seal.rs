@@ -154,7 +154,7 @@ impl Sealer {
             }
         };
         let path = layout::segment(uid, id);
-        let Built { bytes, index_offset, records, raw_bytes, first, last } = built;
+        let Built { bytes, index_offset, records, raw_bytes, first, last, .. } = built;
         let meta = SegmentMeta {
             id,
             tenant: tenant.clone(),
