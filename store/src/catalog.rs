@@ -269,4 +269,7 @@ pub trait Catalog: Send + Sync + 'static {
     async fn release(&self, released: &[ObjectId]) -> Result<()>;
     /// A tenant's segments that touch a range, newest `last` first.
     async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>>;
+    /// The segments of several tenants that touch a range, newest `last` first over all of them; names that are
+    /// unknown have none. A tenant that is named twice counts once.
+    async fn segments_of(&self, tenants: &[TenantId], range: &TimeRange) -> Result<Vec<SegmentMeta>>;
 }

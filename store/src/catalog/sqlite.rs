@@ -128,7 +128,10 @@ impl Catalog for Sqlite {
         commits::release(self, released).await
     }
     async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>> {
-        segments::segments(self, tenant, range).await
+        segments::segments(self, std::slice::from_ref(tenant), range).await
+    }
+    async fn segments_of(&self, tenants: &[TenantId], range: &TimeRange) -> Result<Vec<SegmentMeta>> {
+        segments::segments(self, tenants, range).await
     }
 }
 

@@ -42,7 +42,7 @@ macro_rules! histories {
             commits::two_handles_at_once, commits::racing_for_one_sequence, commits::random_histories,
             segments::publishing_is_all_or_nothing, segments::publishing_again_is_harmless,
             segments::nothing_is_sealed_twice, segments::segments_of_a_range_newest_first,
-            segments::everything_lasts,
+            segments::segments_of_several_tenants, segments::everything_lasts,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {

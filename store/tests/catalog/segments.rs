@@ -99,6 +99,38 @@ pub(crate) async fn segments_of_a_range_newest_first(place: &dyn Place) {
     assert_eq!(catalog.segments(&name("no"), &TimeRange::ALL).await.unwrap(), []);
 }
 
+pub(crate) async fn segments_of_several_tenants(place: &dyn Place) {
+    let catalog = &*place.open().await;
+    add_tenants(catalog, &["a", "b", "c", "d"]).await;
+    for (number, tenant) in (0..).zip(["a", "b", "c", "b", "a", "c"]) {
+        catalog
+            .publish(&segment(tenant, (number, number + 1), (10 * number, 10 * number + 5)), &[])
+            .await
+            .unwrap();
+    }
+    let found = async |tenants: &[&str], (start, end): (i64, i64)| {
+        let tenants: Vec<_> = tenants.iter().copied().map(name).collect();
+        let range = TimeRange { start: at(start), end: at(end) };
+        let found = catalog.segments_of(&tenants, &range).await.unwrap();
+        let mut each = Vec::new();
+        for tenant in &tenants {
+            each.extend(catalog.segments(tenant, &range).await.unwrap());
+        }
+        each.sort_by_key(|segment| std::cmp::Reverse((segment.last, segment.id)));
+        each.dedup();
+        assert_eq!(found, each, "as each of them by itself");
+        found.iter().map(|segment| (segment.tenant.to_string(), segment.commits_after.0)).collect::<Vec<_>>()
+    };
+    let of = |all: &[(&str, i64)]| all.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
+    let ever = (i64::MIN, i64::MAX);
+    assert_eq!(found(&[], ever).await, []);
+    assert_eq!(found(&["d", "no"], ever).await, []);
+    assert_eq!(found(&["a"], ever).await, of(&[("a", 4), ("a", 0)]));
+    assert_eq!(found(&["b", "a", "no"], ever).await, of(&[("a", 4), ("b", 3), ("b", 1), ("a", 0)]));
+    assert_eq!(found(&["b", "b"], ever).await, of(&[("b", 3), ("b", 1)]), "named twice");
+    assert_eq!(found(&["a", "b", "c"], (15, 31)).await, of(&[("b", 3), ("c", 2), ("b", 1)]));
+}
+
 pub(crate) async fn everything_lasts(place: &dyn Place) {
     let catalog = place.open().await;
     add_tenants(&*catalog, &["a"]).await;
