@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use heliograph_model::record::RecordRef;
 use heliograph_model::rows::Rows;
-use heliograph_model::scan::{CommitId, HotHead};
+use heliograph_model::scan::{CommitId, HotHead, HotHeads};
 use heliograph_model::tenant::TenantId;
 use parking_lot::RwLock;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::budget::{Budget, Room};
 use crate::metrics::Metrics;
 
-pub(crate) use search::{Found, Searcher};
+pub(crate) use search::{Answers, Found, Searcher};
 
 /// A tenant's records of one commit, in the order in which they came.
 #[derive(Debug)]
@@ -104,6 +104,14 @@ struct Part {
     bytes: usize,
 }
 
+impl Part {
+    /// The chunks of commits after `after`, or all.
+    fn after(&self, after: Option<CommitId>) -> impl Iterator<Item = Arc<Chunk>> + '_ {
+        let first = self.chunks.partition_point(|c| after.is_some_and(|after| c.commit <= after));
+        self.chunks.range(first..).cloned()
+    }
+}
+
 impl Inner {
     fn sealed_through(&self, tenant: &TenantId) -> CommitId {
         self.sealed.get(tenant).copied().unwrap_or_default()
@@ -165,6 +173,23 @@ impl Hot {
         self.metrics.hot_records.add(sign * i64::try_from(chunk.len()).unwrap_or(i64::MAX));
     }
 
+    /// Several tenants' records at one moment, as [`Self::snapshot`] gives one's; chunks of one tenant follow one
+    /// another, in the order of commits.
+    pub(crate) fn snapshots(
+        &self,
+        tenants: &[TenantId],
+        after: Option<CommitId>,
+    ) -> (HotHeads, Vec<Arc<Chunk>>) {
+        let inner = self.inner.read();
+        let heads = HotHeads {
+            indexer: self.indexer.to_string(),
+            committed: inner.committed,
+            sealed_through: tenants.iter().map(|tenant| inner.sealed_through(tenant)).collect(),
+        };
+        let parts = tenants.iter().filter_map(|tenant| inner.tenants.get(tenant));
+        (heads, parts.flat_map(|part| part.after(after)).collect())
+    }
+
     /// A tenant's records now, those of commits after `after` where given.
     pub(crate) fn snapshot(&self, tenant: &TenantId, after: Option<CommitId>) -> Snapshot {
         let inner = self.inner.read();
@@ -173,10 +198,7 @@ impl Hot {
             sealed_through: inner.sealed_through(tenant),
             committed: inner.committed,
         };
-        let chunks = inner.tenants.get(tenant).map_or_else(Vec::new, |part| {
-            let first = part.chunks.partition_point(|c| after.is_some_and(|after| c.commit <= after));
-            part.chunks.range(first..).cloned().collect()
-        });
+        let chunks = inner.tenants.get(tenant).map_or_else(Vec::new, |part| part.after(after).collect());
         Snapshot { head, chunks }
     }
 

@@ -12,7 +12,9 @@ use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
 use futures::stream;
-use heliograph_model::scan::{Answer, HotAnswer, Scan};
+use heliograph_model::record::Record;
+use heliograph_model::scan::{Answer, HotAnswer, Scans};
+use heliograph_model::tenant::TenantId;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -24,11 +26,11 @@ use crate::budget::Budget;
 use crate::credential::Credentials;
 use crate::error::{Error, Result};
 use crate::feed::{self, Feed};
-use crate::hot::{Found, Searcher};
+use crate::hot::{Answers, Found, Searcher};
 use crate::receive::{Format, Intake, read_body};
 use answer::Form;
 
-/// Largest request of the query role: a filter with many words.
+/// Largest request of the query role: a filter with many words, and a thousand tenants' names.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Records that are written out in one go.
 const LINES_AT_ONCE: usize = 256;
@@ -96,37 +98,34 @@ async fn scan(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
 async fn scanned(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
     let app = open(doors)?;
     app.credentials.is_query(headers)?;
-    let scan: Scan = json(headers, body).await?;
-    let tenant = scan.tenant.clone();
-    let Found { head, answer } = app.searcher.search(scan).await?;
+    let scans: Scans = json(headers, body).await?;
+    let Found { heads, answer } = app.searcher.search(&scans).await?;
     let mut first = Vec::new();
-    line(&mut first, &head)?;
-    let records = match answer {
-        Answer::Histogram(histogram) => {
-            line(&mut first, &HotAnswer::Histogram { histogram })?;
-            Vec::new()
-        }
-        Answer::Values(values) => {
-            line(&mut first, &HotAnswer::Values { values })?;
-            Vec::new()
-        }
-        Answer::Fields(fields) => {
-            line(&mut first, &HotAnswer::Fields { fields })?;
-            Vec::new()
-        }
-        Answer::Records(records) => records,
+    line(&mut first, &heads)?;
+    let counts = match answer {
+        Answers::Records(records) if records.is_empty() => return ndjson(Body::from(first)),
+        Answers::Records(records) => return ndjson(record_lines(first, records)),
+        Answers::Counts(Answer::Histogram(histogram)) => HotAnswer::Histogram { histogram },
+        Answers::Counts(Answer::Values(values)) => HotAnswer::Values { values },
+        Answers::Counts(Answer::Fields(fields)) => HotAnswer::Fields { fields },
+        Answers::Counts(Answer::Records(_)) => return Err(Error::invalid("records cannot be counted")),
     };
-    let rest = stream::unfold((records.into_iter(), tenant), |(mut records, tenant)| async move {
+    line(&mut first, &counts)?;
+    ndjson(Body::from(first))
+}
+
+/// The first line, then a line for each record, some at a time.
+fn record_lines(first: Vec<u8>, records: Vec<(TenantId, Record)>) -> Body {
+    let rest = stream::unfold(records.into_iter(), |mut records| async move {
         let mut lines = Vec::new();
-        for record in records.by_ref().take(LINES_AT_ONCE) {
+        for (tenant, record) in records.by_ref().take(LINES_AT_ONCE) {
             if let Err(error) = line(&mut lines, &record.to_api(&tenant)) {
-                return Some((Err(error), (Vec::new().into_iter(), tenant)));
+                return Some((Err(error), Vec::new().into_iter()));
             }
         }
-        (!lines.is_empty()).then(|| (Ok(Bytes::from(lines)), (records, tenant)))
+        (!lines.is_empty()).then(|| (Ok(Bytes::from(lines)), records))
     });
-    let all = futures::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest);
-    ndjson(Body::from_stream(all))
+    Body::from_stream(futures::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest))
 }
 
 async fn follow(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {

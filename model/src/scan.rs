@@ -4,6 +4,10 @@
 //! counts once and in one order wherever it lies.
 
 mod collect;
+mod foremost;
+mod order;
+mod pursuit;
+mod several;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,31 +21,15 @@ use crate::tenant::TenantId;
 use crate::time::{TimeRange, Timestamp};
 
 pub use collect::{Answer, Collector};
+pub use foremost::Foremost;
+pub use order::Order;
+pub use pursuit::{EndsWhenDropped, Pursuit};
+pub use several::{HotHeads, Scans};
 
 /// The ordinal of a commit: rises with every write-ahead object that the catalog records, over all indexers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CommitId(pub i64);
-
-/// Which end of the total order comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// Newest first.
-    Desc,
-    /// Oldest first.
-    Asc,
-}
-
-impl Order {
-    /// Whether `a` comes strictly before `b`.
-    pub fn is_before(self, a: &RecordKey, b: &RecordKey) -> bool {
-        match self {
-            Self::Desc => a > b,
-            Self::Asc => a < b,
-        }
-    }
-}
 
 /// What is asked of one tenant's records.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,8 +157,8 @@ impl ValueCounts {
     }
 }
 
-/// The first line of an indexer's answer to a scan: what the answer stands on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an indexer's answer stands on, for one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HotHead {
     /// Which indexer.
     pub indexer: String,

@@ -1,18 +1,19 @@
 //! The indexers' hot parts, asked over their internal API; what they answer is bounded and checked.
 //!
 //! ```text
-//! POST {indexer}/internal/v1/scan   Scan                    → HotHead line, then record lines or one answer line
+//! POST {indexer}/internal/v1/scan   Scans                   → HotHeads line, then record lines or one answer line
 //! POST {indexer}/internal/v1/feed   {tenant, filter, after} → feed frame lines without end
 //! ```
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use heliograph_model::filter::Filter;
-use heliograph_model::record::ApiRecord;
-use heliograph_model::scan::{Answer, CommitId, FeedFrame, HotAnswer, HotHead, Scan, Want};
+use heliograph_model::record::{ApiRecord, Record};
+use heliograph_model::scan::{Answer, CommitId, FeedFrame, HotAnswer, HotHeads, Scans, Want};
 use heliograph_model::tenant::TenantId;
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret, SecretString};
@@ -60,6 +61,36 @@ pub(crate) struct Indexers {
     client: reqwest::Client,
     token: SecretString,
     all: Vec<Indexer>,
+}
+
+/// What an indexer's answer stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Which indexer.
+    pub(crate) indexer: Uuid,
+    /// Its newest commit.
+    pub(crate) committed: CommitId,
+    /// For each tenant that was asked for: up to which commit its records are sealed, and not in the answer.
+    pub(crate) sealed_through: HashMap<TenantId, CommitId>,
+}
+
+/// What an indexer's hot part answers for all tenants that were asked for.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Records, each with its tenant, which is one that was asked for.
+    Records(Vec<(TenantId, Record)>),
+    /// Counts of all together.
+    Counts(Answer),
+}
+
+impl Found {
+    /// The records, if it is records.
+    pub(crate) fn into_records(self) -> Vec<(TenantId, Record)> {
+        match self {
+            Self::Records(records) => records,
+            Self::Counts(_) => Vec::new(),
+        }
+    }
 }
 
 /// The first frame of a feed.
@@ -114,36 +145,44 @@ impl Indexers {
         &self.all
     }
 
-    /// What one indexer's hot part answers to a scan. Safe to drop half-way.
-    pub(crate) async fn scan(&self, indexer: &Indexer, scan: &Scan) -> Result<(HotHead, Answer), Silent> {
-        let mut lines = self.post(indexer, "scan", scan).await?;
+    /// What one indexer's hot part answers for all tenants. Safe to drop half-way.
+    pub(crate) async fn scan(&self, indexer: &Indexer, scans: &Scans) -> Result<(Head, Found), Silent> {
+        let mut lines = self.post(indexer, "scan", scans).await?;
         let first = lines.next().await.ok_or_else(|| Silent::Answer("it is empty".to_owned()))??;
-        let head: HotHead = parse(&first)?;
-        indexer.learn(&head.indexer)?;
-        let answer = match &scan.want {
+        let heads: HotHeads = parse(&first)?;
+        if heads.sealed_through.len() != scans.tenants.len() {
+            return Err(Silent::Answer("not a head for each tenant".to_owned()));
+        }
+        let head = Head {
+            indexer: indexer.learn(&heads.indexer)?,
+            committed: heads.committed,
+            sealed_through: scans.tenants.iter().cloned().zip(heads.sealed_through).collect(),
+        };
+        let found = match &scans.want {
             Want::Records { .. } | Want::Around { .. } => {
                 let mut records = Vec::new();
                 while let Some(line) = lines.next().await {
                     let line = line?;
                     let record: ApiRecord<'_> = parse(&line)?;
-                    if record.tenant != scan.tenant {
+                    let Some((tenant, _)) = head.sealed_through.get_key_value(&record.tenant) else {
                         return Err(Silent::Answer("a record of another tenant".to_owned()));
-                    }
-                    records.push(record.into_record().map_err(|e| Silent::Answer(e.to_string()))?);
+                    };
+                    let record = record.into_record().map_err(|e| Silent::Answer(e.to_string()))?;
+                    records.push((tenant.clone(), record));
                 }
-                Answer::Records(records)
+                Found::Records(records)
             }
             Want::Histogram { .. } | Want::Values { .. } | Want::Fields => {
                 let line =
                     lines.next().await.ok_or_else(|| Silent::Answer("it is cut short".to_owned()))??;
-                match parse(&line)? {
+                Found::Counts(match parse(&line)? {
                     HotAnswer::Histogram { histogram } => Answer::Histogram(histogram),
                     HotAnswer::Values { values } => Answer::Values(values),
                     HotAnswer::Fields { fields } => Answer::Fields(fields),
-                }
+                })
             }
         };
-        Ok((head, answer))
+        Ok((head, found))
     }
 
     /// Opens the feed of a tenant's fresh records, from after a commit or from now; the lines are to be read

@@ -4,32 +4,24 @@
 //! then (the watermark): the answer holds all later ones, so a segment that was sealed from those in the
 //! meantime is left out. Thus a record on its way from hot to sealed is seen exactly once.
 
-use std::collections::HashMap;
-
+use heliograph_model::filter::Filter;
 use heliograph_model::record::RecordKey;
-use heliograph_model::scan::{Collector, CommitId, HotHead, Order, Scan, Want};
+use heliograph_model::scan::{Collector, Order, Want};
 use heliograph_model::source::{Position, SourceId};
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::SegmentMeta;
-use uuid::Uuid;
 
-/// Up to which commit each indexer that answered had sealed the tenant's records.
-pub(crate) type Watermarks = HashMap<Uuid, CommitId>;
+use crate::hot::Head;
 
-/// The watermarks that answers stand on.
-pub(crate) fn watermarks<'a>(heads: impl IntoIterator<Item = &'a HotHead>) -> Watermarks {
-    heads
-        .into_iter()
-        .filter_map(|head| Some((Uuid::parse_str(&head.indexer).ok()?, head.sealed_through)))
-        .collect()
+/// Whether a segment is read beside the hot answers: it is unless one of them holds its records.
+pub(crate) fn is_read(segment: &SegmentMeta, heads: &[Head]) -> bool {
+    let head = heads.iter().find(|head| head.indexer == segment.indexer);
+    let through = head.and_then(|head| head.sealed_through.get(&segment.tenant));
+    through.is_none_or(|through| segment.commits_after < *through)
 }
 
-/// The segments to read beside the hot answers, in the order in which to read them.
-pub(crate) fn segments(all: Vec<SegmentMeta>, watermarks: &Watermarks, want: &Want) -> Vec<SegmentMeta> {
-    let mut parts: Vec<_> = all
-        .into_iter()
-        .filter(|s| watermarks.get(&s.indexer).is_none_or(|through| s.commits_after < *through))
-        .collect();
+/// Puts segments into the order in which to read them, those of all tenants together: the most promising first.
+pub(crate) fn in_order(mut parts: Vec<SegmentMeta>, want: &Want) -> Vec<SegmentMeta> {
     match want {
         Want::Records { order: Order::Asc, .. } => parts.sort_by_key(|s| (s.first, s.last, s.id)),
         Want::Around { key, .. } => {
@@ -52,9 +44,9 @@ pub(crate) fn may_add(collector: &Collector, want: &Want, first: Timestamp, last
             // The place at which the segment's best record could stand.
             let best = match (order, after) {
                 (Order::Desc, Some(after)) if *after <= lowest => return false,
-                (Order::Desc, Some(after)) => highest.min(before(*after)),
+                (Order::Desc, Some(after)) => highest.min(order.next(*after)),
                 (Order::Asc, Some(after)) if *after >= highest => return false,
-                (Order::Asc, Some(after)) => lowest.max(behind(*after)),
+                (Order::Asc, Some(after)) => lowest.max(order.next(*after)),
                 (Order::Desc, None) => highest,
                 (Order::Asc, None) => lowest,
             };
@@ -70,10 +62,10 @@ pub(crate) fn may_add(collector: &Collector, want: &Want, first: Timestamp, last
     }
 }
 
-/// The event times that a scan can still want: its own, those of its filter, and those behind its cursor.
-pub(crate) fn reach(scan: &Scan) -> TimeRange {
-    let range = scan.range.intersect(&scan.filter.time_bounds());
-    let Want::Records { order, after: Some(after), .. } = &scan.want else { return range };
+/// The event times that can still be wanted: those of the range, of the filter, and behind the cursor.
+pub(crate) fn reach(range: TimeRange, filter: &Filter, want: &Want) -> TimeRange {
+    let range = range.intersect(&filter.time_bounds());
+    let Want::Records { order, after: Some(after), .. } = want else { return range };
     range.intersect(&match order {
         Order::Desc => TimeRange { start: Timestamp::MIN, end: after.time.saturating_add_nanos(1) },
         Order::Asc => TimeRange { start: after.time, end: Timestamp::MAX },
@@ -85,32 +77,11 @@ fn last_at(time: Timestamp) -> RecordKey {
     RecordKey { time, source: SourceId(u128::MAX), position: Position(u64::MAX) }
 }
 
-/// The key next above in the total order; the highest stays.
-pub(crate) fn behind(key: RecordKey) -> RecordKey {
-    step(key, |byte| byte.overflowing_add(1))
-}
-
-/// The key next below in the total order; the lowest stays.
-pub(crate) fn before(key: RecordKey) -> RecordKey {
-    step(key, |byte| byte.overflowing_sub(1))
-}
-
-/// Adds or subtracts one from the key's bytes, from the last on while there is a carry.
-fn step(key: RecordKey, one: impl Fn(u8) -> (u8, bool)) -> RecordKey {
-    let mut bytes = key.to_bytes();
-    for byte in bytes.iter_mut().rev() {
-        let (value, carries) = one(*byte);
-        *byte = value;
-        if !carries {
-            return RecordKey::from_bytes(&bytes);
-        }
-    }
-    key
-}
-
 #[cfg(test)]
 mod tests {
+    use heliograph_model::scan::{CommitId, Scan};
     use heliograph_model::tenant::TenantId;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -143,8 +114,14 @@ mod tests {
             segment(1, (8, 12), (20, 29)),
             segment(2, (6, 10), (12, 40)),
         ];
-        let watermarks = watermarks.iter().map(|(i, c)| (Uuid::from_u128(*i), CommitId(*c))).collect();
-        let got: Vec<_> = segments(all, &watermarks, want).iter().map(|s| s.commits_after.0).collect();
+        let head = |(indexer, through): &(u128, i64)| Head {
+            indexer: Uuid::from_u128(*indexer),
+            committed: CommitId(99),
+            sealed_through: [(TenantId::parse("t").unwrap(), CommitId(*through))].into(),
+        };
+        let heads: Vec<_> = watermarks.iter().map(head).collect();
+        let read = all.into_iter().filter(|segment| is_read(segment, &heads)).collect();
+        let got: Vec<_> = in_order(read, want).iter().map(|s| s.commits_after.0).collect();
         assert_eq!(got, expected);
     }
 
@@ -165,29 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn keys_step_by_one() {
-        let key =
-            RecordKey { time: Timestamp::from_nanos(5), source: SourceId(7), position: Position(u64::MAX) };
-        assert!(key < behind(key));
-        assert_eq!(behind(key).source, SourceId(8));
-        assert_eq!(before(behind(key)), key);
-        let lowest = RecordKey::first_at(Timestamp::MIN);
-        assert_eq!(before(lowest), lowest);
-        assert_eq!(behind(last_at(Timestamp::MAX)), last_at(Timestamp::MAX));
-    }
-
-    #[test]
     fn a_cursor_bounds_the_reach() {
         let key = RecordKey::first_at(Timestamp::from_nanos(5));
         let scan = |want| Scan {
             tenant: TenantId::parse("t").unwrap(),
             range: TimeRange::ALL,
-            filter: heliograph_model::filter::Filter::All,
+            filter: Filter::All,
             committed_after: None,
             want,
         };
-        assert_eq!(reach(&scan(records(Order::Desc, Some(key)))).end, Timestamp::from_nanos(6));
-        assert_eq!(reach(&scan(records(Order::Asc, Some(key)))).start, Timestamp::from_nanos(5));
+        let all = |want| reach(TimeRange::ALL, &Filter::All, &want);
+        assert_eq!(all(records(Order::Desc, Some(key))).end, Timestamp::from_nanos(6));
+        assert_eq!(all(records(Order::Asc, Some(key))).start, Timestamp::from_nanos(5));
         let time = Timestamp::from_nanos;
         let want = records(Order::Desc, Some(key));
         let collector = Collector::new(&scan(want.clone()));

@@ -4,21 +4,20 @@
 
 mod context;
 mod counts;
+mod gap;
 mod pager;
+mod run;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::{join_all, try_join_all};
-use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::filter::{Filter, Matcher};
 use heliograph_model::record::{Record, RecordKey};
-use heliograph_model::scan::{Answer, Collector, CommitId, HotHead, Order, Scan, Want};
+use heliograph_model::scan::{CommitId, Order, Pursuit, Want};
 use heliograph_model::tenant::TenantId;
-use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_model::time::TimeRange;
 use heliograph_store::Store;
-use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::segment::ScanStats;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
@@ -27,16 +26,13 @@ use crate::access::Scope;
 use crate::error::{Error, Result};
 use crate::hot::Indexers;
 use crate::metrics::Metrics;
-use crate::plan;
 use crate::segments::Segments;
 
 pub(crate) use counts::{Width, slot_name};
+pub(crate) use gap::Gap;
 pub(crate) use pager::Pager;
+use run::Run;
 
-/// Tenants of one question that are read at the same time.
-const TENANTS_AT_ONCE: usize = 8;
-/// Segments of one tenant that are counted at the same time.
-const SEGMENTS_AT_ONCE: usize = 4;
 /// How long a search waits for its turn before it is told to come back: a page asks several things at once.
 const TURN_WAIT: Duration = Duration::from_secs(2);
 
@@ -55,16 +51,6 @@ impl Question {
     pub(crate) fn new(range: TimeRange, filter: Filter) -> Result<Self> {
         let matcher = Matcher::new(&filter).map_err(|e| Error::invalid(e.to_string()))?;
         Ok(Self { range, filter, matcher: Arc::new(matcher) })
-    }
-
-    fn scan(&self, tenant: &TenantId, want: Want) -> Scan {
-        Scan {
-            tenant: tenant.clone(),
-            range: self.range,
-            filter: self.filter.clone(),
-            committed_after: None,
-            want,
-        }
     }
 }
 
@@ -107,17 +93,6 @@ pub(crate) struct Place {
     pub(crate) tenant: TenantId,
 }
 
-impl Place {
-    /// The key after which a tenant's records come.
-    fn of_tenant(&self, tenant: &TenantId, order: Order) -> RecordKey {
-        match order {
-            _ if *tenant <= self.tenant => self.key,
-            Order::Desc => plan::behind(self.key),
-            Order::Asc => plan::before(self.key),
-        }
-    }
-}
-
 /// Records in order, and where to go on.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -137,6 +112,8 @@ pub(crate) struct Search {
     metrics: Metrics,
     turns: Semaphore,
     timeout: Duration,
+    /// Segments of one question that are read at the same time: the work is CPU work, so more would only wait.
+    cores: usize,
 }
 
 impl Search {
@@ -149,6 +126,7 @@ impl Search {
             metrics,
             turns: Semaphore::new(config.search_concurrency.max(1)),
             timeout: config.search_timeout,
+            cores: std::thread::available_parallelism().map_or(2, usize::from),
         })
     }
 
@@ -192,36 +170,12 @@ impl Search {
         limit: usize,
         after: Option<&Place>,
     ) -> Result<Page> {
-        let mut page = Page::default();
-        let mut question = question.clone();
-        for group in scope.tenants().chunks(TENANTS_AT_ONCE) {
-            let asked = group.iter().map(|tenant| {
-                let after = after.map(|place| place.of_tenant(tenant, order));
-                // One more than wanted tells whether there is another page.
-                let scan = question.scan(tenant, Want::Records { order, limit: limit + 1, after });
-                let matcher = Arc::clone(&question.matcher);
-                async move { Ok::<_, Error>((tenant, self.ask(scan, &matcher).await?)) }
-            });
-            for (tenant, (answer, outcome)) in try_join_all(asked).await? {
-                page.outcome.merge(outcome);
-                if let Answer::Records(records) = answer {
-                    page.records.extend(records.into_iter().map(|r| (tenant.clone(), r)));
-                }
-            }
-            page.records.sort_by(|(t1, r1), (t2, r2)| {
-                let keys = r1.key().cmp(&r2.key());
-                if order == Order::Desc { keys.reverse() } else { keys }.then_with(|| t1.cmp(t2))
-            });
-            page.records.truncate(limit + 1);
-            // The other tenants need not look behind the last record that is held.
-            if let Some((_, worst)) = page.records.get(limit) {
-                match order {
-                    Order::Desc => question.range.start = question.range.start.max(worst.time),
-                    Order::Asc => {
-                        question.range.end = question.range.end.min(worst.time.saturating_add_nanos(1));
-                    }
-                }
-            }
+        // One more than wanted tells whether there is another page.
+        let want = Want::Records { order, limit: limit + 1, after: after.map(|place| place.key) };
+        let mut page = self.first(scope, question, &want, after, &Pursuit::new(&want)).await?;
+        if page.outcome.damaged > 0 {
+            // What a segment found before it turned out to be damaged has bounded the others: without that.
+            page = self.first(scope, question, &want, after, &Pursuit::unbounded()).await?;
         }
         if page.records.len() > limit {
             page.records.truncate(limit);
@@ -231,188 +185,33 @@ impl Search {
         Ok(page)
     }
 
+    async fn first(
+        &self,
+        scope: &Scope,
+        question: &Question,
+        want: &Want,
+        after: Option<&Place>,
+        pursuit: &Arc<Pursuit>,
+    ) -> Result<Page> {
+        let _ends = pursuit.ends_when_dropped();
+        let after_tenant = after.map(|place| place.tenant.clone());
+        let run = Run::new(self, question, scope.tenants(), want.clone(), after_tenant, pursuit);
+        let Want::Records { order, limit, .. } = want else { return Ok(Page::default()) };
+        if run.is_empty() {
+            return Ok(Page::default());
+        }
+        let mut outcome = Outcome::default();
+        let (hot, sealed) = run.parts(&mut outcome).await?;
+        let first = run.first(*order, *limit, hot, sealed, &mut outcome).await?;
+        Ok(Page { records: first.into_records(), next: None, outcome })
+    }
+
     fn counted(&self, outcome: &Outcome, records: usize) {
         self.metrics.records.inc_by(u64::try_from(records).unwrap_or(u64::MAX));
         if !outcome.is_complete() {
             self.metrics.incomplete.inc();
         }
     }
-
-    /// What all parts of one tenant answer to a scan. The hot parts come first: see [`plan`].
-    async fn ask(&self, mut scan: Scan, matcher: &Arc<Matcher>) -> Result<(Answer, Outcome)> {
-        scan.range = plan::reach(&scan);
-        let mut collector = Collector::new(&scan);
-        let mut outcome = Outcome::default();
-        if scan.range.is_empty() {
-            return Ok((collector.finish(), outcome));
-        }
-        let mut heads: Vec<HotHead> = Vec::new();
-        let hot = self.indexers.all().iter().map(|indexer| self.indexers.scan(indexer, &scan));
-        for (indexer, answered) in self.indexers.all().iter().zip(join_all(hot).await) {
-            match answered {
-                Ok((head, answer)) => {
-                    if let Some(id) = indexer.id() {
-                        outcome.seen.insert((scan.tenant.clone(), id), head.committed);
-                    }
-                    heads.push(head);
-                    collector.merge(answer);
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        indexer = indexer.name,
-                        error = &error as &dyn std::error::Error,
-                        "an indexer gave no answer"
-                    );
-                    outcome.unreachable.insert(indexer.name.clone());
-                }
-            }
-        }
-        let sealed = self.store.catalog.segments(&scan.tenant, &scan.range).await?;
-        let sealed = plan::segments(sealed, &plan::watermarks(&heads), &scan.want);
-        let collector = match scan.want {
-            Want::Records { .. } | Want::Around { .. } => {
-                self.in_order(&scan, matcher, collector, sealed, &mut outcome).await?
-            }
-            Want::Histogram { .. } | Want::Values { .. } | Want::Fields => {
-                self.side_by_side(&scan, matcher, collector, sealed, &mut outcome).await?
-            }
-        };
-        Ok((collector.finish(), outcome))
-    }
-
-    /// Reads segments one after another, leaving out those that cannot add to what is held.
-    async fn in_order(
-        &self,
-        scan: &Scan,
-        matcher: &Arc<Matcher>,
-        mut collector: Collector,
-        sealed: Vec<SegmentMeta>,
-        outcome: &mut Outcome,
-    ) -> Result<Collector> {
-        for meta in sealed {
-            if !plan::may_add(&collector, &scan.want, meta.first, meta.last) {
-                continue;
-            }
-            // A collector of its own, so that what is held survives a segment that cannot be read.
-            if let Some(answer) = self.one(scan, matcher, &meta, outcome, collector.full_at()).await? {
-                collector.merge(answer);
-            }
-        }
-        Ok(collector)
-    }
-
-    async fn side_by_side(
-        &self,
-        scan: &Scan,
-        matcher: &Arc<Matcher>,
-        collector: Collector,
-        sealed: Vec<SegmentMeta>,
-        outcome: &mut Outcome,
-    ) -> Result<Collector> {
-        let parts = stream::iter(sealed).map(|meta| async move {
-            let mut outcome = Outcome::default();
-            let answer = self.one(scan, matcher, &meta, &mut outcome, None).await?;
-            Ok::<_, Error>((answer, outcome))
-        });
-        let folded = parts.buffer_unordered(SEGMENTS_AT_ONCE).try_fold(
-            (collector, Outcome::default()),
-            |(mut collector, mut all), (answer, part)| async move {
-                if let Some(answer) = answer {
-                    collector.merge(answer);
-                }
-                all.merge(part);
-                Ok((collector, all))
-            },
-        );
-        let (collector, all) = folded.await?;
-        outcome.merge(all);
-        Ok(collector)
-    }
-
-    /// What one segment answers; none where it is damaged, which the outcome says.
-    async fn one(
-        &self,
-        scan: &Scan,
-        matcher: &Arc<Matcher>,
-        meta: &SegmentMeta,
-        outcome: &mut Outcome,
-        full_at: Option<RecordKey>,
-    ) -> Result<Option<Answer>> {
-        let narrowed = narrowed(scan, full_at);
-        let scan = narrowed.as_ref().unwrap_or(scan);
-        let read = async {
-            let segment = self.segments.open(meta).await?;
-            let collector = Collector::new(scan);
-            Ok::<_, Error>(segment.scan(scan, matcher, collector, &mut outcome.stats).await?)
-        };
-        match read.await {
-            Ok(collector) => Ok(Some(collector.finish())),
-            Err(Error::Store(
-                error @ (heliograph_store::Error::Corrupt { .. } | heliograph_store::Error::Key { .. }),
-            )) => {
-                tracing::error!(segment = %meta.id, error = &error as &dyn std::error::Error, "a segment cannot be read");
-                outcome.damaged += 1;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Records of one indexer's segments committed after one commit and up to another, oldest first: what a
-    /// tail that resumes reads, as the feed does not bring it. The segments are those sealed up to `through`,
-    /// so the answer to the same question stays the same.
-    pub(crate) async fn sealed_between(
-        &self,
-        scope: &Scope,
-        question: &Question,
-        gap: &Gap,
-        limit: usize,
-    ) -> Result<Vec<Record>> {
-        if !scope.tenants().contains(&gap.tenant) {
-            return Err(Error::Forbidden);
-        }
-        let want = Want::Records { order: Order::Asc, limit, after: gap.read_to };
-        let mut scan = question.scan(&gap.tenant, want);
-        scan.committed_after = Some(gap.after);
-        scan.range = plan::reach(&scan);
-        let sealed = self.store.catalog.segments(&gap.tenant, &scan.range).await?;
-        let sealed = sealed.into_iter().filter(|s| {
-            s.indexer == gap.indexer && s.commits_after < gap.through && s.commits_through > gap.after
-        });
-        let sealed = plan::segments(sealed.collect(), &HashMap::new(), &scan.want);
-        let mut outcome = Outcome::default();
-        let collector = Collector::new(&scan);
-        let collector = self.in_order(&scan, &question.matcher, collector, sealed, &mut outcome).await?;
-        match collector.finish() {
-            Answer::Records(records) => Ok(records),
-            _ => Ok(Vec::new()),
-        }
-    }
-}
-
-/// A stretch of one indexer's commits that is sealed.
-#[derive(Clone, Debug)]
-pub(crate) struct Gap {
-    /// Whose records.
-    pub(crate) tenant: TenantId,
-    /// Sealed by whom.
-    pub(crate) indexer: Uuid,
-    /// Committed after this…
-    pub(crate) after: CommitId,
-    /// … and up to this, which is the end of a segment.
-    pub(crate) through: CommitId,
-    /// Up to this place it was read already.
-    pub(crate) read_to: Option<RecordKey>,
-}
-
-/// The scan without the times behind a place where enough is held already.
-fn narrowed(scan: &Scan, full_at: Option<RecordKey>) -> Option<Scan> {
-    let (full_at, Want::Records { order, .. }) = (full_at?, &scan.want) else { return None };
-    let reach = match order {
-        Order::Desc => TimeRange { start: full_at.time, end: Timestamp::MAX },
-        Order::Asc => TimeRange { start: Timestamp::MIN, end: full_at.time.saturating_add_nanos(1) },
-    };
-    Some(Scan { range: scan.range.intersect(&reach), ..scan.clone() })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use heliograph_model::codec;
 use heliograph_model::filter::{Filter, Matcher};
 use heliograph_model::level::Level;
 use heliograph_model::record::{ApiRecord, Attributes, Record};
-use heliograph_model::scan::{Answer, Collector, HotHead, Order, Scan, Want};
+use heliograph_model::scan::{Answer, Collector, HotHead, HotHeads, Order, Scan, Scans, Want};
 use heliograph_model::source::{Component, Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
@@ -194,14 +194,22 @@ impl Server {
     }
 
     pub(crate) async fn scan(&self, scan: &Scan) -> (HotHead, Vec<Record>) {
-        let response = self.post("/internal/v1/scan").bearer_auth(CLUSTER).json(scan).send().await.unwrap();
+        let (heads, records) = self.scans(&scan.clone().into()).await;
+        assert!(records.iter().all(|(tenant, _)| *tenant == scan.tenant));
+        (heads.of(0).unwrap(), records.into_iter().map(|(_, record)| record).collect())
+    }
+
+    pub(crate) async fn scans(&self, scans: &Scans) -> (HotHeads, Vec<(TenantId, Record)>) {
+        let response = self.post("/internal/v1/scan").bearer_auth(CLUSTER).json(scans).send().await.unwrap();
         assert_eq!(response.status(), 200);
         let body = response.text().await.unwrap();
         let mut lines = body.lines();
-        let head = serde_json::from_str(lines.next().unwrap()).unwrap();
-        let records =
-            lines.map(|l| serde_json::from_str::<ApiRecord<'_>>(l).unwrap().into_record().unwrap()).collect();
-        (head, records)
+        let heads = serde_json::from_str(lines.next().unwrap()).unwrap();
+        let record = |line| {
+            let record: ApiRecord<'_> = serde_json::from_str(line).unwrap();
+            (record.tenant.clone(), record.into_record().unwrap())
+        };
+        (heads, lines.map(record).collect())
     }
 
     /// All of a tenant's records as a query finds them: hot, and the segments that hot says are not in it.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use heliograph_indexer::Config;
 use heliograph_model::batch::{BatchId, ProducerId};
-use heliograph_model::scan::CommitId;
+use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
@@ -175,6 +175,7 @@ through! {
     sealed_through(indexer: Uuid) -> Vec<(TenantId, CommitId)>;
     release(released: &[ObjectId]) -> ();
     segments(tenant: &TenantId, range: &TimeRange) -> Vec<SegmentMeta>;
+    segments_of(tenants: &[TenantId], range: &TimeRange) -> Vec<SegmentMeta>;
 }
 
 async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {
@@ -310,7 +311,8 @@ async fn nothing_is_let_in_before_the_replay_is_done() {
     let response = server.agent("t", Some(("p", 1, 2)), &batch).send().await.unwrap();
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
-    let scan = server.post("/internal/v1/scan").bearer_auth(CLUSTER).json(&all_of("t")).send().await.unwrap();
+    let all = Scans::from(all_of("t"));
+    let scan = server.post("/internal/v1/scan").bearer_auth(CLUSTER).json(&all).send().await.unwrap();
     assert_eq!(scan.status(), 503, "an answer now would leave out what was acknowledged");
     assert_eq!(server.client.get(format!("{}/healthz", server.url)).send().await.unwrap().status(), 200);
     assert!(!*server.ready.borrow());

@@ -1,7 +1,9 @@
 //! Every answer of `POST /v1/logs`.
 
 use heliograph_model::codec;
-use heliograph_model::scan::{HotAnswer, Scan, Want};
+use heliograph_model::record::Record;
+use heliograph_model::scan::{HotAnswer, Order, Scans, Want};
+use heliograph_model::tenant::TenantId;
 use heliograph_store::catalog::Role;
 use serde_json::{Value, json};
 
@@ -176,7 +178,7 @@ async fn wrong_and_oversized_bodies_are_refused_and_change_nothing() {
     assert_eq!(send(empty, "identity").await, 400);
     // A foreign message with an agent's credential says neither source nor position.
     assert_eq!(send(vec![10, 4, 18, 2, 18, 0], "identity").await, 400);
-    let tenant = heliograph_model::tenant::TenantId::parse("bombed").unwrap();
+    let tenant = TenantId::parse("bombed").unwrap();
     assert!(server.store.catalog.tenant(&tenant).await.unwrap().is_none(), "a wrong request makes no tenant");
     assert_eq!(send(good, "zstd").await, 200);
     assert_eq!(server.scan(&all_of("bombed")).await.1.len(), 50);
@@ -264,9 +266,12 @@ async fn counts_come_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
     assert_eq!(server.send("t", "p", 1, &records("a", 0..100)).await, 200);
-    let mut scan = all_of("t");
+    let mut scan = Scans::from(all_of("t"));
+    // What others have is added up; the heads are each tenant's own.
+    assert_eq!(server.send("u", "q", 1, &records("b", 0..10)).await, 200);
+    scan.tenants.extend(["none", "u"].map(|name| TenantId::parse(name).unwrap()));
     scan.want = Want::Histogram { interval_nanos: 1_000_000_000 };
-    let ask = async |scan: Scan| {
+    let ask = async |scan: Scans| {
         let response =
             server.post("/internal/v1/scan").bearer_auth(CLUSTER).json(&scan).send().await.unwrap();
         let body = response.text().await.unwrap();
@@ -276,10 +281,42 @@ async fn counts_come_in_one_line() {
     let HotAnswer::Histogram { histogram } = ask(scan.clone()).await else {
         panic!("a histogram was wanted")
     };
-    assert_eq!(histogram.buckets[&1_800_000_000], [0, 0, 90, 0, 10, 0, 0]);
+    assert_eq!(histogram.buckets[&1_800_000_000], [0, 0, 99, 0, 11, 0, 0]);
     scan.want = Want::Values { field: heliograph_model::filter::Field::Level };
     let HotAnswer::Values { values } = ask(scan.clone()).await else { panic!("values were wanted") };
-    assert_eq!(values.top(9), [("info", 90), ("error", 10)]);
+    assert_eq!(values.top(9), [("info", 99), ("error", 11)]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn several_tenants_are_asked_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let [t, u, none] = ["t", "u", "none"].map(|name| TenantId::parse(name).unwrap());
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..20)).await, 200);
+    assert_eq!(server.send("u", "q", 1, &records("a", 10..30)).await, 200);
+    assert_eq!(server.send("v", "r", 1, &records("a", 0..30)).await, 200);
+    let mut scans = Scans::from(all_of("t"));
+    scans.tenants = vec![u.clone(), none.clone(), t.clone()];
+    let found = async |scans: &Scans| -> Vec<(TenantId, u64)> {
+        let (heads, found) = server.scans(scans).await;
+        assert_eq!(heads.sealed_through.len(), 3);
+        found.into_iter().map(|(tenant, record)| (tenant, record.position.0)).collect()
+    };
+    let want = |limit, after| Want::Records { order: Order::Desc, limit, after };
+    scans.want = want(12, None);
+    let both = |place| [(t.clone(), place), (u.clone(), place)];
+    let expected: Vec<_> = (20..30).rev().map(|place| (u.clone(), place)).chain(both(19)).collect();
+    assert_eq!(found(&scans).await, expected, "so many of all together; at equal keys by name");
+    scans.want = want(3, records("a", 19..20).first().map(Record::key));
+    scans.after_tenant = Some(t.clone());
+    let expected: Vec<_> = [(u.clone(), 19)].into_iter().chain(both(18)).collect();
+    assert_eq!(found(&scans).await, expected, "behind the place of one of them");
+    scans.want = want(1_000, None);
+    assert_eq!(found(&scans).await.len(), 40);
+    scans.tenants = vec![none];
+    let (heads, found) = server.scans(&scans).await;
+    assert_eq!((heads.sealed_through.len(), found.len()), (1, 0));
     server.stop().await;
 }
 

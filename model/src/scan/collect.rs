@@ -3,10 +3,12 @@
 //! The hot part and the sealed parts use the same collector, so that both count and order alike.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Histogram, Order, Scan, ValueCounts, Want};
+use super::{Histogram, Order, Pursuit, Scan, ValueCounts, Want};
 use crate::filter::{self, View};
 use crate::record::{Record, RecordKey};
+use crate::tenant::TenantId;
 
 /// What one part, or all parts merged, answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,18 +31,37 @@ pub struct Collector {
     kept_after: BTreeMap<RecordKey, Record>,
     histogram: Histogram,
     counts: ValueCounts,
+    /// What it shares with the other parts of the question, and whose records it gathers.
+    pursuit: Option<(Arc<Pursuit>, TenantId)>,
 }
 
 impl Collector {
     /// A collector for a scan's [`Want`].
     pub fn new(scan: &Scan) -> Self {
+        Self::of(&scan.want)
+    }
+
+    /// A collector that works with those of the question's other parts: it leaves out what cannot be in the
+    /// answer for what they found, and tells them of what it keeps.
+    pub fn within(scan: &Scan, pursuit: &Arc<Pursuit>) -> Self {
+        Self { pursuit: Some((Arc::clone(pursuit), scan.tenant.clone())), ..Self::new(scan) }
+    }
+
+    /// A collector for what is wanted.
+    pub fn of(want: &Want) -> Self {
         Self {
-            want: scan.want.clone(),
+            want: want.clone(),
             kept: BTreeMap::new(),
             kept_after: BTreeMap::new(),
             histogram: Histogram::default(),
             counts: ValueCounts::default(),
+            pursuit: None,
         }
+    }
+
+    /// Whether nobody waits for the answer any more: who reads for this collector stops soon, with anything.
+    pub fn is_cancelled(&self) -> bool {
+        self.pursuit.as_ref().is_some_and(|(pursuit, _)| pursuit.is_over())
     }
 
     /// Whether a record with this key could still enter: lets a reader skip what comes too late in the order.
@@ -49,6 +70,7 @@ impl Collector {
         match &self.want {
             Want::Records { order, limit, after } => {
                 after.is_none_or(|after| order.is_before(&after, key))
+                    && self.pursuit.as_ref().is_none_or(|(pursuit, _)| !pursuit.is_behind(key.time))
                     && (self.kept.len() < *limit
                         || self.worst(*order).is_some_and(|worst| order.is_before(key, &worst)))
             }
@@ -74,18 +96,28 @@ impl Collector {
         .map(|(key, _)| *key)
     }
 
-    /// The place behind which nothing is wanted any more, for [`Want::Records`] whose limit is reached.
+    /// The place from which on nothing is wanted any more, for [`Want::Records`] whose limit is reached: by what is
+    /// kept here, or by what all parts have found.
     pub fn full_at(&self) -> Option<RecordKey> {
-        match &self.want {
-            Want::Records { order, limit, .. } if self.kept.len() >= *limit => self.worst(*order),
-            _ => None,
+        let Want::Records { order, limit, .. } = &self.want else { return None };
+        let own = if self.kept.len() >= *limit { self.worst(*order) } else { None };
+        let common = self.pursuit.as_ref().and_then(|(pursuit, _)| pursuit.full_at());
+        match (own, common) {
+            (Some(own), Some(common)) if order.is_before(&common, &own) => Some(common),
+            (own, common) => own.or(common),
         }
     }
 
     /// Takes a record that passes range, commit and filter; `make` is called only if it is kept.
     pub fn offer(&mut self, key: RecordKey, view: &(impl View + ?Sized), make: impl FnOnce() -> Record) {
         match &self.want {
-            Want::Records { .. } | Want::Around { .. } => self.keep(key, make),
+            Want::Records { .. } | Want::Around { .. } => {
+                if self.keep(key, make)
+                    && let Some((pursuit, tenant)) = &self.pursuit
+                {
+                    pursuit.note(tenant, key);
+                }
+            }
             Want::Histogram { interval_nanos } => {
                 self.histogram.add(*interval_nanos, key.time, view.level(), 1);
             }
@@ -94,18 +126,18 @@ impl Collector {
         }
     }
 
-    /// Keeps a record if it is wanted, and lets go of the one that it displaces.
-    fn keep(&mut self, key: RecordKey, make: impl FnOnce() -> Record) {
+    /// Keeps a record if it is wanted, and lets go of the one that it displaces; whether it did.
+    fn keep(&mut self, key: RecordKey, make: impl FnOnce() -> Record) -> bool {
         if !self.could_take(&key) {
-            return;
+            return false;
         }
         // What is furthest from where the answer begins goes first.
         let (side, most, first_goes) = match &self.want {
-            Want::Records { limit: 0, .. } => return,
+            Want::Records { limit: 0, .. } => return false,
             Want::Records { order, limit, .. } => (&mut self.kept, *limit, *order == Order::Desc),
             Want::Around { key: center, before, .. } if key <= *center => (&mut self.kept, *before, true),
             Want::Around { after, .. } => (&mut self.kept_after, *after, false),
-            Want::Histogram { .. } | Want::Values { .. } | Want::Fields => return,
+            Want::Histogram { .. } | Want::Values { .. } | Want::Fields => return false,
         };
         side.insert(key, make());
         if side.len() > most {
@@ -115,6 +147,7 @@ impl Collector {
                 side.pop_last()
             };
         }
+        true
     }
 
     /// Adds counts that a part knows without looking at records.
@@ -127,7 +160,7 @@ impl Collector {
         self.counts.merge(part);
     }
 
-    /// Adds what another part answered to the same scan.
+    /// Adds what another part answered to the same scan. The pursuit knows of its records already.
     pub fn merge(&mut self, part: Answer) {
         match part {
             Answer::Records(records) => {
@@ -176,8 +209,8 @@ mod tests {
     use crate::airflow::Identity;
     use crate::filter::Filter;
     use crate::record::Attributes;
+    use crate::scan::Foremost;
     use crate::source::{Position, Source, SourceId};
-    use crate::tenant::TenantId;
     use crate::time::{TimeRange, Timestamp};
 
     fn record(time: i64, source: u128, position: u64) -> Record {
@@ -208,6 +241,49 @@ mod tests {
     }
 
     proptest! {
+        /// Parts of several tenants that share a pursuit: however far each got when the others found something.
+        #[test]
+        fn a_shared_bound_leaves_out_nothing_that_is_wanted(
+            seeds in proptest::collection::btree_set((0_i64..12, 0_u64..12, 0_usize..3), 0..60),
+            parts in proptest::collection::vec(0_usize..4, 60), limit in 1_usize..20,
+        ) {
+            let tenants = ["a", "b", "c"].map(|name| TenantId::parse(name).unwrap());
+            for order in [Order::Asc, Order::Desc] {
+                let want = Want::Records { order, limit, after: None };
+                let pursuit = Pursuit::new(&want);
+                let scan = |tenant: &TenantId| Scan {
+                    tenant: tenant.clone(), range: TimeRange::ALL, filter: Filter::All, committed_after: None,
+                    want: want.clone(),
+                };
+                let mut collectors: Vec<_> = (0..12)
+                    .map(|n| (&tenants[n % 3], Collector::within(&scan(&tenants[n % 3]), &pursuit))).collect();
+                // In another order than that of time, as threads would come.
+                let mut all: Vec<_> = seeds.iter().zip(&parts).collect();
+                all.sort_by_key(|((time, position, _), part)| (position.wrapping_mul(7) % 12, **part, *time));
+                for ((time, position, tenant), part) in &all {
+                    let (_, collector) = &mut collectors[*part * 3 + *tenant];
+                    let record = record(*time, 0, *position);
+                    if collector.full_at().is_none_or(|full| order.is_before(&record.key(), &full)) {
+                        collector.offer(record.key(), &record, || record.clone());
+                    }
+                }
+                let mut first = Foremost::new(order, limit);
+                for (tenant, collector) in collectors {
+                    let Answer::Records(records) = collector.finish() else { panic!("records") };
+                    first.extend(tenant, records);
+                }
+                let got: Vec<_> = first.into_records().into_iter().map(|(t, r)| (r.key(), t)).collect();
+                let mut expected: Vec<_> =
+                    seeds.iter().map(|(t, p, n)| (record(*t, 0, *p).key(), tenants[*n].clone())).collect();
+                expected.sort_by(|(k1, t1), (k2, t2)| {
+                    let keys = if order == Order::Desc { k2.cmp(k1) } else { k1.cmp(k2) };
+                    keys.then_with(|| t1.cmp(t2))
+                });
+                expected.truncate(limit);
+                prop_assert_eq!(got, expected);
+            }
+        }
+
         #[test]
         fn parts_merge_to_what_sorting_all_gives(
             seeds in proptest::collection::btree_set((0_i64..20, 0_u128..3, 0_u64..20), 0..60),

@@ -1,10 +1,9 @@
 //! The records around one, in its source.
 
-use std::sync::Arc;
-
 use heliograph_model::record::RecordId;
-use heliograph_model::scan::{Answer, Want};
+use heliograph_model::scan::{Answer, Pursuit, Want};
 
+use super::run::Run;
 use super::{Outcome, Page, Question, Search};
 use crate::access::Scope;
 use crate::error::{Error, Result};
@@ -21,13 +20,19 @@ impl Search {
         after: usize,
         question: &Question,
     ) -> Result<Page> {
+        let pursuit = Pursuit::unbounded();
+        let _ends = pursuit.ends_when_dropped();
         let mut outcome = Outcome::default();
         for tenant in scope.tenants().iter().filter(|t| id.may_belong_to(t)) {
             let want = Want::Around { key: id.key, before: before + 1, after };
-            let (answer, cost) =
-                self.ask(question.scan(tenant, want), &Arc::clone(&question.matcher)).await?;
-            outcome.merge(cost);
-            let Answer::Records(records) = answer else { continue };
+            let run = Run::new(self, question, std::slice::from_ref(tenant), want, None, &pursuit);
+            if run.is_empty() {
+                continue;
+            }
+            let (hot, sealed) = run.parts(&mut outcome).await?;
+            let Answer::Records(records) = run.around(tenant, hot, sealed, &mut outcome).await? else {
+                continue;
+            };
             // With a filter of its own, the context may leave the record itself out.
             let is_found = records.iter().any(|r| r.key() == id.key) || !question.matcher.is_all();
             if is_found {

@@ -1,14 +1,12 @@
 //! Counts: per bucket of time, per value of a field, and which fields there are.
 
-use std::sync::Arc;
-
-use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::filter::{Field, Filter};
 use heliograph_model::level::Level;
-use heliograph_model::scan::{Answer, Histogram, Order, ValueCounts, Want};
+use heliograph_model::scan::{Answer, Histogram, Order, Pursuit, ValueCounts, Want};
 use heliograph_model::time::{TimeRange, Timestamp};
 
-use super::{Outcome, Question, Search, TENANTS_AT_ONCE};
+use super::run::Run;
+use super::{Outcome, Question, Search};
 use crate::access::Scope;
 use crate::error::{Error, Result};
 
@@ -120,29 +118,12 @@ impl Search {
     }
 
     async fn count(&self, scope: &Scope, question: &Question, want: &Want) -> Result<(Answer, Outcome)> {
-        let nothing = match want {
-            Want::Values { .. } => Answer::Values(ValueCounts::default()),
-            Want::Fields => Answer::Fields(ValueCounts::default()),
-            _ => Answer::Histogram(Histogram::default()),
-        };
-        let asked = stream::iter(scope.tenants().to_vec()).map(|tenant| {
-            let scan = question.scan(&tenant, want.clone());
-            let matcher = Arc::clone(&question.matcher);
-            async move { self.ask(scan, &matcher).await }
-        });
-        let (answer, outcome) = asked
-            .buffer_unordered(TENANTS_AT_ONCE)
-            .try_fold((nothing, Outcome::default()), |(mut all, mut cost), (part, outcome)| async move {
-                match (&mut all, &part) {
-                    (Answer::Histogram(all), Answer::Histogram(part)) => all.merge(part),
-                    (Answer::Values(all), Answer::Values(part)) => all.merge(part),
-                    (Answer::Fields(all), Answer::Fields(part)) => all.merge(part),
-                    _ => {}
-                }
-                cost.merge(outcome);
-                Ok((all, cost))
-            })
-            .await?;
+        let pursuit = Pursuit::new(want);
+        let _ends = pursuit.ends_when_dropped();
+        let run = Run::new(self, question, scope.tenants(), want.clone(), None, &pursuit);
+        let mut outcome = Outcome::default();
+        let (hot, sealed) = if run.is_empty() { Default::default() } else { run.parts(&mut outcome).await? };
+        let answer = run.counted(hot, sealed, &mut outcome).await?;
         self.counted(&outcome, 0);
         Ok((answer, outcome))
     }

@@ -1,7 +1,10 @@
 //! Questions over a real store and a hot part: every record once, in order, wherever it lies.
 
+mod spread;
+
 use std::sync::atomic::Ordering;
 
+use heliograph_model::time::TimeRange;
 use heliograph_store::catalog::Role;
 use http::StatusCode;
 use serde_json::json;
@@ -171,6 +174,47 @@ async fn an_answer_without_the_hot_part_says_so() {
     assert_eq!(body["stats"]["unreachable"], json!(["indexer-1"]));
     let (status, _) = stage.get(&token, "/api/v1/export").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "an export is whole or an error");
+}
+
+#[tokio::test]
+async fn an_indexer_is_asked_once_for_all_tenants_and_believed_for_those_only() {
+    let (stage, _) = filled().await;
+    let cookie = crate::access::tests::sign_in(&stage, "bob").await;
+    let ask = async |path: &str| -> serde_json::Value {
+        let request = stage.client.get(format!("{}/api/v1/{path}", stage.url)).header("cookie", &cookie);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    for path in ["search", "values?field=dag_id", "fields"] {
+        let before = stage.indexer.scans.load(Ordering::SeqCst);
+        assert_eq!(ask(path).await["complete"], true);
+        assert_eq!(stage.indexer.scans.load(Ordering::SeqCst) - before, 1, "{path}");
+    }
+    *stage.indexer.answers_as.lock() = Some(tenant("foreign"));
+    let body = ask("search").await;
+    assert_eq!((&body["complete"], &body["stats"]["unreachable"]), (&json!(false), &json!(["indexer-1"])));
+    assert_eq!(messages(&body), ["a six", "a four", "a three", "b two", "a one"], "nothing of that answer");
+}
+
+#[tokio::test]
+async fn a_damaged_segment_takes_no_other_records_along() {
+    let stage = Stage::new().await;
+    let a = tenant("a");
+    let many = |source, seconds: i64| -> Vec<_> {
+        (0..40).map(|n| record(source, n, seconds, &format!("{source} {n}"))).collect()
+    };
+    for (source, seconds) in [(1, 10), (2, 20)] {
+        stage.indexer.commit(&a, &many(source, seconds)).await;
+        stage.indexer.seal(&a).await;
+    }
+    let newest = stage.store.catalog.segments(&a, &TimeRange::ALL).await.unwrap().remove(0);
+    stage.damage(&newest).await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let (status, body) = stage.get(&token, "/api/v1/search?limit=30").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&body["complete"], &body["stats"]["damaged"]), (&json!(false), &json!(1)));
+    let expected: Vec<_> = (10..40).rev().map(|n| format!("1 {n}")).collect();
+    assert_eq!(messages(&body), expected);
+    assert!(body["next_cursor"].is_string());
 }
 
 #[tokio::test]

@@ -1,0 +1,64 @@
+//! What a tail that resumes reads from segments, as the feed does not bring it any more.
+
+use heliograph_model::record::{Record, RecordKey};
+use heliograph_model::scan::{CommitId, Order, Pursuit, Scans, Want};
+use heliograph_model::tenant::TenantId;
+use uuid::Uuid;
+
+use super::run::Run;
+use super::{Outcome, Question, Search};
+use crate::access::Scope;
+use crate::error::{Error, Result};
+use crate::plan;
+
+/// A stretch of one indexer's commits that is sealed.
+#[derive(Clone, Debug)]
+pub(crate) struct Gap {
+    /// Whose records.
+    pub(crate) tenant: TenantId,
+    /// Sealed by whom.
+    pub(crate) indexer: Uuid,
+    /// Committed after this…
+    pub(crate) after: CommitId,
+    /// … and up to this, which is the end of a segment.
+    pub(crate) through: CommitId,
+    /// Up to this place it was read already.
+    pub(crate) read_to: Option<RecordKey>,
+}
+
+impl Search {
+    /// Records of one indexer's segments committed after one commit and up to another, oldest first. The segments
+    /// are those sealed up to `through`, so the answer to the same question stays the same.
+    pub(crate) async fn sealed_between(
+        &self,
+        scope: &Scope,
+        question: &Question,
+        gap: &Gap,
+        limit: usize,
+    ) -> Result<Vec<Record>> {
+        if !scope.tenants().contains(&gap.tenant) {
+            return Err(Error::Forbidden);
+        }
+        let want = Want::Records { order: Order::Asc, limit, after: gap.read_to };
+        let range = plan::reach(question.range, &question.filter, &want);
+        let sealed = self.store.catalog.segments(&gap.tenant, &range).await?;
+        let sealed = sealed.into_iter().filter(|s| {
+            s.indexer == gap.indexer && s.commits_after < gap.through && s.commits_through > gap.after
+        });
+        let sealed = plan::in_order(sealed.collect(), &want);
+        let scans = Scans {
+            tenants: vec![gap.tenant.clone()],
+            range,
+            filter: question.filter.clone(),
+            committed_after: Some(gap.after),
+            want,
+            after_tenant: None,
+        };
+        // Each segment by its own limit: a damaged one must not bound the others with what it cannot give.
+        let pursuit = Pursuit::unbounded();
+        let _ends = pursuit.ends_when_dropped();
+        let run = Run::of(self, scans, &question.matcher, &pursuit);
+        let first = run.first(Order::Asc, limit, Vec::new(), sealed, &mut Outcome::default()).await?;
+        Ok(first.into_records().into_iter().map(|(_, record)| record).collect())
+    }
+}

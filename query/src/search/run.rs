@@ -1,0 +1,251 @@
+//! One question under way: which parts answer it, and what each of them answers.
+//!
+//! Every hot part is asked once for all tenants, then the segments of all tenants are read, the most promising
+//! first and as many at a time as there are cores. What was found anywhere bounds what is looked at elsewhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use heliograph_model::filter::Matcher;
+use heliograph_model::record::RecordKey;
+use heliograph_model::scan::{Answer, Collector, Foremost, Order, Pursuit, Scan, Scans, Want};
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_store::catalog::SegmentMeta;
+use parking_lot::Mutex;
+
+use super::{Outcome, Question, Search};
+use crate::error::{Error, Result};
+use crate::hot::{Found, Head, Indexer, Silent};
+use crate::plan;
+
+/// Tenants of one request to an indexer: so many names and a long filter fit into what it takes.
+const TENANTS_AT_ONCE: usize = 1_000;
+
+/// One question under way.
+pub(super) struct Run<'a> {
+    search: &'a Search,
+    scans: Scans,
+    by_tenant: HashMap<TenantId, Scan>,
+    matcher: Arc<Matcher>,
+    pursuit: Arc<Pursuit>,
+}
+
+impl<'a> Run<'a> {
+    /// A question about these tenants. Who holds the pursuit ends it.
+    pub(super) fn new(
+        search: &'a Search,
+        question: &Question,
+        tenants: &[TenantId],
+        want: Want,
+        after_tenant: Option<TenantId>,
+        pursuit: &Arc<Pursuit>,
+    ) -> Self {
+        let scans = Scans {
+            tenants: tenants.to_vec(),
+            range: plan::reach(question.range, &question.filter, &want),
+            filter: question.filter.clone(),
+            committed_after: None,
+            want,
+            after_tenant,
+        };
+        Self::of(search, scans, &question.matcher, pursuit)
+    }
+
+    /// The same for scans that are made already.
+    pub(super) fn of(
+        search: &'a Search,
+        scans: Scans,
+        matcher: &Arc<Matcher>,
+        pursuit: &Arc<Pursuit>,
+    ) -> Self {
+        let by_tenant = scans.tenants.iter().map(|tenant| (tenant.clone(), scans.of(tenant))).collect();
+        Self { search, scans, by_tenant, matcher: Arc::clone(matcher), pursuit: Arc::clone(pursuit) }
+    }
+
+    /// Whether nothing can match.
+    pub(super) fn is_empty(&self) -> bool {
+        self.scans.range.is_empty() || self.scans.tenants.is_empty()
+    }
+
+    /// What all hot parts answer, and the segments to read beside them, in order. The hot parts come first:
+    /// see [`plan`].
+    pub(super) async fn parts(&self, outcome: &mut Outcome) -> Result<(Vec<Found>, Vec<SegmentMeta>)> {
+        let (heads, found) = self.hot(outcome).await;
+        Ok((found, self.sealed(&heads).await?))
+    }
+
+    async fn hot(&self, outcome: &mut Outcome) -> (Vec<Head>, Vec<Found>) {
+        let groups: Vec<Scans> = self
+            .scans
+            .tenants
+            .chunks(TENANTS_AT_ONCE)
+            .map(|tenants| Scans { tenants: tenants.to_vec(), ..self.scans.clone() })
+            .collect();
+        let indexers = &self.search.indexers;
+        let asked =
+            indexers.all().iter().flat_map(|indexer| groups.iter().map(move |scans| (indexer, scans)));
+        let answers =
+            asked.map(|(indexer, scans)| async move { (indexer, indexers.scan(indexer, scans).await) });
+        let (mut heads, mut all) = (Vec::new(), Vec::new());
+        for (indexer, answered) in join_all(answers).await {
+            match answered {
+                Ok((head, found)) => {
+                    let seen = head.sealed_through.keys();
+                    outcome.seen.extend(seen.map(|tenant| ((tenant.clone(), head.indexer), head.committed)));
+                    heads.push(head);
+                    all.push(found);
+                }
+                Err(error) => silent(indexer, &error, outcome),
+            }
+        }
+        (heads, all)
+    }
+
+    async fn sealed(&self, heads: &[Head]) -> Result<Vec<SegmentMeta>> {
+        let catalog = &self.search.store.catalog;
+        let listed = catalog.segments_of(&self.scans.tenants, &self.scans.range).await?;
+        let read = listed.into_iter().filter(|segment| plan::is_read(segment, heads)).collect();
+        Ok(plan::in_order(read, &self.scans.want))
+    }
+
+    /// The first records of hot answers and segments, for [`Want::Records`].
+    pub(super) async fn first(
+        &self,
+        order: Order,
+        limit: usize,
+        hot: Vec<Found>,
+        sealed: Vec<SegmentMeta>,
+        outcome: &mut Outcome,
+    ) -> Result<Foremost> {
+        let mut first = Foremost::new(order, limit);
+        for (tenant, record) in hot.into_iter().flat_map(Found::into_records) {
+            self.pursuit.note(&tenant, record.key());
+            first.add(&tenant, record);
+        }
+        let first = Mutex::new(first);
+        let take = |meta: &SegmentMeta, answer| {
+            if let Answer::Records(records) = answer {
+                first.lock().extend(&meta.tenant, records);
+            }
+        };
+        outcome.merge(self.each(sealed, take).await?);
+        Ok(first.into_inner())
+    }
+
+    /// Counts of hot answers and segments together.
+    pub(super) async fn counted(
+        &self,
+        hot: Vec<Found>,
+        sealed: Vec<SegmentMeta>,
+        outcome: &mut Outcome,
+    ) -> Result<Answer> {
+        let mut counts = Collector::of(&self.scans.want);
+        for found in hot {
+            if let Found::Counts(answer) = found {
+                counts.merge(answer);
+            }
+        }
+        let counts = Mutex::new(counts);
+        outcome.merge(self.each(sealed, |_, answer| counts.lock().merge(answer)).await?);
+        Ok(counts.into_inner().finish())
+    }
+
+    /// Reads segments side by side, in their order, and leaves out those that have nothing to add by then.
+    async fn each(&self, sealed: Vec<SegmentMeta>, take: impl Fn(&SegmentMeta, Answer)) -> Result<Outcome> {
+        let take = &take;
+        let parts = stream::iter(sealed).map(|meta| async move {
+            let mut outcome = Outcome::default();
+            if let Some(scan) = self.by_tenant.get(&meta.tenant) {
+                let collector = Collector::within(scan, &self.pursuit);
+                if plan::may_add(&collector, &scan.want, meta.first, meta.last)
+                    && let Some(answer) = self.segment(scan, &meta, collector, &mut outcome).await?
+                {
+                    take(&meta, answer);
+                }
+            }
+            Ok::<_, Error>(outcome)
+        });
+        parts
+            .buffer_unordered(self.search.cores)
+            .try_fold(Outcome::default(), |mut all, part| async move {
+                all.merge(part);
+                Ok(all)
+            })
+            .await
+    }
+
+    /// The records around a place, for [`Want::Around`] of one tenant: one segment after another, from the place
+    /// on, until both sides are filled.
+    pub(super) async fn around(
+        &self,
+        tenant: &TenantId,
+        hot: Vec<Found>,
+        sealed: Vec<SegmentMeta>,
+        outcome: &mut Outcome,
+    ) -> Result<Answer> {
+        let Some(scan) = self.by_tenant.get(tenant) else { return Ok(Answer::Records(Vec::new())) };
+        let mut collector = Collector::within(scan, &self.pursuit);
+        let records = hot.into_iter().flat_map(Found::into_records).map(|(_, record)| record);
+        collector.merge(Answer::Records(records.collect()));
+        for meta in sealed {
+            if !plan::may_add(&collector, &scan.want, meta.first, meta.last) {
+                continue;
+            }
+            let own = Collector::within(scan, &self.pursuit);
+            // A collector of its own, so that what is held survives a segment that cannot be read.
+            if let Some(answer) = self.segment(scan, &meta, own, outcome).await? {
+                collector.merge(answer);
+            }
+        }
+        Ok(collector.finish())
+    }
+
+    /// What one segment answers; none where it is damaged, which the outcome says.
+    async fn segment(
+        &self,
+        scan: &Scan,
+        meta: &SegmentMeta,
+        collector: Collector,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Answer>> {
+        let narrowed = narrowed(scan, collector.full_at());
+        let scan = narrowed.as_ref().unwrap_or(scan);
+        let read = async {
+            let segment = self.search.segments.open(meta).await?;
+            Ok::<_, Error>(segment.scan(scan, &self.matcher, collector, &mut outcome.stats).await?)
+        };
+        match read.await {
+            Ok(collector) => Ok(Some(collector.finish())),
+            Err(Error::Store(
+                error @ (heliograph_store::Error::Corrupt { .. } | heliograph_store::Error::Key { .. }),
+            )) => {
+                tracing::error!(segment = %meta.id, error = &error as &dyn std::error::Error, "a segment cannot be read");
+                outcome.damaged += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn silent(indexer: &Indexer, error: &Silent, outcome: &mut Outcome) {
+    tracing::warn!(
+        indexer = indexer.name,
+        error = error as &dyn std::error::Error,
+        "an indexer gave no answer"
+    );
+    outcome.unreachable.insert(indexer.name.clone());
+}
+
+/// The scan without the times behind a place where enough is held already.
+fn narrowed(scan: &Scan, full_at: Option<RecordKey>) -> Option<Scan> {
+    let (full_at, Want::Records { order, .. }) = (full_at?, &scan.want) else { return None };
+    let reach = match order {
+        Order::Desc => TimeRange { start: full_at.time, end: Timestamp::MAX },
+        Order::Asc => TimeRange { start: Timestamp::MIN, end: full_at.time.saturating_add_nanos(1) },
+    };
+    Some(Scan { range: scan.range.intersect(&reach), ..scan.clone() })
+}
