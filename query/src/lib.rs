@@ -12,6 +12,7 @@ mod cursor;
 mod error;
 mod hot;
 mod http;
+mod lists;
 mod metrics;
 mod plan;
 mod search;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::access::Scope;
 use crate::error::{Error, Result};
 use crate::hot::Indexers;
+use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::segments::Segments;
 
@@ -109,6 +110,7 @@ pub(crate) struct Search {
     store: Store,
     indexers: Indexers,
     segments: Segments,
+    lists: Lists,
     metrics: Metrics,
     turns: Semaphore,
     timeout: Duration,
@@ -122,6 +124,7 @@ impl Search {
         Ok(Self {
             indexers: Indexers::new(&config.indexers, config.cluster_token.clone())?,
             segments: Segments::new(store.clone(), metrics.clone()),
+            lists: Lists::default(),
             store,
             metrics,
             turns: Semaphore::new(config.search_concurrency.max(1)),
@@ -172,10 +175,11 @@ impl Search {
     ) -> Result<Page> {
         // One more than wanted tells whether there is another page.
         let want = Want::Records { order, limit: limit + 1, after: after.map(|place| place.key) };
-        let mut page = self.first(scope, question, &want, after, &Pursuit::new(&want)).await?;
+        let first = || self.first(scope, question, &want, after, Pursuit::new(&want));
+        let mut page = self.again_if_gone(scope.tenants(), first).await?;
         if page.outcome.damaged > 0 {
             // What a segment found before it turned out to be damaged has bounded the others: without that.
-            page = self.first(scope, question, &want, after, &Pursuit::unbounded()).await?;
+            page = self.first(scope, question, &want, after, Pursuit::unbounded()).await?;
         }
         if page.records.len() > limit {
             page.records.truncate(limit);
@@ -191,11 +195,11 @@ impl Search {
         question: &Question,
         want: &Want,
         after: Option<&Place>,
-        pursuit: &Arc<Pursuit>,
+        pursuit: Arc<Pursuit>,
     ) -> Result<Page> {
         let _ends = pursuit.ends_when_dropped();
         let after_tenant = after.map(|place| place.tenant.clone());
-        let run = Run::new(self, question, scope.tenants(), want.clone(), after_tenant, pursuit);
+        let run = Run::new(self, question, scope.tenants(), want.clone(), after_tenant, &pursuit);
         let Want::Records { order, limit, .. } = want else { return Ok(Page::default()) };
         if run.is_empty() {
             return Ok(Page::default());
@@ -204,6 +208,21 @@ impl Search {
         let (hot, sealed) = run.parts(&mut outcome).await?;
         let first = run.first(*order, *limit, hot, sealed, &mut outcome).await?;
         Ok(Page { records: first.into_records(), next: None, outcome })
+    }
+
+    /// Does work again, once, if it meets a segment that is gone: the list that named it was a moment old.
+    async fn again_if_gone<T, F: Future<Output = Result<T>>>(
+        &self,
+        tenants: &[TenantId],
+        work: impl Fn() -> F,
+    ) -> Result<T> {
+        match work().await {
+            Err(Error::Store(error)) if error.is_gone() => {
+                self.lists.forget(tenants);
+                work().await
+            }
+            done => done,
+        }
     }
 
     fn counted(&self, outcome: &Outcome, records: usize) {

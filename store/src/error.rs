@@ -74,3 +74,10 @@ pub enum Error {
         source: std::io::Error,
     },
 }
+
+impl Error {
+    /// Whether an object is not there (any more).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Objects(object_store::Error::NotFound { .. }))
+    }
+}

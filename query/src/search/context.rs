@@ -20,6 +20,22 @@ impl Search {
         after: usize,
         question: &Question,
     ) -> Result<Page> {
+        let page = self
+            .again_if_gone(scope.tenants(), || self.around(scope, id, before, after, question))
+            .await?
+            .ok_or(Error::NotFound { what: "record" })?;
+        self.counted(&page.outcome, page.records.len());
+        Ok(page)
+    }
+
+    async fn around(
+        &self,
+        scope: &Scope,
+        id: RecordId,
+        before: usize,
+        after: usize,
+        question: &Question,
+    ) -> Result<Option<Page>> {
         let pursuit = Pursuit::unbounded();
         let _ends = pursuit.ends_when_dropped();
         let mut outcome = Outcome::default();
@@ -36,11 +52,10 @@ impl Search {
             // With a filter of its own, the context may leave the record itself out.
             let is_found = records.iter().any(|r| r.key() == id.key) || !question.matcher.is_all();
             if is_found {
-                self.counted(&outcome, records.len());
                 let records = records.into_iter().map(|r| (tenant.clone(), r)).collect();
-                return Ok(Page { records, next: None, outcome });
+                return Ok(Some(Page { records, next: None, outcome }));
             }
         }
-        Err(Error::NotFound { what: "record" })
+        Ok(None)
     }
 }

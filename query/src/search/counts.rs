@@ -118,12 +118,17 @@ impl Search {
     }
 
     async fn count(&self, scope: &Scope, question: &Question, want: &Want) -> Result<(Answer, Outcome)> {
-        let pursuit = Pursuit::new(want);
-        let _ends = pursuit.ends_when_dropped();
-        let run = Run::new(self, question, scope.tenants(), want.clone(), None, &pursuit);
-        let mut outcome = Outcome::default();
-        let (hot, sealed) = if run.is_empty() { Default::default() } else { run.parts(&mut outcome).await? };
-        let answer = run.counted(hot, sealed, &mut outcome).await?;
+        let count = async || {
+            let pursuit = Pursuit::new(want);
+            let _ends = pursuit.ends_when_dropped();
+            let run = Run::new(self, question, scope.tenants(), want.clone(), None, &pursuit);
+            let mut outcome = Outcome::default();
+            let (hot, sealed) =
+                if run.is_empty() { Default::default() } else { run.parts(&mut outcome).await? };
+            let answer = run.counted(hot, sealed, &mut outcome).await?;
+            Ok((answer, outcome))
+        };
+        let (answer, outcome) = self.again_if_gone(scope.tenants(), count).await?;
         self.counted(&outcome, 0);
         Ok((answer, outcome))
     }

@@ -106,7 +106,11 @@ impl<'a> Run<'a> {
 
     async fn sealed(&self, heads: &[Head]) -> Result<Vec<SegmentMeta>> {
         let catalog = &self.search.store.catalog;
-        let listed = catalog.segments_of(&self.scans.tenants, &self.scans.range).await?;
+        let read = |tenants: Vec<TenantId>, range| async move {
+            Ok::<_, Error>(catalog.segments_of(&tenants, &range).await?)
+        };
+        let Scans { tenants, range, .. } = &self.scans;
+        let listed = self.search.lists.of(tenants, heads, range, read).await?;
         let read = listed.into_iter().filter(|segment| plan::is_read(segment, heads)).collect();
         Ok(plan::in_order(read, &self.scans.want))
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use heliograph_model::time::TimeRange;
 use heliograph_store::catalog::Role;
 use http::StatusCode;
+use object_store::ObjectStoreExt;
 use serde_json::json;
 
 use crate::stage::{Stage, messages, record, tenant};
@@ -215,6 +216,21 @@ async fn a_damaged_segment_takes_no_other_records_along() {
     let expected: Vec<_> = (10..40).rev().map(|n| format!("1 {n}")).collect();
     assert_eq!(messages(&body), expected);
     assert!(body["next_cursor"].is_string());
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_looked_for_once_more() {
+    let (stage, token) = filled().await;
+    assert_eq!(stage.messages(&token, "/api/v1/search").await, NEWEST_FIRST);
+    let a = tenant("a");
+    let oldest = stage.store.catalog.segments(&a, &TimeRange::ALL).await.unwrap().pop().unwrap();
+    let open = stage.store.tenants.get(&a).await.unwrap();
+    stage.store.objects.delete(&heliograph_store::layout::segment(open.uid, oldest.id)).await.unwrap();
+    for path in ["/api/v1/search?q=one", "/api/v1/values?field=attributes.n"] {
+        let before = stage.indexer.scans.load(Ordering::SeqCst);
+        assert_eq!(stage.get(&token, path).await.0, StatusCode::SERVICE_UNAVAILABLE, "the catalog names it");
+        assert_eq!(stage.indexer.scans.load(Ordering::SeqCst) - before, 2, "{path}");
+    }
 }
 
 #[tokio::test]
