@@ -40,7 +40,7 @@ fn what_is_planted_is_there_as_often_as_it_says() {
 /// What a batch says to an indexer.
 fn records(corpus: &Corpus, parcel: &Parcel) -> Vec<Record> {
     let batch = corpus.parcels.body(parcel, Form::Binary).unwrap();
-    codec::decode(&codec::decompress(&batch, 64 << 20).unwrap()).unwrap()
+    codec::decode(&codec::decompress(&batch, 64 << 20).unwrap()).unwrap().to_records()
 }
 
 #[test]
