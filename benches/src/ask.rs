@@ -12,15 +12,13 @@ use crate::series::Series;
 use crate::system::{Setup, System};
 use crate::truth::{Answer, Truth};
 
-/// Questions asked before the clock runs.
-const WARM_UPS: u32 = 2;
-
 /// How long one question's answers took, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Timed {
     pub(crate) question: &'static str,
     /// The first after a start with an empty page cache, where that was measured.
     pub(crate) cold_ms: Option<f64>,
+    /// Empty where it was not asked, as its language cannot say it.
     pub(crate) warm_ms: Vec<f64>,
     /// What was found, in few words.
     pub(crate) found: String,
@@ -57,16 +55,20 @@ pub(crate) struct Options {
 pub(crate) async fn all<S: System>(setup: &Setup, truth: &Truth, options: Options) -> anyhow::Result<Asked> {
     let mut timed = Vec::new();
     for (question, _) in &truth.asked {
-        let cold_ms = if options.no_cold { None } else { Some(cold::<S>(setup, question, truth).await?) };
+        let is_cold = !options.no_cold && S::can_ask(question);
+        let cold_ms = if is_cold { Some(cold::<S>(setup, question, truth).await?) } else { None };
         let (question, found) = (question.name, String::new());
         timed.push(Timed { question, cold_ms, warm_ms: Vec::new(), found, wrong: None });
     }
     let server = S::start(setup).await?;
     for ((question, tally), timed) in truth.asked.iter().zip(&mut timed) {
+        if !S::can_ask(question) {
+            continue;
+        }
         let expected = tally.answer(question.want);
-        for n in 0..WARM_UPS + options.queries.max(1) {
+        for n in 0..S::WARM_UPS + options.queries.max(1) {
             let (millis, body) = once(&server, question, &truth.range).await?;
-            if n >= WARM_UPS {
+            if n >= S::WARM_UPS {
                 timed.warm_ms.push(millis);
             }
             match S::read(question, &body) {

@@ -1,5 +1,7 @@
-//! `bench compare`: the same corpus into ours and into a peer, one after the other, then the same questions.
+//! `bench compare`: the same corpus into ours and into each peer, one after the other, then the same questions.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
@@ -10,8 +12,9 @@ use tempfile::TempDir;
 use crate::ask::{self, Asked};
 use crate::corpus::{self, Corpus, Form};
 use crate::load::{self, Ingested};
+use crate::peer::Peer;
 use crate::report;
-use crate::system::{Heliograph, Setup, System, VictoriaLogs};
+use crate::system::{Heliograph, Setup, System};
 use crate::table::{progress, say};
 
 /// The forms in which ours is fed.
@@ -32,25 +35,19 @@ impl Forms {
     }
 }
 
-/// What ours is held against.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Peer {
-    #[value(name = "victorialogs")]
-    VictoriaLogs,
-}
-
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     corpus: corpus::Options,
-    /// How ours gets the records; the peer always gets `_bulk`.
+    /// How ours gets the records; peers always get `_bulk`.
     #[arg(long, value_enum, default_value = "both")]
     ours: Forms,
     /// Times that each server ingests everything; figures are medians.
     #[arg(long, default_value_t = 3)]
     runs: u32,
-    #[arg(long, value_enum, default_value = "victorialogs")]
-    peer: Peer,
+    /// What ours is held against, one or several.
+    #[arg(long, value_enum, value_delimiter = ',', alias = "peer", default_value = "victorialogs")]
+    peers: Vec<Peer>,
     #[command(flatten)]
     ask: ask::Options,
     /// Keeps corpus and data here; without it they lie in a folder that vanishes.
@@ -70,13 +67,17 @@ pub(crate) fn folder(wanted: Option<&Path>) -> anyhow::Result<(PathBuf, Option<T
         std::fs::create_dir_all(folder)?;
         return Ok((folder.to_owned(), None));
     }
-    let folder = TempDir::with_prefix("heliograph-bench-")?;
+    // A peer may run as another user, who must come through to its data.
+    let everyone = Permissions::from_mode(0o755);
+    let folder = tempfile::Builder::new().prefix("heliograph-bench-").permissions(everyone).tempdir()?;
     Ok((folder.path().to_owned(), Some(folder)))
 }
 
 /// All runs of one server with one form.
 pub(crate) struct Ingests {
     pub(crate) name: String,
+    /// The server's name where there is little room.
+    pub(crate) short: &'static str,
     pub(crate) runs: Vec<Ingested>,
 }
 
@@ -86,45 +87,56 @@ pub(crate) async fn run(programs: &crate::Programs, options: &Options) -> anyhow
     let corpus = corpus::make(&options.corpus, &folder)?;
     report::shape(&corpus.shape);
     let ours = Setup { program: programs.heliograph.clone(), data: folder.join("heliograph") };
-    let Peer::VictoriaLogs = options.peer;
-    let theirs = Setup { program: programs.victoria_logs.clone(), data: folder.join("victorialogs") };
+    let peers: Vec<(Peer, Setup)> =
+        options.peers.iter().map(|peer| (*peer, peer.setup(programs, &folder))).collect();
 
-    let ingests =
-        if options.queries_only { Vec::new() } else { ingest_all(options, &corpus, &ours, &theirs).await? };
-    if let Some((theirs, ours)) = ingests.split_last() {
+    let mut ingests = Vec::new();
+    if !options.queries_only {
+        ingests = ingest_all(options, &corpus, &ours, &peers).await?;
+        let (ours, theirs) = ingests.split_at(options.ours.all().len());
         report::ingests(&corpus.shape, ours, theirs);
     }
     progress("asking heliograph");
     let our_answers = ask::all::<Heliograph>(&ours, &corpus.truth, options.ask).await?;
-    progress("asking VictoriaLogs");
-    let their_answers = ask::all::<VictoriaLogs>(&theirs, &corpus.truth, options.ask).await?;
+    let mut their_answers = Vec::new();
+    for (peer, setup) in &peers {
+        progress(&format!("asking {}", peer.name()));
+        their_answers.push((*peer, peer.ask(setup, &corpus, options.ask).await?));
+    }
     report::questions(&our_answers, &their_answers);
-    write_json(options, &corpus, &ingests, [&our_answers, &their_answers])?;
-    check(&[(Heliograph::NAME, &our_answers), (VictoriaLogs::NAME, &their_answers)])
+    let mut answers = vec![(Heliograph::NAME, &our_answers)];
+    answers.extend(their_answers.iter().map(|(peer, asked)| (peer.name(), asked)));
+    write_json(options, &corpus, &ingests, &answers)?;
+    check(&answers)
 }
 
-/// Each run goes through all servers, so that a slow hour of the machine meets all of them.
+/// Each run goes through all servers, so that a slow hour of the machine meets all of them. First come ours.
 async fn ingest_all(
     options: &Options,
     corpus: &Corpus,
     ours: &Setup,
-    theirs: &Setup,
+    peers: &[(Peer, Setup)],
 ) -> anyhow::Result<Vec<Ingests>> {
     let mut all: Vec<Ingests> = Vec::new();
     for form in options.ours.all() {
         let route = if *form == Form::Bulk { "_bulk" } else { "binary" };
-        all.push(Ingests { name: format!("{} {route}", Heliograph::NAME), runs: Vec::new() });
+        let name = format!("{} {route}", Heliograph::NAME);
+        all.push(Ingests { name, short: Heliograph::SHORT, runs: Vec::new() });
     }
-    let mut peer = Ingests { name: VictoriaLogs::NAME.to_owned(), runs: Vec::new() };
+    for (peer, _) in peers {
+        all.push(Ingests { name: peer.name().to_owned(), short: peer.short(), runs: Vec::new() });
+    }
     for n in 1..=options.runs.max(1) {
-        for (form, ingests) in options.ours.all().iter().zip(&mut all) {
+        let (of_ours, of_peers) = all.split_at_mut(options.ours.all().len());
+        for (form, ingests) in options.ours.all().iter().zip(of_ours) {
             progress(&format!("run {n}: {}", ingests.name));
             ingests.runs.push(load::ingest::<Heliograph>(ours, corpus, *form).await?);
         }
-        progress(&format!("run {n}: {}", peer.name));
-        peer.runs.push(load::ingest::<VictoriaLogs>(theirs, corpus, Form::Bulk).await?);
+        for ((peer, setup), ingests) in peers.iter().zip(of_peers) {
+            progress(&format!("run {n}: {}", ingests.name));
+            ingests.runs.push(peer.ingest(setup, corpus).await?);
+        }
     }
-    all.push(peer);
     Ok(all)
 }
 
@@ -132,20 +144,21 @@ fn write_json(
     options: &Options,
     corpus: &Corpus,
     ingests: &[Ingests],
-    asked: [&Asked; 2],
+    answers: &[(&'static str, &Asked)],
 ) -> anyhow::Result<()> {
     let Some(path) = &options.json else { return Ok(()) };
-    let [ours, theirs] = asked;
     let runs: serde_json::Map<String, serde_json::Value> =
         ingests.iter().map(|of| (of.name.clone(), json!(of.runs))).collect();
     let right: serde_json::Map<String, serde_json::Value> =
         corpus.truth.asked.iter().map(|(q, tally)| (q.name.to_owned(), json!(tally.count()))).collect();
+    let queries: serde_json::Map<String, serde_json::Value> =
+        answers.iter().map(|(name, asked)| ((*name).to_owned(), json!(asked))).collect();
     let all = json!({
         "seed": options.corpus.seed,
         "corpus": corpus.shape,
         "lines_that_match": right,
         "ingest": runs,
-        "queries": { Heliograph::NAME: ours, VictoriaLogs::NAME: theirs },
+        "queries": queries,
     });
     std::fs::write(path, serde_json::to_vec_pretty(&all)?)?;
     Ok(())

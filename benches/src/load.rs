@@ -68,7 +68,8 @@ pub(crate) async fn measure<S: System>(
     let searchable_seconds = begun.elapsed().as_secs_f64();
     server.settle().await?;
     let settled = server.process().used()?;
-    let stored_bytes = files::bytes(&setup.data)?;
+    let stored_in = S::stored_in(&setup.data);
+    let stored_bytes = files::bytes(&stored_in)?;
     server.compact().await?;
     let merged = server.process().used()?;
     Ok(Ingested {
@@ -78,7 +79,7 @@ pub(crate) async fn measure<S: System>(
         cpu_merged_seconds: merged.cpu_seconds - before,
         memory_bytes_max: merged.memory_bytes_max,
         stored_bytes,
-        stored_merged_bytes: files::bytes(&setup.data)?,
+        stored_merged_bytes: files::bytes(&stored_in)?,
         put_off,
     })
 }

@@ -9,6 +9,7 @@ mod growth;
 mod latency;
 mod load;
 mod memory;
+mod peer;
 mod process;
 mod questions;
 mod report;
@@ -40,6 +41,9 @@ struct Programs {
     /// The peer; `benches/compare` installs it there.
     #[arg(long, default_value = "target/tools/victoria-logs", global = true)]
     victoria_logs: PathBuf,
+    /// The other peer: a script that starts it on a folder and a port.
+    #[arg(long, default_value = "benches/peers/opensearch", global = true)]
+    opensearch: PathBuf,
 }
 
 #[derive(Subcommand)]

@@ -4,6 +4,7 @@ use crate::ask::{Asked, Timed};
 use crate::compare::Ingests;
 use crate::corpus::Shape;
 use crate::load::Ingested;
+use crate::peer::Peer;
 use crate::series::Series;
 use crate::size::{float, mib};
 use crate::table::{Table, figure, ratio, say};
@@ -54,20 +55,27 @@ fn median(of: &Ingests, figure: fn(&Ingested) -> f64) -> f64 {
     Series::new(of.runs.iter().map(figure).collect()).median()
 }
 
-/// Ingest side by side, medians of all runs.
-pub(crate) fn ingests(shape: &Shape, ours: &[Ingests], theirs: &Ingests) {
-    let mut heading = vec!["ingest"];
-    heading.extend(ours.iter().map(|of| of.name.as_str()));
-    heading.push(&theirs.name);
-    heading.extend(ours.iter().map(|_| "ratio"));
+/// A ratio's heading: whose it is only where there are several.
+fn ratio_heading<T>(short: &str, theirs: &[T]) -> String {
+    if theirs.len() > 1 { format!("{short} ratio") } else { "ratio".to_owned() }
+}
+
+/// Ingest side by side, medians of all runs; a ratio for each peer and each form of ours.
+pub(crate) fn ingests(shape: &Shape, ours: &[Ingests], theirs: &[Ingests]) {
+    let all = || ours.iter().chain(theirs);
+    let mut heading = vec!["ingest".to_owned()];
+    heading.extend(all().map(|of| of.name.clone()));
+    for their in theirs {
+        heading.extend(ours.iter().map(|_| ratio_heading(their.short, theirs)));
+    }
+    let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
     let mut table = Table::new(&heading);
     for (name, of_run) in FIGURES {
-        let their = median(theirs, of_run);
-        let our: Vec<f64> = ours.iter().map(|of| median(of, of_run)).collect();
         let mut row = vec![name.to_owned()];
-        row.extend(our.iter().map(|value| figure(*value)));
-        row.push(figure(their));
-        row.extend(our.iter().map(|value| ratio(their, *value)));
+        row.extend(all().map(|of| figure(median(of, of_run))));
+        for their in theirs {
+            row.extend(ours.iter().map(|our| ratio(median(their, of_run), median(our, of_run))));
+        }
         table.row(row);
     }
     let gib = float(shape.document_bytes) / float(1 << 30);
@@ -75,7 +83,6 @@ pub(crate) fn ingests(shape: &Shape, ours: &[Ingests], theirs: &Ingests) {
     let share = |of: &Ingests| {
         figure(100.0 * median(of, |i| float(i.stored_merged_bytes)) / float(shape.document_bytes))
     };
-    let all = || ours.iter().chain([theirs]);
     table.row(["CPU seconds a GiB".to_owned()].into_iter().chain(all().map(per_gib)));
     table.row(["stored, % of the documents".to_owned()].into_iter().chain(all().map(share)));
     let put_off = |of: &Ingests| of.runs.iter().map(|run| run.put_off).sum::<u64>().to_string();
@@ -83,37 +90,41 @@ pub(crate) fn ingests(shape: &Shape, ours: &[Ingests], theirs: &Ingests) {
     table.print();
 }
 
+/// Cold, median and p95; "n/a" where the server's language cannot say what is asked for.
 fn timings(timed: &Timed) -> [String; 3] {
+    if timed.warm_ms.is_empty() {
+        return ["n/a", "n/a", "n/a"].map(str::to_owned);
+    }
     let warm = timed.warm();
     [timed.cold_ms.map_or_else(|| "-".to_owned(), figure), figure(warm.median()), figure(warm.at(0.95))]
 }
 
-/// Questions side by side; the ratio is that of the warm medians.
-pub(crate) fn questions(ours: &Asked, theirs: &Asked) {
-    let mut table = Table::new(&[
-        "query, ms",
-        "cold",
-        "median",
-        "p95",
-        "VL cold",
-        "VL median",
-        "VL p95",
-        "ratio",
-        "found",
-    ]);
-    for (our, their) in ours.timed.iter().zip(&theirs.timed) {
+/// Questions side by side; the ratios are those of the warm medians.
+pub(crate) fn questions(ours: &Asked, theirs: &[(Peer, Asked)]) {
+    let mut heading = ["query, ms", "cold", "median", "p95"].map(str::to_owned).to_vec();
+    for (peer, _) in theirs {
+        heading.extend(["cold", "median", "p95"].map(|name| format!("{} {name}", peer.short())));
+        heading.push(ratio_heading(peer.short(), theirs));
+    }
+    heading.push("found".to_owned());
+    let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
+    let mut table = Table::new(&heading);
+    for (n, our) in ours.timed.iter().enumerate() {
         let mut row = vec![our.question.to_owned()];
         row.extend(timings(our));
-        row.extend(timings(their));
-        row.push(ratio(their.warm().median(), our.warm().median()));
-        let is_wrong = our.wrong.is_some() || their.wrong.is_some();
+        let mut is_wrong = our.wrong.is_some();
+        for their in theirs.iter().filter_map(|(_, asked)| asked.timed.get(n)) {
+            row.extend(timings(their));
+            row.push(ratio(their.warm().median(), our.warm().median()));
+            is_wrong |= their.wrong.is_some();
+        }
         row.push(if is_wrong { "WRONG".to_owned() } else { our.found.clone() });
         table.row(row);
     }
     table.print();
-    say(&format!(
-        "peak memory while asked, MiB: {:.0}, VictoriaLogs {:.0}\n",
-        mib(ours.memory_bytes_max),
-        mib(theirs.memory_bytes_max)
-    ));
+    let mut peaks = format!("peak memory while asked, MiB: {:.0}", mib(ours.memory_bytes_max));
+    for (peer, asked) in theirs {
+        peaks.push_str(&format!(", {} {:.0}", peer.name(), mib(asked.memory_bytes_max)));
+    }
+    say(&format!("{peaks}\n"));
 }

@@ -1,6 +1,7 @@
 //! What is compared: a log server that takes parcels in and answers questions.
 
 mod heliograph;
+mod opensearch;
 mod victorialogs;
 
 use heliograph_model::time::TimeRange;
@@ -12,9 +13,10 @@ use crate::questions::Question;
 use crate::truth::Answer;
 
 pub(crate) use heliograph::{Heliograph, create_token};
+pub(crate) use opensearch::OpenSearch;
 pub(crate) use victorialogs::VictoriaLogs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -29,15 +31,30 @@ pub(crate) struct Setup {
 pub(crate) trait System: Sized {
     /// Its name in tables.
     const NAME: &'static str;
+    /// The same where there is little room.
+    const SHORT: &'static str;
+
+    /// How often each question is asked before the clock runs.
+    const WARM_UPS: u32 = 2;
 
     /// Starts it, ready to take parcels and questions.
     async fn start(setup: &Setup) -> anyhow::Result<Self>;
+
+    /// The part of its data folder whose files count as stored.
+    fn stored_in(data: &Path) -> PathBuf {
+        data.to_owned()
+    }
 
     /// Its process.
     fn process(&self) -> &Process;
 
     /// The request that hands a parcel in.
     fn post(&self, parcel: &Parcel, form: Form, body: Vec<u8>) -> RequestBuilder;
+
+    /// Whether its language can say exactly what is asked for; what it cannot, it is not asked.
+    fn can_ask(_question: &Question) -> bool {
+        true
+    }
 
     /// The request that asks a question.
     fn ask(&self, question: &Question, range: &TimeRange) -> RequestBuilder;

@@ -94,6 +94,7 @@ pub(crate) async fn create_token(program: &Path, data: &Path) -> anyhow::Result<
 
 impl System for Heliograph {
     const NAME: &'static str = "heliograph";
+    const SHORT: &'static str = "HG";
 
     async fn start(setup: &Setup) -> anyhow::Result<Self> {
         Self::start_with(setup, None).await

@@ -48,6 +48,7 @@ impl VictoriaLogs {
 
 impl System for VictoriaLogs {
     const NAME: &'static str = "VictoriaLogs";
+    const SHORT: &'static str = "VL";
 
     async fn start(setup: &Setup) -> anyhow::Result<Self> {
         let address = free_address()?;
