@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("indexer", &["model", "serve", "store"]),
     ("query", &["model", "serve", "store"]),
     ("app", &["agent", "indexer", "model", "query", "serve", "store"]),
-    ("benches", &["model"]),
+    ("benches", &["model", "store"]),
 ];
 /// Most lines of a source file.
 const LINES_MAX: usize = 600;
