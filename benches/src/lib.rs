@@ -1,4 +1,5 @@
-//! `bench`: measures the built program from outside, as its users meet it. See README.md here.
+//! `bench`: measures the built program from outside, as its users meet it, and its stages from inside. See README.md
+//! here. All that `benches/` needs of it is in [`sample`].
 
 mod ask;
 mod compare;
@@ -13,6 +14,7 @@ mod peer;
 mod process;
 mod questions;
 mod report;
+pub mod sample;
 mod series;
 mod size;
 mod system;
@@ -67,8 +69,8 @@ enum Bench {
     },
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// Does what the command line says.
+pub async fn run() -> anyhow::Result<()> {
     let Cli { programs, bench } = Cli::parse();
     match bench {
         Bench::TailLatency(options) => latency::run(&programs.heliograph, &options).await,

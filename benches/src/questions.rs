@@ -46,7 +46,8 @@ pub(crate) struct Inputs {
     pub(crate) path: String,
 }
 
-const COMMON: &str = "rows";
+/// In about every twentieth line.
+pub(crate) const COMMON: &str = "rows";
 const PHRASE: &str = "connection reset by peer";
 /// A host that is met some dozens of times in a GiB.
 const ADDRESS: &str = "10.25.8.1";
