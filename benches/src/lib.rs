@@ -7,6 +7,7 @@ mod concurrent;
 mod corpus;
 mod files;
 mod growth;
+mod inside;
 mod latency;
 mod load;
 mod memory;
@@ -60,6 +61,8 @@ enum Bench {
     Concurrent(concurrent::Options),
     /// Cost and latency at growing sizes.
     Growth(growth::Options),
+    /// What each stage of an ingest costs, in this process.
+    Inside(inside::Options),
     /// Makes a corpus, says what it is like, and leaves its `_bulk` bodies in a folder.
     Corpus {
         #[command(flatten)]
@@ -78,6 +81,7 @@ pub async fn run() -> anyhow::Result<()> {
         Bench::Ingest(options) => memory::run(&programs, &options).await,
         Bench::Concurrent(options) => concurrent::run(&programs, &options).await,
         Bench::Growth(options) => growth::run(&programs, &options).await,
+        Bench::Inside(options) => inside::run(&options),
         Bench::Corpus { options, folder } => {
             let (folder, _) = compare::folder(Some(&folder))?;
             let corpus = corpus::make(&options, &folder)?;
