@@ -212,7 +212,7 @@ async fn put(input: &Input) -> anyhow::Result<(Arc<dyn ObjectStore>, SegmentMeta
     Ok((objects, meta))
 }
 
-/// One thread's work, but for what the scan itself shares out.
+/// As a query does, with one segment.
 async fn search(
     segment: &Segment,
     scan: &Scan,
