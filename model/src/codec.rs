@@ -9,10 +9,12 @@ mod proto;
 mod read;
 mod write;
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::airflow::Identity;
 use crate::error::{Error, Result};
@@ -86,10 +88,39 @@ fn set_identity(identity: &mut Identity, key: &str, value: &Any) -> bool {
     true
 }
 
+thread_local! {
+    /// Making one clears more memory than a page has.
+    static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Compresses with zstd.
 pub fn compress(bytes: &[u8], level: i32) -> Result<Vec<u8>> {
-    zstd::bulk::compress(bytes, level)
-        .map_err(|e| Error::Decode { what: "bytes to compress", reason: e.to_string() })
+    let bad = |e: std::io::Error| Error::Decode { what: "bytes to compress", reason: e.to_string() };
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let (_, compressor) = match kept {
+            Some(kept) if kept.0 == level => kept,
+            kept => kept.insert((level, Compressor::new(level).map_err(bad)?)),
+        };
+        compressor.compress(bytes).map_err(bad)
+    })
+}
+
+/// Expands zstd to exactly `length` bytes: for what we compressed, and know the length of.
+pub fn decompress_exactly(bytes: &[u8], length: usize) -> Result<Vec<u8>> {
+    let bad = |e: std::io::Error| Error::Decode { what: "zstd", reason: e.to_string() };
+    let plain = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(kept) => kept,
+            kept => kept.insert(Decompressor::new().map_err(bad)?),
+        };
+        decompressor.decompress(bytes, length).map_err(bad)
+    })?;
+    if plain.len() == length {
+        Ok(plain)
+    } else {
+        Err(Error::Decode { what: "zstd", reason: "its length is wrong".to_owned() })
+    }
 }
 
 /// Expands zstd to at most `limit` bytes, with a window of at most 128 MiB, however much the input claims.

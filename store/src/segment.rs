@@ -6,6 +6,7 @@
 
 mod block;
 mod blocks;
+mod candidates;
 mod columns;
 mod dictionary;
 mod directory;

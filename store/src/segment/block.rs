@@ -11,15 +11,15 @@ use heliograph_model::record::{Attributes, Record, RecordKey, RecordRef};
 use heliograph_model::scan::CommitId;
 use heliograph_model::source::{Position, Stream};
 use heliograph_model::time::Timestamp;
-use regex::Regex;
 
+use super::candidates::{Candidates, Search};
 use super::columns::{
     Column, Cursor, Malformed, Parsed, beside, column, put_beside, put_column, put_times, put_varint, times,
 };
 use super::fields::{self, FIELDS, Fields, Numbers};
 use super::reader::Kind;
 use super::sources::Sources;
-use super::templates::Templates;
+use super::templates::{Templates, WHOLE};
 use super::texts::{TextColumn, Texts};
 use super::verdict::{Known, Verdict};
 
@@ -215,8 +215,8 @@ pub(super) struct Block<'a> {
     pub(super) messages: OnceCell<Texts>,
     /// Empty texts where the block has no such page.
     pub(super) attributes: OnceCell<Option<Texts>>,
-    /// For each condition what [`Block::variables_have`] found.
-    pub(super) varying: Vec<OnceCell<bool>>,
+    /// For each condition the rows that may pass by their variables.
+    pub(super) candidates: Vec<OnceCell<Candidates>>,
 }
 
 impl Block<'_> {
@@ -224,16 +224,30 @@ impl Block<'_> {
         self.all.get().unwrap_or(&self.some)
     }
 
-    /// Whether the variables of all rows together have what a condition looks for; looked at once.
-    fn variables_have(&self, condition: usize, kind: Kind, needle: Option<&Regex>) -> bool {
-        let texts = match kind {
-            Kind::Messages => self.messages.get(),
-            Kind::Attributes => self.attributes.get().and_then(Option::as_ref),
-        };
-        let (Some(cell), Some(texts), Some(needle)) = (self.varying.get(condition), texts, needle) else {
-            return true;
-        };
-        *cell.get_or_init(|| needle.is_match(texts.variables()))
+    fn texts(&self, kind: Kind) -> Option<(&Texts, &TextColumn)> {
+        match kind {
+            Kind::Messages => self.messages.get().map(|texts| (texts, &self.columns().messages)),
+            Kind::Attributes => Some((self.attributes.get()?.as_ref()?, &self.columns().attributes)),
+        }
+    }
+
+    /// What a row's variables say of a condition that its template leaves open; nothing where the text must be
+    /// looked at. The variables of all rows are looked at once.
+    fn by_variables(
+        &self,
+        row: usize,
+        condition: usize,
+        (kind, by_template): (Kind, &[Verdict]),
+        search: &Search,
+    ) -> Option<bool> {
+        let (texts, column) = self.texts(kind)?;
+        let cell = self.candidates.get(condition)?;
+        let candidates = cell.get_or_init(|| Candidates::find(search, by_template, texts));
+        match search {
+            _ if !candidates.has(texts.place(row, column)) => Some(false),
+            Search::Tokens(tokens) if tokens.is_exact => Some(true),
+            _ => None,
+        }
     }
 }
 
@@ -349,18 +363,23 @@ impl View for Line<'_> {
         let columns = self.block.columns();
         let passes = |of: &[bool], number: u32| of.get(number as usize).copied().unwrap_or_default();
         match self.block.conditions.get(condition)? {
-            Known::Text { kind, by_template, undecided, needle } => {
+            Known::Text { kind, by_template, undecided, search } => {
                 let number = match kind {
                     Kind::Messages => columns.messages.number(self.row),
                     Kind::Attributes => columns.attributes.number(self.row),
                 };
-                match by_template.get(number as usize).copied().unwrap_or_default() {
-                    Verdict::No => Some(false),
-                    Verdict::Yes => Some(true),
-                    Verdict::Maybe | Verdict::Varies if !undecided.contains(self.block.number) => Some(false),
-                    Verdict::Maybe => None,
-                    Verdict::Varies if self.block.variables_have(condition, *kind, needle.as_ref()) => None,
-                    Verdict::Varies => Some(false),
+                let verdict = by_template.get(number as usize).copied().unwrap_or_default();
+                match (verdict, search) {
+                    (Verdict::No, _) => Some(false),
+                    (Verdict::Yes, _) => Some(true),
+                    _ if !undecided.contains(self.block.number) => Some(false),
+                    // What is kept whole has no variables, and a template that has the part needs none.
+                    (Verdict::Maybe, Some(Search::Tokens(_))) if number == WHOLE => None,
+                    (Verdict::Maybe, None | Some(Search::Part(_))) => None,
+                    (_, Some(search)) => {
+                        self.block.by_variables(self.row, condition, (*kind, by_template), search)
+                    }
+                    (Verdict::Varies, None) => None,
                 }
             }
             Known::Field { slot, passes: of } => Some(passes(of, columns.field(*slot, self.row))),

@@ -116,8 +116,8 @@ impl Pages {
         if plain > PAGE_BYTES_MAX {
             return Err(self.corrupt(part, "its length is beyond the bound"));
         }
-        let bytes = zstd::bulk::decompress(&bytes, plain).map_err(|e| self.corrupt(part, e.to_string()))?;
-        if bytes.len() == plain { Ok(bytes) } else { Err(self.corrupt(part, "its length is wrong")) }
+        heliograph_model::codec::decompress_exactly(&bytes, plain)
+            .map_err(|e| self.corrupt(part, e.to_string()))
     }
 
     /// A tag over bytes that stay readable.

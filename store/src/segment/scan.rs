@@ -228,7 +228,7 @@ fn evaluate_block(
         order: OnceCell::new(),
         messages: OnceCell::new(),
         attributes: OnceCell::new(),
-        varying: vec![OnceCell::new(); plan.conditions.len()],
+        candidates: plan.conditions.iter().map(|_| OnceCell::new()).collect(),
     };
     let takes_records = matches!(task.scan.want, Want::Records { .. } | Want::Around { .. });
     for group in Group::ALL {

@@ -151,8 +151,10 @@ impl TemplatesWriter {
 /// The templates of an opened segment.
 pub(super) struct Templates {
     texts: Dictionary,
-    /// Variables of each template, from number 1.
-    variables: Vec<u16>,
+    /// Where in its text each variable of each template stands, …
+    marks: Vec<u16>,
+    /// … and where a template's marks begin, from number 1, and the end of the last.
+    mark_starts: Vec<u32>,
     uses: Vec<u8>,
     /// Where each number's uses begin, from 0, and the end of the last.
     starts: Vec<u32>,
@@ -163,13 +165,14 @@ impl Templates {
     pub(super) fn read(bytes: &[u8], blocks: u32) -> Parsed<Self> {
         let mut from = Cursor::new(bytes);
         let texts = Dictionary::read(&mut from, SECTION_BYTES_MAX)?;
-        let variables = (0..texts.len())
-            .map(|n| {
-                let text = texts.get(n).unwrap_or_default();
-                let count = memchr::memchr_iter(MARK as u8, text.as_bytes()).count();
-                u16::try_from(count).map_err(|_| Malformed("a template is too long"))
-            })
-            .collect::<Parsed<_>>()?;
+        let (mut marks, mut mark_starts) = (Vec::new(), vec![0]);
+        for n in 0..texts.len() {
+            let text = texts.get(n).unwrap_or_default();
+            for at in memchr::memchr_iter(MARK as u8, text.as_bytes()) {
+                marks.push(u16::try_from(at).map_err(|_| Malformed("a template is too long"))?);
+            }
+            mark_starts.push(u32::try_from(marks.len()).map_err(|_| Malformed("it has too many variables"))?);
+        }
         let body = from;
         let at = |from: &Cursor<'_>| {
             u32::try_from(body.remaining() - from.remaining()).map_err(|_| Malformed("its uses are too long"))
@@ -185,7 +188,7 @@ impl Templates {
         starts.push(at(&from)?);
         let uses = { body }.bytes(body.remaining() - from.remaining())?.to_vec();
         from.finish()?;
-        Ok(Self { texts, variables, uses, starts })
+        Ok(Self { texts, marks, mark_starts, uses, starts })
     }
 
     /// The highest number.
@@ -198,12 +201,28 @@ impl Templates {
         self.texts.get(number.checked_sub(1)?)
     }
 
+    fn marks(&self, number: u32) -> &[u16] {
+        let at = |n: usize| self.mark_starts.get(n).map(|start| *start as usize);
+        let number = number as usize;
+        let range = number.checked_sub(1).and_then(at).zip(at(number));
+        range.and_then(|(start, end)| self.marks.get(start..end)).unwrap_or_default()
+    }
+
     /// How many variables a row with this number has; a text that is kept whole is one.
     pub(super) fn variables(&self, number: u32) -> Option<usize> {
-        match number.checked_sub(1) {
-            None => Some(1),
-            Some(n) => self.variables.get(n as usize).map(|n| usize::from(*n)),
-        }
+        if number == WHOLE { Some(1) } else { (number <= self.len()).then(|| self.marks(number).len()) }
+    }
+
+    /// What stands around the variables of a template: one piece more than there are of them.
+    pub(super) fn pieces(&self, number: u32) -> impl Iterator<Item = &str> {
+        let text = self.text(number).unwrap_or_default();
+        let mut start = 0;
+        let ends = self.marks(number).iter().map(|at| usize::from(*at)).chain([text.len()]);
+        ends.map(move |end| {
+            let piece = text.get(start..end).unwrap_or_default();
+            start = end + MARK.len_utf8();
+            piece
+        })
     }
 
     /// Calls `each` with every block that has rows with this number, and how many.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::columns::{Column, Cursor, Malformed, Parsed, column, put_column, put_varint};
 use super::identifiers::{ADDRESS_NUMBERS, SHORT_BYTES_MAX};
-use super::template::{MARK, Splitter};
+use super::template::Splitter;
 use super::templates::{Templates, WHOLE};
 
 /// The templates of a block's rows.
@@ -162,11 +162,22 @@ fn put_addresses<'a>(
 
 /// One template's rows in a block.
 #[derive(Clone, Copy, Debug, Default)]
-struct Group {
+pub(super) struct Group {
+    /// Of the template.
+    pub(super) number: u32,
     /// The first of its values.
     base: u32,
+    /// The place of its first row: rows are numbered template by template here.
+    first: u32,
     rows: u32,
     variables: u32,
+}
+
+impl Group {
+    /// The places of its rows.
+    pub(super) fn places(&self) -> Range<usize> {
+        self.first as usize..(self.first + self.rows) as usize
+    }
 }
 
 /// The texts of a block, as their variables.
@@ -192,10 +203,11 @@ impl Texts {
             ranks.push(group.rows);
             group.rows += 1;
         }
-        let mut count = 0_u32;
+        let (mut count, mut first) = (0_u32, 0_u32);
         for (group, number) in groups.iter_mut().zip(&column.numbers) {
             let variables = of.variables(*number).ok_or(Malformed("a template is missing"))?;
-            group.base = count;
+            (group.number, group.base, group.first) = (*number, count, first);
+            first = first.saturating_add(group.rows);
             group.variables = u32::try_from(variables).map_err(|_| Malformed("a template is too long"))?;
             let values = group.rows.checked_mul(group.variables).and_then(|n| count.checked_add(n));
             count = values.ok_or(Malformed("it has too many values"))?;
@@ -244,9 +256,8 @@ impl Texts {
     /// Puts a row's text together.
     pub(super) fn write(&self, row: usize, column: &TextColumn, of: &Templates, out: &mut String) {
         let Some(group) = self.groups.get(column.places.get(row) as usize) else { return };
-        let Some(text) = of.text(column.number(row)) else { return };
         let mut at = group.base + self.ranks.get(row).copied().unwrap_or_default();
-        let mut pieces = text.split(MARK);
+        let mut pieces = of.pieces(column.number(row));
         out.push_str(pieces.next().unwrap_or_default());
         for piece in pieces {
             out.push_str(self.value(at));
@@ -255,9 +266,45 @@ impl Texts {
         }
     }
 
-    /// All variables, one behind the other without anything between.
-    pub(super) fn variables(&self) -> &str {
-        self.values.get(self.whole_end as usize..).unwrap_or_default()
+    /// All variables, one behind the other without anything between, and where they begin among the values.
+    pub(super) fn variables(&self) -> (&str, usize) {
+        let start = self.whole_end as usize;
+        (self.values.get(start..).unwrap_or_default(), start)
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.ranks.len()
+    }
+
+    /// The templates of the block's rows.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Group> + '_ {
+        self.groups.iter().copied()
+    }
+
+    /// A row's place: rows are numbered template by template here.
+    pub(super) fn place(&self, row: usize, column: &TextColumn) -> usize {
+        let group = self.groups.get(column.places.get(row) as usize).copied().unwrap_or_default();
+        group.first as usize + self.ranks.get(row).copied().unwrap_or_default() as usize
+    }
+
+    /// The place of the row to which a byte of the values belongs.
+    pub(super) fn place_of_byte(&self, at: usize) -> Option<usize> {
+        let value = u32::try_from(self.ends.partition_point(|end| *end as usize <= at)).ok()?;
+        let group = self.groups.partition_point(|g| g.base + g.rows * g.variables <= value);
+        let group = self.groups.get(group)?;
+        Some((group.first + (value - group.base) % group.rows.max(1)) as usize)
+    }
+
+    /// Calls `each` with the place and the text of every variable of a group's rows.
+    pub(super) fn for_each_variable(&self, group: &Group, mut each: impl FnMut(usize, &str)) {
+        let values = group.base as usize..(group.base + group.rows * group.variables) as usize;
+        let mut start = values.start.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let places = (0..group.variables).flat_map(|_| group.places());
+        for (end, place) in self.ends.get(values).unwrap_or_default().iter().zip(places) {
+            let range = start.unwrap_or_default() as usize..*end as usize;
+            each(place, self.values.get(range).unwrap_or_default());
+            start = Some(*end);
+        }
     }
 }
 

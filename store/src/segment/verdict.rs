@@ -1,9 +1,8 @@
 //! What is known of a filter's conditions before a row is looked at: a condition on a text is decided by the
 //! text's template, one on a field by the field's value.
 
-use regex::Regex;
-
 use super::blocks::Blocks;
+use super::candidates::Search;
 use super::reader::Kind;
 use super::template::MARK;
 
@@ -17,7 +16,7 @@ pub(super) enum Verdict {
     Yes,
     /// It depends on the variables.
     Maybe,
-    /// None passes unless the block's variables have what [`Known::Text`] says.
+    /// None passes unless its variables have a part that [`Known::Text`] tells.
     Varies,
 }
 
@@ -32,8 +31,8 @@ pub(super) enum Known {
         by_template: Vec<Verdict>,
         /// The only blocks in which a [`Verdict::Maybe`] or [`Verdict::Varies`] can be true.
         undecided: Blocks,
-        /// What a block's variables must have for a [`Verdict::Varies`] to be true.
-        needle: Option<Regex>,
+        /// What a row's variables must have for one of the two to be true.
+        search: Option<Search>,
     },
     /// By the number of the field's value, where 0 is none.
     Field { slot: usize, passes: Vec<bool> },

@@ -2,9 +2,9 @@
 
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
 use heliograph_model::token::{self, Run};
-use regex::Regex;
 
 use super::super::blocks::Blocks;
+use super::super::candidates::Search;
 use super::super::dictionary::Probe;
 use super::super::directory::Group;
 use super::super::reader::{Index, Kind};
@@ -18,17 +18,13 @@ use crate::error::Result;
 pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition)> {
     let kind = Kind::Messages;
     let templates = index.templates(kind)?;
-    let (verdicts, limits, needle) = match test {
+    let (verdicts, limits, search) = match test {
         Test::Exists => (vec![Verdict::Yes; templates.len() as usize + 1], None, None),
-        Test::Text(text) => {
-            let (verdicts, limits) = words::verdicts(index, kind, text, Some(&Run::whole(text)), None)?;
-            (verdicts, limits, None)
-        }
+        Test::Text(text) => words::verdicts(index, kind, text, Some(&Run::whole(text)), None)?,
         Test::Prefix(text) => {
             let open = open_token(text);
             let run = Run::prefix(text);
-            let (verdicts, limits) = words::verdicts(index, kind, text, Some(&run), open.as_deref())?;
-            (verdicts, limits, None)
+            words::verdicts(index, kind, text, Some(&run), open.as_deref())?
         }
         Test::Contains(text) => by_parts(templates, test, &[text.as_str()])?,
         Test::Wildcard(parts) => {
@@ -37,7 +33,7 @@ pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition
         Test::Regex(pattern) => by_pattern(templates, test, pattern)?,
         Test::Range { .. } => (by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None),
     };
-    Ok(answer(index, kind, verdicts, limits.as_ref(), needle))
+    Ok(answer(index, kind, verdicts, limits.as_ref(), search))
 }
 
 /// What is known of a condition on an attribute: where it cannot hold. Its texts stand in the attributes' JSON as
@@ -57,12 +53,12 @@ pub(super) fn of_attribute(index: &Index, path: &str, test: &Test) -> Result<(Kn
             let possible = of_entries(index.entries(), |e| !e.page(Group::Attributes).is_none());
             let by_template = vec![Verdict::Maybe; index.templates(kind)?.len() as usize + 1];
             let undecided = possible.clone();
-            let condition = Condition::Text { kind, by_template, undecided, needle: None };
+            let condition = Condition::Text { kind, by_template, undecided, search: None };
             return Ok((Known { possible, certain: Blocks::none(count) }, condition));
         }
     };
-    let (verdicts, limits) = words::verdicts(index, kind, text, None, open.as_deref())?;
-    Ok(answer(index, kind, verdicts, limits.as_ref(), None))
+    let (verdicts, limits, search) = words::verdicts(index, kind, text, None, open.as_deref())?;
+    Ok(answer(index, kind, verdicts, limits.as_ref(), search))
 }
 
 /// The last token of a prefix, where it may go on.
@@ -75,7 +71,7 @@ fn answer(
     kind: Kind,
     verdicts: Vec<Verdict>,
     limits: Option<&Limits>,
-    needle: Option<Regex>,
+    search: Option<Search>,
 ) -> (Known, Condition) {
     // The templates are open already: they were asked.
     let (known, undecided) = match index.templates(kind) {
@@ -85,7 +81,7 @@ fn answer(
             (Known { possible: all.clone(), certain: Blocks::none(index.blocks()) }, all)
         }
     };
-    (known, Condition::Text { kind, by_template: verdicts, undecided, needle })
+    (known, Condition::Text { kind, by_template: verdicts, undecided, search })
 }
 
 /// The blocks by what the templates say, and those in which it depends on the variables.
@@ -125,7 +121,7 @@ fn blocks(
 }
 
 /// What is known by looking at each template, and what variables must have.
-type Looked = (Vec<Verdict>, Option<Limits>, Option<Regex>);
+pub(super) type Looked = (Vec<Verdict>, Option<Limits>, Option<Search>);
 
 /// For parts that follow one another with anything between: where they stand in a template, they stand in all its
 /// texts; otherwise one of them must touch a variable.
@@ -140,7 +136,7 @@ fn by_parts(templates: &Templates, test: &Test, parts: &[&str]) -> Result<Looked
         (false, None) => Verdict::No,
         (false, Some(_)) => Verdict::Varies,
     })?;
-    Ok((verdicts, None, needle))
+    Ok((verdicts, None, needle.map(Search::Part)))
 }
 
 /// For a regular expression: a text that it must have stands in the template, or touches a variable.
@@ -158,7 +154,7 @@ fn by_pattern(templates: &Templates, test: &Test, pattern: &str) -> Result<Looke
             Verdict::No
         }
     })?;
-    Ok((verdicts, None, needle))
+    Ok((verdicts, None, needle.map(Search::Part)))
 }
 
 /// Asks each template whether its own text passes, which decides where it has no variables; where it has some,

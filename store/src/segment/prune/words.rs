@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use heliograph_model::token::{self, Run};
 
 use super::super::blocks::Blocks;
+use super::super::candidates::{Search, TOKENS_MAX, Tokens};
 use super::super::identifiers::{addresses, is_identifier};
 use super::super::reader::{Index, Kind};
+use super::super::template::WORD_BYTES_MAX;
 use super::super::templates::WHOLE;
 use super::super::verdict::{Verdict, has_mark};
+use super::text::Looked;
 use crate::error::Result;
 
 /// The only blocks in which a template's [`Verdict::Maybe`] can be true.
@@ -50,7 +53,7 @@ pub(super) fn verdicts(
     text: &str,
     run: Option<&Run>,
     open: Option<&str>,
-) -> Result<(Vec<Verdict>, Option<Limits>)> {
+) -> Result<Looked> {
     let templates = index.templates(kind)?;
     let mut whole = token::tokens(text);
     if open.is_some() {
@@ -60,14 +63,14 @@ pub(super) fn verdicts(
     for token in &whole {
         let token = look_up(index, kind, token)?;
         if token.templates.is_empty() && token.blocks.is_empty() {
-            return Ok((Vec::new(), None));
+            return Ok((Vec::new(), None, None));
         }
         tokens.push(token);
     }
     for address in addresses(text, open.is_some()) {
         let blocks = index.filters(kind)?.with(&address);
         if blocks.is_empty() {
-            return Ok((Vec::new(), None));
+            return Ok((Vec::new(), None, None));
         }
         tokens.push(Token { templates: Vec::new(), blocks });
     }
@@ -87,8 +90,9 @@ pub(super) fn verdicts(
     }
     // Texts with a mark in them have no template.
     if has_mark(text) {
-        return Ok((verdicts, Some(limits)));
+        return Ok((verdicts, Some(limits), None));
     }
+    let mut search = search(&whole, open, run);
     for (number, slot) in (WHOLE..).zip(&mut verdicts).skip(1) {
         let has_all = tokens.iter().all(|token| token.is_in(number));
         let is_there = |run: &Run| templates.text(number).is_some_and(|text| run.is_in(text));
@@ -97,6 +101,7 @@ pub(super) fn verdicts(
         } else if has_all && run.is_none() {
             *slot = Verdict::Maybe;
             limits.by_template.insert(number, all.clone());
+            search.lacking.insert(number, 0);
         } else if may_be_variable && templates.variables(number).is_some_and(|n| n > 0) {
             let limit = limit(&tokens, number, open.is_some().then_some(&all));
             if limit.as_ref().unwrap_or(&limits.outside).is_empty() {
@@ -104,11 +109,33 @@ pub(super) fn verdicts(
             }
             if let Some(limit) = limit {
                 limits.by_template.insert(number, limit);
+                search.lacking.insert(number, lacking(tokens.get(..whole.len()).unwrap_or_default(), number));
+            } else if open.is_some() && !whole.is_empty() {
+                // It may have the open token, though it lacks all others.
+                search.lacking.insert(number, lacking(tokens.get(..whole.len()).unwrap_or_default(), number));
             }
             *slot = Verdict::Maybe;
         }
     }
-    Ok((verdicts, Some(limits)))
+    Ok((verdicts, Some(limits), Some(Search::Tokens(search))))
+}
+
+/// What a row's variables must be: the whole tokens, then the open one.
+fn search(whole: &[String], open: Option<&str>, run: Option<&Run>) -> Tokens {
+    let tokens = whole.iter().map(|token| (token.clone(), false));
+    let tokens: Vec<_> = tokens.chain(open.map(|open| (open.to_owned(), true))).take(TOKENS_MAX).collect();
+    let is_exact = match (tokens.as_slice(), run) {
+        // Longer words of another script may stand in a template, too.
+        ([(token, _)], Some(run)) => run.folded() == token && token.len() <= WORD_BYTES_MAX,
+        _ => false,
+    };
+    Tokens { tokens, lacking: HashMap::new(), is_exact }
+}
+
+/// Bits of the whole tokens that a template lacks; an open one it may have or not.
+fn lacking(tokens: &[Token], number: u32) -> u64 {
+    let lacking = tokens.iter().take(TOKENS_MAX).enumerate().filter(|(_, token)| !token.is_in(number));
+    lacking.fold(0, |bits, (bit, _)| bits | 1 << bit)
 }
 
 /// The blocks in which the tokens that a template lacks stand as variables; none where it lacks them all. A
