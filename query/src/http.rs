@@ -3,6 +3,7 @@
 mod admin;
 mod assets;
 mod body;
+mod counts;
 pub(crate) mod error;
 mod export;
 mod gate;
@@ -66,9 +67,9 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(session::who).post(session::sign_in).delete(session::sign_out),
     },
     Route { path: "/api/v1/search", methods: &["GET"], handler: || get(search::search) },
-    Route { path: "/api/v1/histogram", methods: &["GET"], handler: || get(search::histogram) },
-    Route { path: "/api/v1/values", methods: &["GET"], handler: || get(search::values) },
-    Route { path: "/api/v1/fields", methods: &["GET"], handler: || get(search::fields) },
+    Route { path: "/api/v1/histogram", methods: &["GET"], handler: || get(counts::histogram) },
+    Route { path: "/api/v1/values", methods: &["GET"], handler: || get(counts::values) },
+    Route { path: "/api/v1/fields", methods: &["GET"], handler: || get(counts::fields) },
     Route { path: "/api/v1/context", methods: &["GET"], handler: || get(search::context) },
     Route {
         path: "/api/v1/export",

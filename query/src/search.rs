@@ -4,6 +4,7 @@
 
 mod context;
 mod counts;
+mod explain;
 mod gap;
 mod pager;
 mod run;
@@ -16,7 +17,7 @@ use heliograph_model::filter::{Filter, Matcher};
 use heliograph_model::record::{Record, RecordKey};
 use heliograph_model::scan::{CommitId, Order, Pursuit, Want};
 use heliograph_model::tenant::TenantId;
-use heliograph_model::time::TimeRange;
+use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::Store;
 use heliograph_store::segment::ScanStats;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -30,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::segments::Segments;
 
 pub(crate) use counts::{Width, slot_name};
+pub(crate) use explain::{Plan, histogram_want};
 pub(crate) use gap::Gap;
 pub(crate) use pager::Pager;
 use run::Run;
@@ -52,6 +54,11 @@ impl Question {
     pub(crate) fn new(range: TimeRange, filter: Filter) -> Result<Self> {
         let matcher = Matcher::new(&filter).map_err(|e| Error::invalid(e.to_string()))?;
         Ok(Self { range, filter, matcher: Arc::new(matcher) })
+    }
+
+    /// Whether an end of its time is where the records end.
+    fn is_open(&self) -> bool {
+        self.range.start == Timestamp::MIN || self.range.end == Timestamp::MAX
     }
 }
 

@@ -10,6 +10,7 @@ mod candidates;
 mod columns;
 mod dictionary;
 mod directory;
+mod explain;
 mod fields;
 mod footer;
 mod hashing;
@@ -44,6 +45,7 @@ use crate::error::{Error, Result};
 use crate::layout::{self, ObjectId};
 use crate::tenants::OpenTenant;
 
+pub use explain::Explained;
 use reader::{INDEX_BYTES_MAX, Index};
 
 /// A segment's bytes, ready to be put.
@@ -123,6 +125,12 @@ impl Segment {
     /// What the catalog says of it.
     pub fn meta(&self) -> &SegmentMeta {
         &self.meta
+    }
+
+    /// What a scan would look at, by the index alone; nothing is read and nothing offered.
+    pub async fn explain(&self, scan: &Scan) -> Result<Explained> {
+        let (index, scan) = (Arc::clone(&self.index), Scan { range: plan::bounds(scan), ..scan.clone() });
+        scan::blocking(move || explain::explain(&index, &scan)).await?
     }
 
     /// Offers every record that the scan means to the collector: range, commits and filter are checked here,

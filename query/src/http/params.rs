@@ -48,6 +48,11 @@ impl Params {
         }
     }
 
+    /// A switch; off where it is not given.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool> {
+        self.parsed(name, false, &format!("{name} is true or false"))
+    }
+
     /// A count within bounds.
     pub(super) fn count(
         &mut self,

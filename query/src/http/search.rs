@@ -1,4 +1,4 @@
-//! Searches, counts and contexts: parameters in, JSON out.
+//! Searches and contexts: parameters in, JSON out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,21 +9,20 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures::stream;
-use heliograph_model::filter::Field;
 use heliograph_model::record::{ApiRecord, RecordId, RecordKey};
-use heliograph_model::scan::Order;
+use heliograph_model::scan::{Order, Want};
 use heliograph_model::tenant::TenantId;
-use heliograph_model::time::{TimeRange, Timestamp, duration_nanos};
+use heliograph_model::time::{TimeRange, Timestamp};
 use http::{HeaderMap, Uri, header};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Shared;
 use super::params::{Params, RangeText};
 use crate::access::{Caller, Scope};
 use crate::cursor::Binding;
 use crate::error::{Error, Result};
-use crate::search::{Outcome, Page, Pager, Place, Question, Width, slot_name};
+use crate::search::{Outcome, Page, Pager, Place, Plan, Question};
 use crate::tail;
 
 /// Records of one answer where the caller says nothing.
@@ -35,8 +34,6 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Lines on each side of a context.
 const CONTEXT_MAX: usize = 1_000;
 const CONTEXT_DEFAULT: usize = 50;
-/// Attributes that are named, the most frequent first.
-const FIELDS_MAX: usize = 1_000;
 const NDJSON: &str = "application/x-ndjson";
 
 /// What every reading call takes: whose records, which, and from when.
@@ -137,6 +134,7 @@ pub(super) async fn search(
     let order = order(&mut params, Order::Desc)?;
     let limit = params.count("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?;
     let cursor = params.one("cursor")?.filter(|c| !c.is_empty());
+    let explains = params.flag("explain")?;
     params.finish()?;
 
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -151,6 +149,10 @@ pub(super) async fn search(
     let now = left.as_ref().map_or_else(|| api.clock.now(), |left| Timestamp::from_nanos(left.now));
     let after = left.map(|left| left.place()).transpose()?;
     let question = asked.question(now)?;
+    if explains {
+        let want = Want::Records { order, limit, after: after.map(|place| place.key) };
+        return explained(&api, &asked.scope, &question, &want).await;
+    }
     let pager = Pager::new(Arc::clone(&api.search), asked.scope, question, order, after, limit);
     let running = Running { api, binding, now, begun: Instant::now(), pager, outcome: Outcome::default() };
     let streams = headers.get(header::ACCEPT).is_some_and(|a| a.to_str().is_ok_and(|a| a.contains(NDJSON)));
@@ -220,6 +222,22 @@ pub(super) fn record_lines(page: &Page) -> Result<Bytes> {
     Ok(out.into())
 }
 
+/// A plan instead of an answer: nothing is searched.
+pub(super) async fn explained(
+    api: &Shared,
+    scope: &Scope,
+    question: &Question,
+    want: &Want,
+) -> Result<Response> {
+    let plan = api.search.in_turn(api.search.explain(scope, question, want)).await?;
+    written(&Explained { plan })
+}
+
+#[derive(Serialize)]
+struct Explained {
+    plan: Plan,
+}
+
 /// Records with what is said of them.
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -231,12 +249,12 @@ struct Answer<'a> {
     stats: Option<Value>,
 }
 
-fn written(answer: &impl Serialize) -> Result<Response> {
+pub(super) fn written(answer: &impl Serialize) -> Result<Response> {
     let text = serde_json::to_string(answer).map_err(|e| Error::server("writing an answer", e))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
-fn stats(outcome: &Outcome, begun: Instant) -> Value {
+pub(super) fn stats(outcome: &Outcome, begun: Instant) -> Value {
     let mut stats = json!({
         "segments": outcome.stats.segments,
         "blocks": outcome.stats.blocks,
@@ -252,123 +270,6 @@ fn stats(outcome: &Outcome, begun: Instant) -> Value {
         }
     }
     stats
-}
-
-/// `GET /histogram`.
-pub(super) async fn histogram(
-    State(api): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    uri: Uri,
-) -> Result<Response> {
-    let begun = Instant::now();
-    let mut params = Params::of(&uri)?;
-    let asked = Asked::of(&caller, &mut params)?;
-    let width = match params.one("interval")?.as_deref() {
-        None | Some("" | "auto") => Width::Auto,
-        Some(text) => duration_nanos(text).filter(|n| *n > 0).map(Width::Nanos).ok_or_else(|| {
-            Error::invalid_hint(
-                format!("interval={text:?} cannot be read"),
-                "intervals look like 30s, 5m, 1h, or auto",
-            )
-        })?,
-    };
-    let by_level = match params.one("by")?.as_deref() {
-        None => false,
-        Some("level") => true,
-        Some(other) => {
-            return Err(Error::invalid_hint(format!("by={other:?} is not known"), "counts go by level"));
-        }
-    };
-    params.finish()?;
-    let question = asked.question(api.clock.now())?;
-    let work = api.search.histogram(&asked.scope, &question, width);
-    let (counts, outcome) = api.search.in_turn(work).await?;
-    let buckets: Vec<Value> = counts
-        .buckets
-        .iter()
-        .map(|(start, counts)| {
-            let mut bucket = json!({ "start": start, "total": counts.iter().sum::<u64>() });
-            if by_level && let Value::Object(bucket) = &mut bucket {
-                let by: Map<String, Value> = (0..counts.len())
-                    .filter_map(|slot| {
-                        counts.get(slot).filter(|c| **c > 0).map(|c| (slot_name(slot).to_owned(), json!(c)))
-                    })
-                    .collect();
-                bucket.insert("by".to_owned(), Value::Object(by));
-            }
-            bucket
-        })
-        .collect();
-    written(&json!({
-        "interval_ms": counts.interval_nanos / 1_000_000,
-        "buckets": buckets,
-        "complete": outcome.is_complete(),
-        "stats": stats(&outcome, begun),
-    }))
-}
-
-/// `GET /values`.
-pub(super) async fn values(
-    State(api): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    uri: Uri,
-) -> Result<Response> {
-    let begun = Instant::now();
-    let mut params = Params::of(&uri)?;
-    let asked = Asked::of(&caller, &mut params)?;
-    let name = params
-        .one("field")?
-        .filter(|f| !f.is_empty())
-        .ok_or_else(|| Error::invalid_hint("field is missing", "name one, as in field=dag_id"))?;
-    let limit = params.count("limit", 10, 1, 1_000)?;
-    params.finish()?;
-    let field = Field::named(&name);
-    if matches!(field, Field::Message | Field::Timestamp) {
-        return Err(Error::invalid_hint(
-            format!("the values of {name} are not counted"),
-            "nearly every record has one of its own: use search or histogram",
-        ));
-    }
-    let question = asked.question(api.clock.now())?;
-    let work = api.search.values(&asked.scope, &question, &field);
-    let (counts, outcome) = api.search.in_turn(work).await?;
-    let values: Vec<Value> = counts
-        .top(limit)
-        .into_iter()
-        .map(|(value, count)| json!({ "value": value, "count": count }))
-        .collect();
-    written(&json!({
-        "field": field.name(),
-        "values": values,
-        "complete": outcome.is_complete() && !counts.truncated,
-        "stats": stats(&outcome, begun),
-    }))
-}
-
-/// `GET /fields`.
-pub(super) async fn fields(
-    State(api): State<Shared>,
-    Extension(caller): Extension<Caller>,
-    uri: Uri,
-) -> Result<Response> {
-    let begun = Instant::now();
-    let mut params = Params::of(&uri)?;
-    let asked = Asked::of(&caller, &mut params)?;
-    params.finish()?;
-    let question = asked.question(api.clock.now())?;
-    let (counts, outcome) = api.search.in_turn(api.search.fields(&asked.scope, &question)).await?;
-    let named = Field::NAMED.iter().map(|field| json!({ "name": field.name() }));
-    let attributes = counts.top(FIELDS_MAX).into_iter().map(|(name, count)| {
-        // An attribute that has a named field's name is asked for by its long one.
-        let is_plain = matches!(Field::named(name), Field::Attribute(_)) && !name.starts_with("attributes.");
-        let name = if is_plain { name.to_owned() } else { format!("attributes.{name}") };
-        json!({ "name": name, "count": count })
-    });
-    written(&json!({
-        "fields": named.chain(attributes).collect::<Vec<_>>(),
-        "complete": outcome.is_complete() && !counts.truncated,
-        "stats": stats(&outcome, begun),
-    }))
 }
 
 /// `GET /context`.

@@ -152,7 +152,7 @@ impl Search {
     }
 }
 
-fn interval(range: &TimeRange, width: Width) -> Result<i64> {
+pub(super) fn interval(range: &TimeRange, width: Width) -> Result<i64> {
     let span = range.end.nanos_since(range.start).max(0);
     match width {
         Width::Nanos(nanos) if nanos >= SECOND_NANOS / 1_000 && span / nanos < BUCKETS_MAX => Ok(nanos),

@@ -148,6 +148,42 @@ async fn fields_are_the_named_and_the_attributes() {
 }
 
 #[tokio::test]
+async fn a_plan_says_what_would_be_looked_at_and_looks_at_nothing() {
+    let (stage, token) = filled().await;
+    let scans = stage.indexer.scans.load(Ordering::SeqCst);
+    let explain = async |query: &str| -> serde_json::Value {
+        let (status, body) = stage.get(&token, &format!("/api/v1/{query}&explain=true")).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
+        body["plan"].clone()
+    };
+    let plan = explain("search?q=\"a%20four\"%20-level:error").await;
+    assert_eq!(plan["words"], json!([{ "condition": { "text": "a four" }, "tokens": ["a", "four"] }]));
+    assert_eq!(plan["filter"]["and"][0], json!({ "is": ["message", { "text": "a four" }] }));
+    let tenants = plan["tenants"].as_array().unwrap();
+    assert_eq!((tenants.len(), &tenants[0]["tenant"]), (1, &json!("a")), "only what one may read");
+    let possible = |plan: &serde_json::Value| -> Vec<u64> {
+        let segments = plan["tenants"][0]["segments"].as_array().unwrap();
+        segments.iter().map(|s| s["possible_blocks"].as_u64().unwrap()).collect()
+    };
+    let segment = &tenants[0]["segments"][1];
+    assert_eq!((&segment["records"], &segment["blocks"]), (&json!(2), &json!(1)));
+    assert_eq!(segment["last"], "2026-11-24T10:00:04.000000000Z");
+    assert!(segment["read_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(possible(&plan), [0, 1], "newest first");
+    let plan = explain("values?field=level").await;
+    assert_eq!(possible(&plan), [1, 1]);
+    assert_eq!(plan["tenants"][0]["segments"][0]["read_blocks"], 0, "the directory knows");
+    assert_eq!(possible(&explain("histogram?interval=1s&q=nowhere").await), [0, 0]);
+    assert_eq!(possible(&explain("histogram?start=now-1h&q=/f.ur/").await), [1, 1]);
+    assert_eq!(stage.indexer.scans.load(Ordering::SeqCst), scans);
+    let (status, _) = stage.get(&token, "/api/v1/search?explain=yes").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, _) = stage.get(&token, "/api/v1/search?tenant=b&explain=true").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn context_is_the_file_around_a_record() {
     let (stage, token) = filled().await;
     let (_, body) = stage.get(&token, "/api/v1/search?q=four").await;

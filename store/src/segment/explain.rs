@@ -1,0 +1,112 @@
+//! What a scan would have to look at in a segment, without looking: what the index says, and what that costs.
+
+use heliograph_model::scan::{Collector, Order, Scan, Want};
+
+use super::directory::Group;
+use super::plan::Plan;
+use super::reader::Index;
+use crate::error::Result;
+
+/// What a scan would look at in one segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// Blocks of the segment.
+    pub blocks: u64,
+    /// Blocks that may hold a match, by the index.
+    pub possible: u64,
+    /// Those of them in which every record is a match.
+    pub certain: u64,
+    /// Blocks that are read for what is wanted, unless enough is found before; the others the index answers.
+    pub read: u64,
+    /// Stored bytes of what is read of those.
+    pub bytes: u64,
+}
+
+/// Plans a scan and counts. CPU work: off the async threads.
+pub(super) fn explain(index: &Index, scan: &Scan) -> Result<Explained> {
+    // As if records were wanted: nothing of the filter's blocks is answered by the directory then.
+    let every = Want::Records { order: Order::Desc, limit: usize::MAX, after: None };
+    let every = Scan { want: every, ..scan.clone() };
+    let possible = Plan::new(index, &every, &mut Collector::new(&every))?;
+    let plan = Plan::new(index, scan, &mut Collector::new(scan))?;
+    let stored = |block: u32| {
+        let entry = index.entry(block)?;
+        let read = Group::ALL.into_iter().filter(|group| plan.reads(block, entry, *group));
+        Some(read.map(|group| u64::from(entry.page(group).stored)).sum::<u64>())
+    };
+    Ok(Explained {
+        blocks: index.blocks().into(),
+        possible: possible.blocks.len() as u64,
+        certain: possible.blocks.iter().filter(|block| possible.is_certain(**block)).count() as u64,
+        read: plan.blocks.len() as u64,
+        bytes: plan.blocks.iter().filter_map(|block| stored(*block)).sum(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use heliograph_model::airflow::Identity;
+    use heliograph_model::filter::{Field, Filter, Test};
+    use heliograph_model::level::Level;
+    use heliograph_model::record::{Attributes, Record};
+    use heliograph_model::scan::CommitId;
+    use heliograph_model::source::{Position, Source, SourceId};
+    use heliograph_model::tenant::TenantId;
+    use heliograph_model::time::{TimeRange, Timestamp};
+
+    use super::super::tests::{Committed, sealed};
+    use super::*;
+
+    fn scan(filter: Filter, want: Want) -> Scan {
+        Scan {
+            tenant: TenantId::parse("team-a").unwrap(),
+            range: TimeRange::ALL,
+            filter,
+            committed_after: None,
+            want,
+        }
+    }
+
+    /// Lines of eight sources, alike but for a number.
+    fn records() -> Vec<Committed> {
+        let source = |id| Arc::new(Source { id: SourceId(id), ..Source::default() });
+        let sources: Vec<_> = (0..8).map(source).collect();
+        let record = |n: u64| Record {
+            time: Timestamp::from_nanos(n.cast_signed()),
+            observed: Timestamp::from_nanos(n.cast_signed()),
+            position: Position(n),
+            source: Arc::clone(&sources[usize::try_from(n / 250).unwrap()]),
+            level: Some(Level::Info),
+            stream: None,
+            identity: Identity::default(),
+            message: format!("line {n} of many that fill a block of text").into(),
+            attributes: Attributes::default(),
+        };
+        (0..2_000).map(|n| (CommitId(0), Arc::new(record(n)))).collect()
+    }
+
+    #[tokio::test]
+    async fn it_says_what_is_looked_at_and_looks_at_nothing() {
+        let segment = sealed(&records(), 4 << 10).await;
+        let newest = || Want::Records { order: Order::Desc, limit: 10, after: None };
+        let all = segment.explain(&scan(Filter::All, newest())).await.unwrap();
+        assert!(all.blocks > 3, "{all:?}");
+        assert_eq!((all.possible, all.certain, all.read), (all.blocks, all.blocks, all.blocks));
+        assert!(all.bytes > 0 && all.bytes <= segment.meta().index_offset);
+        let none = segment.explain(&scan(Filter::None, newest())).await.unwrap();
+        assert_eq!(none, Explained { blocks: all.blocks, ..Explained::default() });
+        let word = Filter::Is(Field::Message, Test::Text("nosuchword".into()));
+        let absent = segment.explain(&scan(word, newest())).await.unwrap();
+        assert!(absent.possible < all.possible && absent.certain == 0 && absent.bytes <= all.bytes);
+        // Everything by level is what the directory knows.
+        let levels = segment.explain(&scan(Filter::All, Want::Values { field: Field::Level })).await.unwrap();
+        assert_eq!(levels, Explained { read: 0, bytes: 0, ..all });
+        let nowhere = Scan {
+            range: TimeRange { start: Timestamp::MAX, ..TimeRange::ALL },
+            ..scan(Filter::All, newest())
+        };
+        assert_eq!(segment.explain(&nowhere).await.unwrap(), none);
+    }
+}
