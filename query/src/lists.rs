@@ -85,6 +85,12 @@ impl Lists {
         Ok(segments)
     }
 
+    /// The segments of these tenants that touch a range, as far as they are known without asking: what may be
+    /// looked at already while others are still to answer.
+    pub(crate) fn peek(&self, tenants: &[TenantId], range: &TimeRange) -> Vec<SegmentMeta> {
+        self.known(tenants, &[], range).segments
+    }
+
     /// Forgets these tenants' lists: one of their segments is gone.
     pub(crate) fn forget(&self, tenants: &[TenantId]) {
         let mut kept = self.kept.lock();

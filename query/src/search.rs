@@ -6,6 +6,7 @@ mod context;
 mod counts;
 mod explain;
 mod gap;
+mod glance;
 mod pager;
 mod run;
 
@@ -212,8 +213,8 @@ impl Search {
             return Ok(Page::default());
         }
         let mut outcome = Outcome::default();
-        let (hot, sealed) = run.parts(&mut outcome).await?;
-        let first = run.first(*order, *limit, hot, sealed, &mut outcome).await?;
+        let parts = run.parts(&mut outcome).await?;
+        let first = run.first(*order, *limit, parts, &mut outcome).await?;
         Ok(Page { records: first.into_records(), next: None, outcome })
     }
 

@@ -60,6 +60,16 @@ impl Segments {
         Ok(Arc::clone(segment))
     }
 
+    /// The segment, if it is open.
+    pub(crate) fn opened(&self, meta: &SegmentMeta) -> Option<Arc<Segment>> {
+        let mut kept = self.kept.lock();
+        kept.uses += 1;
+        let used = kept.uses;
+        let entry = kept.entries.get_mut(&(meta.tenant.clone(), meta.id))?;
+        entry.used = used;
+        entry.cell.get().cloned()
+    }
+
     fn cell(&self, meta: &SegmentMeta) -> Arc<OnceCell<Arc<Segment>>> {
         let mut kept = self.kept.lock();
         kept.uses += 1;

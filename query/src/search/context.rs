@@ -45,8 +45,8 @@ impl Search {
             if run.is_empty() {
                 continue;
             }
-            let (hot, sealed) = run.parts(&mut outcome).await?;
-            let Answer::Records(records) = run.around(tenant, hot, sealed, &mut outcome).await? else {
+            let parts = run.parts(&mut outcome).await?;
+            let Answer::Records(records) = run.around(tenant, parts, &mut outcome).await? else {
                 continue;
             };
             // With a filter of its own, the context may leave the record itself out.

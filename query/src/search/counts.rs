@@ -5,7 +5,7 @@ use heliograph_model::level::Level;
 use heliograph_model::scan::{Answer, Histogram, Order, Pursuit, ValueCounts, Want};
 use heliograph_model::time::{TimeRange, Timestamp};
 
-use super::run::Run;
+use super::run::{Parts, Run};
 use super::{Outcome, Question, Search};
 use crate::access::Scope;
 use crate::error::{Error, Result};
@@ -123,9 +123,8 @@ impl Search {
             let _ends = pursuit.ends_when_dropped();
             let run = Run::new(self, question, scope.tenants(), want.clone(), None, &pursuit);
             let mut outcome = Outcome::default();
-            let (hot, sealed) =
-                if run.is_empty() { Default::default() } else { run.parts(&mut outcome).await? };
-            let answer = run.counted(hot, sealed, &mut outcome).await?;
+            let parts = if run.is_empty() { Parts::default() } else { run.parts(&mut outcome).await? };
+            let answer = run.counted(parts, &mut outcome).await?;
             Ok((answer, outcome))
         };
         let (answer, outcome) = self.again_if_gone(scope.tenants(), count).await?;

@@ -5,7 +5,7 @@ use heliograph_model::scan::{CommitId, Order, Pursuit, Scans, Want};
 use heliograph_model::tenant::TenantId;
 use uuid::Uuid;
 
-use super::run::Run;
+use super::run::{Parts, Run};
 use super::{Outcome, Question, Search};
 use crate::access::Scope;
 use crate::error::{Error, Result};
@@ -58,7 +58,8 @@ impl Search {
         let pursuit = Pursuit::unbounded();
         let _ends = pursuit.ends_when_dropped();
         let run = Run::of(self, scans, &question.matcher, &pursuit);
-        let first = run.first(Order::Asc, limit, Vec::new(), sealed, &mut Outcome::default()).await?;
+        let parts = Parts { sealed, ..Parts::default() };
+        let first = run.first(Order::Asc, limit, parts, &mut Outcome::default()).await?;
         Ok(first.into_records().into_iter().map(|(_, record)| record).collect())
     }
 }

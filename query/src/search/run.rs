@@ -16,6 +16,7 @@ use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::SegmentMeta;
 use parking_lot::Mutex;
 
+use super::glance::{self, Glanced};
 use super::{Outcome, Question, Search};
 use crate::error::{Error, Result};
 use crate::hot::{Found, Head, Indexer, Silent};
@@ -24,11 +25,22 @@ use crate::plan;
 /// Tenants of one request to an indexer: so many names and a long filter fit into what it takes.
 const TENANTS_AT_ONCE: usize = 1_000;
 
+/// What answers a question.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// What the hot parts answered.
+    pub(super) hot: Vec<Found>,
+    /// The segments to read beside them, in order.
+    pub(super) sealed: Vec<SegmentMeta>,
+    /// What the indexes of some of these answered by themselves.
+    pub(super) glanced: Glanced,
+}
+
 /// One question under way.
 pub(super) struct Run<'a> {
     search: &'a Search,
     scans: Scans,
-    by_tenant: HashMap<TenantId, Scan>,
+    by_tenant: Arc<HashMap<TenantId, Scan>>,
     matcher: Arc<Matcher>,
     pursuit: Arc<Pursuit>,
 }
@@ -62,6 +74,7 @@ impl<'a> Run<'a> {
         pursuit: &Arc<Pursuit>,
     ) -> Self {
         let by_tenant = scans.tenants.iter().map(|tenant| (tenant.clone(), scans.of(tenant))).collect();
+        let by_tenant = Arc::new(by_tenant);
         Self { search, scans, by_tenant, matcher: Arc::clone(matcher), pursuit: Arc::clone(pursuit) }
     }
 
@@ -71,10 +84,19 @@ impl<'a> Run<'a> {
     }
 
     /// What all hot parts answer, and the segments to read beside them, in order. The hot parts come first:
-    /// see [`plan`].
-    pub(super) async fn parts(&self, outcome: &mut Outcome) -> Result<(Vec<Found>, Vec<SegmentMeta>)> {
-        let (heads, found) = self.hot(outcome).await;
-        Ok((found, self.sealed(&heads).await?))
+    /// see [`plan`]. What the indexes of segments say may be heard meanwhile.
+    pub(super) async fn parts(&self, outcome: &mut Outcome) -> Result<Parts> {
+        let early = async {
+            if !glance::is_quick(&self.scans.filter) {
+                return Glanced::new();
+            }
+            let known = self.search.lists.peek(&self.scans.tenants, &self.scans.range);
+            let known = plan::in_order(known, &self.scans.want);
+            let first = known.iter().take(glance::AT_ONCE).collect();
+            glance::glance(&self.search.segments, first, &self.by_tenant).await
+        };
+        let ((heads, hot), glanced) = tokio::join!(self.hot(outcome), early);
+        Ok(Parts { hot, sealed: self.sealed(&heads).await?, glanced })
     }
 
     async fn hot(&self, outcome: &mut Outcome) -> (Vec<Head>, Vec<Found>) {
@@ -120,8 +142,7 @@ impl<'a> Run<'a> {
         &self,
         order: Order,
         limit: usize,
-        hot: Vec<Found>,
-        sealed: Vec<SegmentMeta>,
+        Parts { hot, sealed, glanced }: Parts,
         outcome: &mut Outcome,
     ) -> Result<Foremost> {
         let mut first = Foremost::new(order, limit);
@@ -135,15 +156,14 @@ impl<'a> Run<'a> {
                 first.lock().extend(&meta.tenant, records);
             }
         };
-        outcome.merge(self.each(sealed, take).await?);
+        outcome.merge(self.each(sealed, glanced, take).await?);
         Ok(first.into_inner())
     }
 
     /// Counts of hot answers and segments together.
     pub(super) async fn counted(
         &self,
-        hot: Vec<Found>,
-        sealed: Vec<SegmentMeta>,
+        Parts { hot, sealed, glanced }: Parts,
         outcome: &mut Outcome,
     ) -> Result<Answer> {
         let mut counts = Collector::of(&self.scans.want);
@@ -153,32 +173,61 @@ impl<'a> Run<'a> {
             }
         }
         let counts = Mutex::new(counts);
-        outcome.merge(self.each(sealed, |_, answer| counts.lock().merge(answer)).await?);
+        outcome.merge(self.each(sealed, glanced, |_, answer| counts.lock().merge(answer)).await?);
         Ok(counts.into_inner().finish())
     }
 
     /// Reads segments side by side, in their order, and leaves out those that have nothing to add by then.
-    async fn each(&self, sealed: Vec<SegmentMeta>, take: impl Fn(&SegmentMeta, Answer)) -> Result<Outcome> {
-        let take = &take;
-        let parts = stream::iter(sealed).map(|meta| async move {
-            let mut outcome = Outcome::default();
-            if let Some(scan) = self.by_tenant.get(&meta.tenant) {
-                let collector = Collector::within(scan, &self.pursuit);
-                if plan::may_add(&collector, &scan.want, meta.first, meta.last)
-                    && let Some(answer) = self.segment(scan, &meta, collector, &mut outcome).await?
-                {
-                    take(&meta, answer);
+    async fn each(
+        &self,
+        sealed: Vec<SegmentMeta>,
+        mut glanced: Glanced,
+        take: impl Fn(&SegmentMeta, Answer),
+    ) -> Result<Outcome> {
+        let mut all = Outcome::default();
+        for batch in sealed.chunks(glance::AT_ONCE) {
+            if glance::is_quick(&self.scans.filter) {
+                let unseen =
+                    batch.iter().filter(|meta| !glanced.contains_key(&meta.id) && self.may_add(meta));
+                let unseen = unseen.collect();
+                glanced.extend(glance::glance(&self.search.segments, unseen, &self.by_tenant).await);
+            }
+            let mut left = Vec::new();
+            for meta in batch {
+                if let Some(answer) = glanced.remove(&meta.id) {
+                    all.stats.segments += 1;
+                    take(meta, answer);
+                } else {
+                    left.push(meta.clone());
                 }
             }
-            Ok::<_, Error>(outcome)
-        });
-        parts
-            .buffer_unordered(self.search.cores)
-            .try_fold(Outcome::default(), |mut all, part| async move {
-                all.merge(part);
-                Ok(all)
-            })
-            .await
+            let take = &take;
+            let parts = stream::iter(left).map(|meta| async move {
+                let mut outcome = Outcome::default();
+                if let Some(scan) = self.by_tenant.get(&meta.tenant).filter(|_| self.may_add(&meta)) {
+                    let collector = Collector::within(scan, &self.pursuit);
+                    if let Some(answer) = self.segment(scan, &meta, collector, &mut outcome).await? {
+                        take(&meta, answer);
+                    }
+                }
+                Ok::<_, Error>(outcome)
+            });
+            let parts = parts.buffer_unordered(self.search.cores);
+            all = parts
+                .try_fold(all, |mut all, part| async move {
+                    all.merge(part);
+                    Ok(all)
+                })
+                .await?;
+        }
+        Ok(all)
+    }
+
+    /// Whether a segment may hold anything that is still wanted.
+    fn may_add(&self, meta: &SegmentMeta) -> bool {
+        self.by_tenant.get(&meta.tenant).is_some_and(|scan| {
+            plan::may_add(&Collector::within(scan, &self.pursuit), &scan.want, meta.first, meta.last)
+        })
     }
 
     /// The records around a place, for [`Want::Around`] of one tenant: one segment after another, from the place
@@ -186,8 +235,7 @@ impl<'a> Run<'a> {
     pub(super) async fn around(
         &self,
         tenant: &TenantId,
-        hot: Vec<Found>,
-        sealed: Vec<SegmentMeta>,
+        Parts { hot, sealed, .. }: Parts,
         outcome: &mut Outcome,
     ) -> Result<Answer> {
         let Some(scan) = self.by_tenant.get(tenant) else { return Ok(Answer::Records(Vec::new())) };
