@@ -21,6 +21,7 @@ mod segments;
 mod stage;
 mod syntax;
 mod tail;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;

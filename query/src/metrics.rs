@@ -13,6 +13,10 @@ pub(crate) struct Metrics {
     pub(crate) requests: IntCounterVec,
     /// Duration of searches, counts and contexts.
     pub(crate) search_seconds: Histogram,
+    /// How long searches waited for their turn.
+    pub(crate) search_wait_seconds: Histogram,
+    /// Searches that wait for their turn, as of the last that got one.
+    pub(crate) search_waiting: IntGauge,
     /// Records given to searches, exports and contexts.
     pub(crate) records: IntCounter,
     /// Answers that lack a part, because an indexer or a segment could not be read.
@@ -55,19 +59,23 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             prometheus::Result::Ok(gauge)
         };
-        // 1 ms to 33 s: the bound on a search is 30 s.
-        let search_seconds = Histogram::with_opts(
-            HistogramOpts::new("heliograph_query_search_seconds", "Duration of searches and counts.")
-                .buckets(exponential_buckets(0.001, 2.0, 16)?),
-        )?;
-        registry.register(Box::new(search_seconds.clone()))?;
+        let seconds = |name: &str, help: &str| {
+            // 1 ms to 33 s: the bound on a search is 30 s.
+            let opts = HistogramOpts::new(format!("heliograph_query_{name}"), help)
+                .buckets(exponential_buckets(0.001, 2.0, 16)?);
+            let seconds = Histogram::with_opts(opts)?;
+            registry.register(Box::new(seconds.clone()))?;
+            prometheus::Result::Ok(seconds)
+        };
         Ok(Self {
             requests: counters(
                 "requests_total",
                 "Requests by route and class of status.",
                 &["route", "status"],
             )?,
-            search_seconds,
+            search_seconds: seconds("search_seconds", "Duration of searches and counts.")?,
+            search_wait_seconds: seconds("search_wait_seconds", "How long searches waited for their turn.")?,
+            search_waiting: gauge("search_waiting", "Searches that wait for their turn.")?,
             records: counter("records_total", "Records given to searches, exports and contexts.")?,
             incomplete: counter("incomplete_answers_total", "Answers that lack an unreadable part.")?,
             tail_clients: gauge("tail_clients", "Live tails.")?,

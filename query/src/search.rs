@@ -21,7 +21,6 @@ use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::Store;
 use heliograph_store::segment::ScanStats;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use crate::access::Scope;
@@ -30,6 +29,7 @@ use crate::hot::Indexers;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::segments::Segments;
+use crate::turns::{Turn, Turns};
 
 pub(crate) use counts::{Width, slot_name};
 pub(crate) use explain::{Plan, histogram_want};
@@ -120,7 +120,7 @@ pub(crate) struct Search {
     segments: Segments,
     lists: Lists,
     metrics: Metrics,
-    turns: Semaphore,
+    turns: Turns,
     timeout: Duration,
     /// Segments of one question that are read at the same time: the work is CPU work, so more would only wait.
     cores: usize,
@@ -135,7 +135,7 @@ impl Search {
             lists: Lists::default(),
             store,
             metrics,
-            turns: Semaphore::new(config.search_concurrency.max(1)),
+            turns: Turns::new(config.search_concurrency),
             timeout: config.search_timeout,
             cores: std::thread::available_parallelism().map_or(2, usize::from),
         })
@@ -146,25 +146,33 @@ impl Search {
         &self.indexers
     }
 
-    /// Runs a question when there is room, and not for longer than a search may take.
-    pub(crate) async fn in_turn<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let turn = tokio::time::timeout(TURN_WAIT, self.turn())
+    /// Runs a caller's question when it is its turn, and not for longer than a search may take.
+    pub(crate) async fn in_turn<T>(&self, scope: &Scope, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let turn = tokio::time::timeout(TURN_WAIT, self.turn(scope))
             .await
             .map_err(|_| Error::Busy { what: "searches" })??;
         self.timed(turn, work).await
     }
 
     /// The same for work that may wait longer for its turn: a page of an export, the backlog of a tail.
-    pub(crate) async fn in_turn_patiently<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let turn = self.turn().await?;
+    pub(crate) async fn in_turn_patiently<T>(
+        &self,
+        scope: &Scope,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let turn = self.turn(scope).await?;
         self.timed(turn, work).await
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        self.turns.acquire().await.map_err(|e| Error::server("taking turns", e))
+    async fn turn(&self, scope: &Scope) -> Result<Turn> {
+        let begun = Instant::now();
+        let turn = self.turns.take(&scope.principal().name()).await;
+        self.metrics.search_waiting.set(i64::try_from(self.turns.waiting()).unwrap_or(i64::MAX));
+        self.metrics.search_wait_seconds.observe(begun.elapsed().as_secs_f64());
+        turn
     }
 
-    async fn timed<T>(&self, turn: SemaphorePermit<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn timed<T>(&self, turn: Turn, work: impl Future<Output = Result<T>>) -> Result<T> {
         let begun = Instant::now();
         let done = tokio::time::timeout(self.timeout, Box::pin(work)).await;
         drop(turn);

@@ -53,7 +53,7 @@ pub(super) async fn histogram(
         return explained(&api, &asked.scope, &question, &want).await;
     }
     let work = api.search.histogram(&asked.scope, &question, width);
-    let (counts, outcome) = api.search.in_turn(work).await?;
+    let (counts, outcome) = api.search.in_turn(&asked.scope, work).await?;
     let buckets: Vec<Value> = counts
         .buckets
         .iter()
@@ -106,7 +106,7 @@ pub(super) async fn values(
         return explained(&api, &asked.scope, &question, &Want::Values { field }).await;
     }
     let work = api.search.values(&asked.scope, &question, &field);
-    let (counts, outcome) = api.search.in_turn(work).await?;
+    let (counts, outcome) = api.search.in_turn(&asked.scope, work).await?;
     let values: Vec<Value> = counts
         .top(limit)
         .into_iter()
@@ -131,7 +131,8 @@ pub(super) async fn fields(
     let asked = Asked::of(&caller, &mut params)?;
     params.finish()?;
     let question = asked.question(api.clock.now())?;
-    let (counts, outcome) = api.search.in_turn(api.search.fields(&asked.scope, &question)).await?;
+    let work = api.search.fields(&asked.scope, &question);
+    let (counts, outcome) = api.search.in_turn(&asked.scope, work).await?;
     let named = Field::NAMED.iter().map(|field| json!({ "name": field.name() }));
     let attributes = counts.top(FIELDS_MAX).into_iter().map(|(name, count)| {
         // An attribute that has a named field's name is asked for by its long one.

@@ -124,7 +124,9 @@ impl Export {
             self.checked = Instant::now();
         }
         let search = Arc::clone(&self.api.search);
-        let Some(page) = search.in_turn_patiently(self.pager.next()).await? else { return Ok(None) };
+        let Some(page) = search.in_turn_patiently(&self.scope, self.pager.next()).await? else {
+            return Ok(None);
+        };
         if !page.outcome.is_complete() {
             // A file that lacks records without saying so would be worse than none.
             return Err(Error::server("the export", "a part of the records cannot be read"));

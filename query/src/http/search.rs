@@ -98,6 +98,7 @@ impl Left {
 /// One search under way.
 struct Running {
     api: Shared,
+    scope: Scope,
     binding: Binding,
     now: Timestamp,
     begun: Instant,
@@ -153,16 +154,18 @@ pub(super) async fn search(
         let want = Want::Records { order, limit, after: after.map(|place| place.key) };
         return explained(&api, &asked.scope, &question, &want).await;
     }
-    let pager = Pager::new(Arc::clone(&api.search), asked.scope, question, order, after, limit);
-    let running = Running { api, binding, now, begun: Instant::now(), pager, outcome: Outcome::default() };
+    let scope = asked.scope;
+    let pager = Pager::new(Arc::clone(&api.search), scope.clone(), question, order, after, limit);
+    let running =
+        Running { api, scope, binding, now, begun: Instant::now(), pager, outcome: Outcome::default() };
     let streams = headers.get(header::ACCEPT).is_some_and(|a| a.to_str().is_ok_and(|a| a.contains(NDJSON)));
     if streams { as_lines(running).await } else { as_page(running).await }
 }
 
 async fn as_page(mut running: Running) -> Result<Response> {
-    let search = Arc::clone(&running.api.search);
+    let (search, scope) = (Arc::clone(&running.api.search), running.scope.clone());
     let records = search
-        .in_turn(async {
+        .in_turn(&scope, async {
             let (mut records, mut bytes) = (Vec::new(), 0);
             while let Some(page) = running.pager.next().await? {
                 running.outcome.merge(page.outcome);
@@ -187,7 +190,7 @@ async fn as_page(mut running: Running) -> Result<Response> {
 async fn as_lines(mut running: Running) -> Result<Response> {
     let search = Arc::clone(&running.api.search);
     // The first page before the status: an error is still an answer then.
-    let first = search.in_turn(running.pager.next()).await?;
+    let first = search.in_turn(&running.scope, running.pager.next()).await?;
     let lines = stream::try_unfold((running, Some(first)), |(mut running, waiting)| async move {
         let page = match waiting {
             None => return Ok::<_, Error>(None),
@@ -205,7 +208,7 @@ async fn as_lines(mut running: Running) -> Result<Response> {
         running.outcome.merge(page.outcome);
         running.ensure_up()?;
         let search = Arc::clone(&running.api.search);
-        let next = search.in_turn_patiently(running.pager.next()).await?;
+        let next = search.in_turn_patiently(&running.scope, running.pager.next()).await?;
         Ok(Some((lines, (running, Some(next)))))
     });
     Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response())
@@ -229,7 +232,7 @@ pub(super) async fn explained(
     question: &Question,
     want: &Want,
 ) -> Result<Response> {
-    let plan = api.search.in_turn(api.search.explain(scope, question, want)).await?;
+    let plan = api.search.in_turn(scope, api.search.explain(scope, question, want)).await?;
     written(&Explained { plan })
 }
 
@@ -288,7 +291,8 @@ pub(super) async fn context(
     // An id that cannot be one names a record that does not exist.
     let id = RecordId::parse(&id).map_err(|_| Error::NotFound { what: "record" })?;
     let question = tail::question(&text, TimeRange::ALL, api.clock.now())?;
-    let page = api.search.in_turn(api.search.context(&scope, id, before, after, &question)).await?;
+    let work = api.search.context(&scope, id, before, after, &question);
+    let page = api.search.in_turn(&scope, work).await?;
     written(&Answer {
         records: page.records.iter().map(|(tenant, record)| record.to_api(tenant)).collect(),
         next_cursor: None,

@@ -344,6 +344,26 @@ async fn a_search_has_its_turn_and_ends_when_its_client_leaves() {
 }
 
 #[tokio::test]
+async fn one_callers_searches_do_not_hold_up_anothers() {
+    let stage = Stage::with(|config| config.search_concurrency = 4).await;
+    let (_, dear) = stage.token("a", &[Role::Viewer]).await;
+    let (_, other) = stage.token("a", &[Role::Viewer]).await;
+    let held = Arc::clone(&stage.indexer.hold).write_owned().await;
+    let under_way = futures::future::join_all((0..6).map(|_| stage.get(&dear, "/api/v1/search")));
+    let mut under_way = std::pin::pin!(under_way);
+    let begin = tokio::time::timeout(std::time::Duration::from_millis(300), &mut under_way);
+    assert!(begin.await.is_err(), "all of it holds the hot part up, or waits for its turn");
+    // The other is not told to come back, but waits for the hot part: it has its turn.
+    let url = format!("{}/api/v1/search", stage.url);
+    let waits = stage.client.get(&url).bearer_auth(&other).timeout(std::time::Duration::from_secs(4)).send();
+    tokio::select! {
+        waited = waits => assert!(waited.is_err_and(|error| error.is_timeout())),
+        _ = &mut under_way => panic!("the hot part answered"),
+    }
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_search_that_takes_too_long_ends() {
     let stage = Stage::with(|config| config.search_timeout = std::time::Duration::from_millis(50)).await;
     let (_, token) = stage.token("a", &[Role::Viewer]).await;

@@ -259,7 +259,7 @@ impl Follow {
                 read_to,
             };
             let work = self.search.sealed_between(&self.scope, &self.question, &gap, PAGE_RECORDS);
-            let page = match self.search.in_turn_patiently(work).await {
+            let page = match self.search.in_turn_patiently(&self.scope, work).await {
                 Ok(page) => page,
                 Err(error) => return End::Unread(error),
             };

@@ -201,7 +201,9 @@ impl<'a> Tail<'a> {
         question.range = TimeRange { start, end: Timestamp::MAX };
         let search = &self.tails.search;
         let work = search.records(&self.asked.scope, &question, Order::Desc, limit, None);
-        let page = match tokio::time::timeout(BACKLOG_WAIT, search.in_turn_patiently(work)).await {
+        let page = match tokio::time::timeout(BACKLOG_WAIT, search.in_turn_patiently(&self.asked.scope, work))
+            .await
+        {
             Ok(Ok(page)) => page,
             Ok(Err(Error::Timeout { .. })) | Err(_) => return Ok(()),
             Ok(Err(error)) => {
@@ -234,7 +236,8 @@ impl<'a> Tail<'a> {
     /// Says how much of the backlog was left out.
     async fn left_out(&mut self, question: &Question, to: Timestamp, sent: usize) -> Step {
         let search = &self.tails.search;
-        let total = search.in_turn_patiently(search.total(&self.asked.scope, question)).await;
+        let total =
+            search.in_turn_patiently(&self.asked.scope, search.total(&self.asked.scope, question)).await;
         let Ok(total) = total else { return Ok(()) };
         let count = total.saturating_sub(u64::try_from(sent).unwrap_or(u64::MAX));
         self.tails.metrics.tail_skipped.inc_by(count);
