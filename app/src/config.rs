@@ -73,6 +73,10 @@ pub(crate) struct Query {
     pub(crate) indexers: Vec<String>,
     pub(crate) public_urls: Vec<String>,
     pub(crate) session_ttl: Duration,
+    /// Memory for the index parts of segments.
+    pub(crate) index_cache_bytes: usize,
+    /// Memory for opened pages of segments.
+    pub(crate) page_cache_bytes: usize,
     pub(crate) secure_cookies: bool,
 }
 
@@ -223,6 +227,8 @@ fn read_all(r: &mut Reader<'_>) -> Config {
             indexers: urls(r.optional("indexers")),
             public_urls: urls(r.optional("public_urls")),
             session_ttl: r.setting("session_ttl", Span(Duration::from_hours(12))).0,
+            index_cache_bytes: bytes(r, "index_cache_bytes", 256 * MIB),
+            page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
             secure_cookies: r.setting("secure_cookies", false),
         }),
         places: Places {

@@ -21,7 +21,7 @@ use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_model::token::for_each_token;
 use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::layout;
-use heliograph_store::segment::{self, ScanStats, Segment};
+use heliograph_store::segment::{self, PageCache, ScanStats, Segment};
 use heliograph_store::tenants::OpenTenant;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
@@ -168,7 +168,7 @@ fn sealed(criterion: &mut Criterion<BothBytes>, input: &Input) -> anyhow::Result
     });
     let runtime = Runtime::new()?;
     let (objects, meta) = runtime.block_on(put(input))?;
-    let open = || Segment::open(Arc::clone(&objects), Arc::clone(tenant), meta.clone());
+    let open = || Segment::open(Arc::clone(&objects), Arc::clone(tenant), meta.clone(), PageCache::new(0));
     let segment = runtime.block_on(open())?;
     for (name, scan) in input.questions() {
         let matcher = Arc::new(Matcher::new(&scan.filter)?);

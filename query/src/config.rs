@@ -16,6 +16,10 @@ pub struct Config {
     pub public_urls: Vec<String>,
     /// How long a sign-in lasts.
     pub session_ttl: Duration,
+    /// Memory for the index parts of segments, in bytes: a few per cent of the logs that are searched often.
+    pub index_cache_bytes: usize,
+    /// Memory for opened pages of segments, in bytes.
+    pub page_cache_bytes: usize,
     /// Whether the cookie is `__Host-heliograph` with `Secure`; only plain http on loopback goes without.
     pub secure_cookies: bool,
     /// Searches that run at the same time; one more waits a moment, then is told to come back.

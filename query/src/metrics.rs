@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) sign_ins: IntCounterVec,
     /// Memory held by opened segments' index parts.
     pub(crate) segment_cache_bytes: IntGauge,
+    pub(crate) page_cache_bytes: IntGauge,
     /// Opened segments.
     pub(crate) segment_cache_segments: IntGauge,
 }
@@ -84,6 +85,7 @@ impl Metrics {
             export_bytes: counter("export_bytes_total", "Bytes of exports, before compression.")?,
             sign_ins: counters("sign_ins_total", "Sign-ins by outcome.", &["outcome"])?,
             segment_cache_bytes: gauge("segment_cache_bytes", "Memory of opened segments' index parts.")?,
+            page_cache_bytes: gauge("page_cache_bytes", "Memory of segments' opened pages.")?,
             segment_cache_segments: gauge("segment_cache_segments", "Opened segments.")?,
         })
     }

@@ -131,7 +131,7 @@ impl Search {
     pub(crate) fn new(config: &crate::Config, store: Store, metrics: Metrics) -> Result<Self> {
         Ok(Self {
             indexers: Indexers::new(&config.indexers, config.cluster_token.clone())?,
-            segments: Segments::new(store.clone(), metrics.clone()),
+            segments: Segments::new(config, store.clone(), metrics.clone()),
             lists: Lists::default(),
             store,
             metrics,

@@ -7,15 +7,14 @@ use heliograph_model::tenant::TenantId;
 use heliograph_store::Store;
 use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::layout::ObjectId;
-use heliograph_store::segment::Segment;
+use heliograph_store::segment::{PageCache, Segment};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
+use crate::config::Config;
 use crate::error::Result;
 use crate::metrics::Metrics;
 
-/// Memory for index parts: a few per cent of the raw size, so this serves some tens of GB of logs.
-const BYTES_MAX: u64 = 256 << 20;
 /// Opened segments, whatever their size.
 const SEGMENTS_MAX: usize = 4_096;
 
@@ -38,13 +37,16 @@ struct Kept {
 pub(crate) struct Segments {
     store: Store,
     metrics: Metrics,
+    pages: Arc<PageCache>,
+    bytes_max: u64,
     kept: Mutex<Kept>,
 }
 
 impl Segments {
     /// An empty cache over a store.
-    pub(crate) fn new(store: Store, metrics: Metrics) -> Self {
-        Self { store, metrics, kept: Mutex::default() }
+    pub(crate) fn new(config: &Config, store: Store, metrics: Metrics) -> Self {
+        let pages = PageCache::new(config.page_cache_bytes);
+        Self { store, metrics, pages, bytes_max: config.index_cache_bytes as u64, kept: Mutex::default() }
     }
 
     /// The segment, opened now or before. Two who ask at once open it once. Safe to drop half-way.
@@ -53,7 +55,8 @@ impl Segments {
         let segment = cell
             .get_or_try_init(|| async {
                 let tenant = self.store.tenants.get(&meta.tenant).await?;
-                let opened = Segment::open(Arc::clone(&self.store.objects), tenant, meta.clone()).await?;
+                let (objects, pages) = (Arc::clone(&self.store.objects), Arc::clone(&self.pages));
+                let opened = Segment::open(objects, tenant, meta.clone(), pages).await?;
                 Ok::<_, heliograph_store::Error>(Arc::new(opened))
             })
             .await?;
@@ -80,20 +83,21 @@ impl Segments {
             return Arc::clone(&entry.cell);
         }
         let bytes = meta.bytes.saturating_sub(meta.index_offset);
-        kept.make_room(bytes);
+        kept.make_room(bytes, self.bytes_max);
         let cell = Arc::new(OnceCell::new());
         kept.bytes += bytes;
         kept.entries.insert(key, Entry { cell: Arc::clone(&cell), bytes, used });
         self.metrics.segment_cache_bytes.set(i64::try_from(kept.bytes).unwrap_or(i64::MAX));
+        self.metrics.page_cache_bytes.set(i64::try_from(self.pages.bytes()).unwrap_or(i64::MAX));
         self.metrics.segment_cache_segments.set(i64::try_from(kept.entries.len()).unwrap_or(i64::MAX));
         cell
     }
 }
 
 impl Kept {
-    fn make_room(&mut self, bytes: u64) {
+    fn make_room(&mut self, bytes: u64, bytes_max: u64) {
         while !self.entries.is_empty()
-            && (self.bytes + bytes > BYTES_MAX || self.entries.len() >= SEGMENTS_MAX)
+            && (self.bytes + bytes > bytes_max || self.entries.len() >= SEGMENTS_MAX)
         {
             let oldest = self.entries.iter().min_by_key(|(_, e)| e.used).map(|(key, _)| key.clone());
             let Some(entry) = oldest.and_then(|key| self.entries.remove(&key)) else { return };

@@ -123,6 +123,8 @@ impl Stage {
             session_ttl: Duration::from_secs(12 * 3600),
             secure_cookies: false,
             search_concurrency: 4,
+            index_cache_bytes: 8 << 20,
+            page_cache_bytes: 1 << 20,
             search_timeout: Duration::from_secs(30),
             tails_max: 8,
         };

@@ -6,6 +6,7 @@
 
 mod block;
 mod blocks;
+mod cache;
 mod candidates;
 mod columns;
 mod dictionary;
@@ -39,12 +40,14 @@ use heliograph_model::scan::{Collector, CommitId, Scan};
 use heliograph_model::time::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use uuid::Uuid;
 
 use crate::catalog::SegmentMeta;
 use crate::error::{Error, Result};
 use crate::layout::{self, ObjectId};
 use crate::tenants::OpenTenant;
 
+pub use cache::PageCache;
 pub use explain::Explained;
 use reader::{INDEX_BYTES_MAX, Index};
 
@@ -90,15 +93,19 @@ pub struct Segment {
     objects: Arc<dyn ObjectStore>,
     path: Path,
     index: Arc<Index>,
+    tenant: Uuid,
+    cache: Arc<PageCache>,
 }
 
 impl Segment {
-    /// Reads and checks the index part.
+    /// Reads and checks the index part. Pages of blocks go through the cache.
     pub async fn open(
         objects: Arc<dyn ObjectStore>,
         tenant: Arc<OpenTenant>,
         meta: SegmentMeta,
+        cache: Arc<PageCache>,
     ) -> Result<Self> {
+        let uid = tenant.uid;
         let path = layout::segment(tenant.uid, meta.id);
         let corrupt = |reason: &str| Error::Corrupt {
             object: format!("segment {} index", meta.id.simple()),
@@ -119,7 +126,7 @@ impl Segment {
         };
         let of = meta.clone();
         let index = scan::blocking(move || Index::open(&tenant, &of, bytes)).await??;
-        Ok(Self { meta, objects, path, index: Arc::new(index) })
+        Ok(Self { meta, objects, path, index: Arc::new(index), tenant: uid, cache })
     }
 
     /// What the catalog says of it.
@@ -149,8 +156,13 @@ impl Segment {
             return Ok(collector);
         }
         stats.segments += 1;
-        let task =
-            scan::Task { index: Arc::clone(&self.index), scan: scan.clone(), matcher: Arc::clone(matcher) };
+        let task = scan::Task {
+            index: Arc::clone(&self.index),
+            scan: scan.clone(),
+            matcher: Arc::clone(matcher),
+            cache: Arc::clone(&self.cache),
+            name: (self.tenant, self.meta.id),
+        };
         scan::run(&self.objects, &self.path, task, collector, stats).await
     }
 }

@@ -18,7 +18,7 @@ use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
 use heliograph_store::Store;
 use heliograph_store::catalog::Role;
-use heliograph_store::segment::{ScanStats, Segment};
+use heliograph_store::segment::{PageCache, ScanStats, Segment};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -229,7 +229,8 @@ impl Server {
         for meta in segments.into_iter().filter(|s| s.commits_through <= head.sealed_through) {
             assert_eq!(meta.indexer.to_string(), head.indexer);
             let open = Arc::clone(open.as_ref().unwrap());
-            let segment = Segment::open(Arc::clone(&self.store.objects), open, meta).await.unwrap();
+            let segment =
+                Segment::open(Arc::clone(&self.store.objects), open, meta, PageCache::new(0)).await.unwrap();
             let matcher = Arc::new(Matcher::new(&scan.filter).unwrap());
             let collector = Collector::new(&scan);
             let mut stats = ScanStats::default();

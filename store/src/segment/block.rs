@@ -149,6 +149,13 @@ impl Columns {
         level_of(self.levels.get(row))
     }
 
+    pub(super) fn texts(&self, kind: Kind) -> &TextColumn {
+        match kind {
+            Kind::Messages => &self.messages,
+            Kind::Attributes => &self.attributes,
+        }
+    }
+
     pub(super) fn field(&self, slot: usize, row: usize) -> u32 {
         self.fields.get(slot).map_or(0, |column| column.get(row))
     }
@@ -202,7 +209,7 @@ impl Order {
 pub(super) struct Block<'a> {
     pub(super) sources: &'a Sources,
     pub(super) values: &'a Fields,
-    pub(super) templates: &'a Templates,
+    pub(super) message_templates: &'a Templates,
     pub(super) attribute_templates: &'a Templates,
     /// What is known of the filter's conditions.
     pub(super) conditions: &'a [Known],
@@ -212,9 +219,9 @@ pub(super) struct Block<'a> {
     /// … and all, once a row is taken.
     pub(super) all: OnceCell<Columns>,
     pub(super) order: OnceCell<Order>,
-    pub(super) messages: OnceCell<Texts>,
+    pub(super) messages: OnceCell<Arc<Texts>>,
     /// Empty texts where the block has no such page.
-    pub(super) attributes: OnceCell<Option<Texts>>,
+    pub(super) attributes: OnceCell<Option<Arc<Texts>>>,
     /// For each condition the rows that may pass by their variables.
     pub(super) candidates: Vec<OnceCell<Candidates>>,
 }
@@ -224,11 +231,19 @@ impl Block<'_> {
         self.all.get().unwrap_or(&self.some)
     }
 
-    fn texts(&self, kind: Kind) -> Option<(&Texts, &TextColumn)> {
+    pub(super) fn templates(&self, kind: Kind) -> &Templates {
         match kind {
-            Kind::Messages => self.messages.get().map(|texts| (texts, &self.columns().messages)),
-            Kind::Attributes => Some((self.attributes.get()?.as_ref()?, &self.columns().attributes)),
+            Kind::Messages => self.message_templates,
+            Kind::Attributes => self.attribute_templates,
         }
+    }
+
+    fn texts(&self, kind: Kind) -> Option<(&Texts, &TextColumn)> {
+        let texts = match kind {
+            Kind::Messages => self.messages.get()?,
+            Kind::Attributes => self.attributes.get()?.as_ref()?,
+        };
+        Some((texts, self.columns().texts(kind)))
     }
 
     /// What a row's variables say of a condition that its template leaves open; nothing where the text must be
@@ -338,7 +353,7 @@ impl<'a> Line<'a> {
 impl View for Line<'_> {
     fn message(&self) -> &str {
         let Some(texts) = self.block.messages.get() else { return "" };
-        self.text(&self.message, texts, &self.block.columns().messages, self.block.templates)
+        self.text(&self.message, texts, &self.block.columns().messages, self.block.message_templates)
     }
 
     fn level(&self) -> Option<Level> {

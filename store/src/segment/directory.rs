@@ -13,7 +13,7 @@ pub(super) const ROWS_MAX: usize = 1 << 16;
 const ENTRY_BYTES_MIN: usize = 16;
 
 /// The groups of columns, each a page of its own: what one question needs lies together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Group {
     /// Times, levels, sources and fields: what filters and counts need.
     Columns,

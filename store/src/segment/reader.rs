@@ -57,6 +57,14 @@ pub(super) struct TextSections {
 }
 
 impl Kind {
+    /// Where a block has such texts.
+    pub(super) const fn group(self) -> Group {
+        match self {
+            Self::Messages => Group::Messages,
+            Self::Attributes => Group::Attributes,
+        }
+    }
+
     pub(super) const fn sections(self) -> TextSections {
         match self {
             Self::Messages => TextSections {
@@ -213,6 +221,11 @@ impl Index {
         let part = group.part(block);
         let plain = self.pages.open(group.number(block), &page, &part, sealed)?;
         read(plain).map_err(self.pages.malformed(&part))
+    }
+
+    /// The error of a page that opened but does not follow the format.
+    pub(super) fn malformed(&self, part: &str) -> impl FnOnce(Malformed) -> crate::Error {
+        self.pages.malformed(part)
     }
 
     /// The error of a page that could not be read whole.

@@ -11,14 +11,17 @@ use heliograph_model::filter::Matcher;
 use heliograph_model::scan::{Collector, Order, Scan, Want};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use uuid::Uuid;
 
 use super::ScanStats;
 use super::block::{Block, Columns, Line, Needs, Order as OrderPage};
+use super::cache::{Key, Page, PageCache};
 use super::directory::{Entry, Group};
 use super::plan::{Plan, may_take};
 use super::reader::{Index, Kind};
 use super::texts::Texts;
 use crate::error::{Error, Result};
+use crate::layout::ObjectId;
 
 /// Blocks of the first batch; each later batch has twice as many. The newest lines lie in few blocks.
 const FIRST_BLOCKS: usize = 4;
@@ -33,12 +36,23 @@ pub(super) struct Task {
     pub(super) index: Arc<Index>,
     pub(super) scan: Scan,
     pub(super) matcher: Arc<Matcher>,
+    pub(super) cache: Arc<PageCache>,
+    /// The tenant's uid and the segment's id.
+    pub(super) name: (Uuid, ObjectId),
 }
 
-/// A block's sealed pages, by group.
+impl Task {
+    fn key(&self, block: u32, group: Group) -> Key {
+        let (tenant, segment) = self.name;
+        Key { tenant, segment, block, group }
+    }
+}
+
+/// A block's pages, by group: sealed, or opened before.
 struct Fetched {
     block: u32,
     pages: [Option<Bytes>; 4],
+    kept: [Option<Page>; 4],
 }
 
 /// Runs CPU work where it may take its time.
@@ -101,15 +115,20 @@ fn take_batch(
         if let Some(entry) = task.index.entry(block)
             && may_take(entry, &task.scan.want, collector)
         {
-            bytes += groups(plan, block, entry).map(|g| u64::from(entry.page(g).stored)).sum::<u64>();
+            bytes += groups(task, plan, block).map(|(_, range)| range.end - range.start).sum::<u64>();
             out.push(block);
         }
     }
     out
 }
 
-fn groups<'a>(plan: &'a Plan, block: u32, entry: &'a Entry) -> impl Iterator<Item = Group> + 'a {
-    Group::ALL.into_iter().filter(move |g| plan.reads(block, entry, *g))
+/// The pages of a block that the plan reads, with their places.
+fn groups<'a>(task: &'a Task, plan: &'a Plan, block: u32) -> impl Iterator<Item = (Group, Range<u64>)> + 'a {
+    let entry = task.index.entry(block);
+    entry.into_iter().flat_map(move |entry| {
+        let read = Group::ALL.into_iter().filter(move |g| plan.reads(block, entry, *g));
+        read.map(|group| (group, entry.page(group).range()))
+    })
 }
 
 async fn fetch(
@@ -121,14 +140,21 @@ async fn fetch(
     stats: &mut ScanStats,
 ) -> Result<Vec<Fetched>> {
     let mut wanted = Vec::new();
+    let mut out = Vec::with_capacity(batch.len());
     for (at, block) in batch.iter().enumerate() {
-        let Some(entry) = task.index.entry(*block) else { continue };
-        wanted.extend(groups(plan, *block, entry).map(|g| (entry.page(g).range(), at, g)));
+        let mut fetched = Fetched { block: *block, pages: Default::default(), kept: Default::default() };
+        for (group, range) in groups(task, plan, *block) {
+            fetched.kept[group as usize] = task.cache.get(&task.key(*block, group));
+            if fetched.kept[group as usize].is_none() {
+                wanted.push((range, at, group));
+            }
+        }
+        out.push(fetched);
     }
     wanted.sort_unstable_by_key(|(range, ..)| range.start);
     let runs = coalesce(wanted.iter().map(|(range, ..)| range.clone()));
     if runs.is_empty() {
-        return Ok(Vec::new());
+        return Ok(out);
     }
     let read = match objects.get_ranges(path, &runs).await {
         Ok(read) => read,
@@ -137,8 +163,6 @@ async fn fetch(
         }
     };
     stats.bytes += read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-    let mut out: Vec<Fetched> =
-        batch.iter().map(|block| Fetched { block: *block, pages: Default::default() }).collect();
     let mut run = 0;
     for (range, at, group) in wanted {
         while runs.get(run).is_some_and(|r| r.end < range.end) {
@@ -219,11 +243,11 @@ fn evaluate_block(
     let block = Block {
         sources: index.sources()?,
         values: index.fields()?,
-        templates: index.templates(Kind::Messages)?,
+        message_templates: index.templates(Kind::Messages)?,
         attribute_templates: index.templates(Kind::Attributes)?,
         conditions: &plan.conditions,
         number,
-        some: fetched.columns(index, rows, plan.columns(number))?,
+        some: fetched.columns(task, rows, plan.columns(number))?,
         all: OnceCell::new(),
         order: OnceCell::new(),
         messages: OnceCell::new(),
@@ -235,7 +259,7 @@ fn evaluate_block(
         // Texts of records that nobody takes stay closed.
         let is_now = !takes_records || group == Group::Order || plan.filters_by(number, group);
         if is_now && plan.reads(number, entry, group) {
-            fetched.open(index, &block, group)?;
+            fetched.open(task, &block, group)?;
         }
     }
     let is_certain = plan.is_certain(number);
@@ -256,7 +280,7 @@ fn evaluate_block(
             continue;
         }
         if takes_records {
-            fetched.open_all(index, &block)?;
+            fetched.open_all(task, &block)?;
         }
         collector.offer(key, &line, || line.record());
     }
@@ -264,55 +288,70 @@ fn evaluate_block(
 }
 
 impl Fetched {
-    fn page(&self, group: Group) -> &[u8] {
-        self.pages[group as usize].as_deref().unwrap_or_default()
+    /// The bytes of a page of columns.
+    fn bytes(&self, task: &Task, group: Group) -> Result<Arc<[u8]>> {
+        if let Some(Page::Bytes(bytes)) = &self.kept[group as usize] {
+            return Ok(Arc::clone(bytes));
+        }
+        let sealed = self.pages[group as usize].as_deref().unwrap_or_default();
+        let bytes: Arc<[u8]> = task.index.page(self.block, group, sealed, |bytes| Ok(bytes.into()))?;
+        task.cache.put(task.key(self.block, group), Page::Bytes(Arc::clone(&bytes)));
+        Ok(bytes)
     }
 
-    fn columns(&self, index: &Index, rows: usize, needs: Needs) -> Result<Columns> {
-        let sealed = self.page(Group::Columns);
-        index.page(self.block, Group::Columns, sealed, |b| Columns::read(&b, rows, needs))
+    /// A page of texts.
+    fn texts(&self, task: &Task, block: &Block<'_>, kind: Kind) -> Result<Arc<Texts>> {
+        let group = kind.group();
+        if let Some(Page::Texts(texts)) = &self.kept[group as usize] {
+            return Ok(Arc::clone(texts));
+        }
+        let sealed = self.pages[group as usize].as_deref().unwrap_or_default();
+        let texts = Arc::new(task.index.page(self.block, group, sealed, |bytes| {
+            Texts::read(bytes, block.columns().texts(kind), block.some.rows, block.templates(kind))
+        })?);
+        task.cache.put(task.key(self.block, group), Page::Texts(Arc::clone(&texts)));
+        Ok(texts)
+    }
+
+    fn columns(&self, task: &Task, rows: usize, needs: Needs) -> Result<Columns> {
+        let bytes = self.bytes(task, Group::Columns)?;
+        let part = Group::Columns.part(self.block);
+        Columns::read(&bytes, rows, needs).map_err(task.index.malformed(&part))
     }
 
     /// Opens everything that a record is made of.
-    fn open_all(&self, index: &Index, block: &Block<'_>) -> Result<()> {
+    fn open_all(&self, task: &Task, block: &Block<'_>) -> Result<()> {
         if block.all.get().is_none() {
-            let all = self.columns(index, block.some.rows, Needs::ALL)?;
+            let all = self.columns(task, block.some.rows, Needs::ALL)?;
             block.all.get_or_init(|| all);
         }
-        self.open(index, block, Group::Messages)?;
-        self.open(index, block, Group::Attributes)
+        self.open(task, block, Group::Messages)?;
+        self.open(task, block, Group::Attributes)
     }
 
     /// Opens a page of the block, if it is not open yet.
-    fn open(&self, index: &Index, block: &Block<'_>, group: Group) -> Result<()> {
-        let (rows, columns) = (block.some.rows, block.columns());
-        let sealed = self.page(group);
+    fn open(&self, task: &Task, block: &Block<'_>, group: Group) -> Result<()> {
         match group {
             Group::Columns => {}
             Group::Order => {
                 if block.order.get().is_none() {
-                    let order = index.page(self.block, group, sealed, |b| OrderPage::read(&b, columns))?;
+                    let bytes = self.bytes(task, group)?;
+                    let part = group.part(self.block);
+                    let order = OrderPage::read(&bytes, block.columns());
+                    let order = order.map_err(task.index.malformed(&part))?;
                     block.order.get_or_init(|| order);
                 }
             }
             Group::Messages => {
                 if block.messages.get().is_none() {
-                    let texts = index.page(self.block, group, sealed, |b| {
-                        Texts::read(b, &columns.messages, rows, block.templates)
-                    })?;
+                    let texts = self.texts(task, block, Kind::Messages)?;
                     block.messages.get_or_init(|| texts);
                 }
             }
             Group::Attributes => {
                 if block.attributes.get().is_none() {
-                    let is_there = index.entry(self.block).is_some_and(|e| !e.page(group).is_none());
-                    let texts = is_there
-                        .then(|| {
-                            index.page(self.block, group, sealed, |b| {
-                                Texts::read(b, &columns.attributes, rows, block.attribute_templates)
-                            })
-                        })
-                        .transpose()?;
+                    let is_there = task.index.entry(self.block).is_some_and(|e| !e.page(group).is_none());
+                    let texts = is_there.then(|| self.texts(task, block, Kind::Attributes)).transpose()?;
                     block.attributes.get_or_init(|| texts);
                 }
             }

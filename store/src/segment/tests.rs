@@ -50,7 +50,7 @@ pub(super) fn meta(
 pub(super) async fn open(tenant: &Arc<OpenTenant>, meta: SegmentMeta, bytes: Bytes) -> Result<Segment> {
     let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     objects.put(&layout::segment(tenant.uid, meta.id), bytes.into()).await.unwrap();
-    Segment::open(objects, Arc::clone(tenant), meta).await
+    Segment::open(objects, Arc::clone(tenant), meta, PageCache::new(1 << 20)).await
 }
 
 /// Records of several commits as the parts that a segment is built from.

@@ -272,6 +272,11 @@ impl Texts {
         (self.values.get(start..).unwrap_or_default(), start)
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        let numbers = 4 * (self.ends.len() + self.ranks.len());
+        self.values.len() + numbers + self.groups.len() * size_of::<Group>()
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.ranks.len()
     }
