@@ -104,7 +104,7 @@ impl Input {
             Scan { tenant, range: TimeRange::ALL, filter, committed_after: None, want }
         };
         let latest = || Want::Records { order: Order::Desc, limit: 100, after: None };
-        let histogram = |interval_nanos| Want::Histogram { interval_nanos };
+        let histogram = |interval_nanos| Want::Histogram { interval_nanos, by_level: false };
         let common = || word(self.sample.common);
         [
             ("needle", scan(word(&self.sample.needle), latest())),

@@ -8,6 +8,7 @@ mod foremost;
 mod order;
 mod pursuit;
 mod several;
+mod tally;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -75,6 +76,8 @@ pub enum Want {
     Histogram {
         /// Width of a bucket, in nanoseconds; buckets begin at multiples of it since the epoch.
         interval_nanos: i64,
+        /// Whether levels are told apart; without, all records may count as if they had none.
+        by_level: bool,
     },
     /// Counts per value of a field.
     Values {

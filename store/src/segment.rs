@@ -4,6 +4,7 @@
 //! memory, says which of them may hold what a filter means, and each such block is read and verified exactly.
 //! The format is drawn in docs/formats.md.
 
+mod answer;
 mod block;
 mod blocks;
 mod cache;

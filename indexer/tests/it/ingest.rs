@@ -270,7 +270,7 @@ async fn counts_come_in_one_line() {
     // What others have is added up; the heads are each tenant's own.
     assert_eq!(server.send("u", "q", 1, &records("b", 0..10)).await, 200);
     scan.tenants.extend(["none", "u"].map(|name| TenantId::parse(name).unwrap()));
-    scan.want = Want::Histogram { interval_nanos: 1_000_000_000 };
+    scan.want = Want::Histogram { interval_nanos: 1_000_000_000, by_level: true };
     let ask = async |scan: Scans| {
         let response =
             server.post("/internal/v1/scan").bearer_auth(CLUSTER).json(&scan).send().await.unwrap();

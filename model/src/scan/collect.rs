@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::tally::Tally;
 use super::{Histogram, Order, Pursuit, Scan, ValueCounts, Want};
 use crate::filter::{self, View};
 use crate::record::{Record, RecordKey};
@@ -29,7 +30,7 @@ pub struct Collector {
     want: Want,
     kept: BTreeMap<RecordKey, Record>,
     kept_after: BTreeMap<RecordKey, Record>,
-    histogram: Histogram,
+    histogram: Tally,
     counts: ValueCounts,
     /// What it shares with the other parts of the question, and whose records it gathers.
     pursuit: Option<(Arc<Pursuit>, TenantId)>,
@@ -53,7 +54,7 @@ impl Collector {
             want: want.clone(),
             kept: BTreeMap::new(),
             kept_after: BTreeMap::new(),
-            histogram: Histogram::default(),
+            histogram: Tally::default(),
             counts: ValueCounts::default(),
             pursuit: None,
         }
@@ -118,8 +119,9 @@ impl Collector {
                     pursuit.note(tenant, key);
                 }
             }
-            Want::Histogram { interval_nanos } => {
-                self.histogram.add(*interval_nanos, key.time, view.level(), 1);
+            Want::Histogram { interval_nanos, by_level } => {
+                let level = if *by_level { view.level() } else { None };
+                self.histogram.add(*interval_nanos, key.time, level);
             }
             Want::Values { field } => filter::values(view, field, |v| self.counts.add(v, 1)),
             Want::Fields => attribute_names(view.attributes(), |name| self.counts.add(name, 1)),
@@ -183,7 +185,7 @@ impl Collector {
             Want::Around { .. } => {
                 Answer::Records(self.kept.into_values().chain(self.kept_after.into_values()).collect())
             }
-            Want::Histogram { .. } => Answer::Histogram(self.histogram),
+            Want::Histogram { .. } => Answer::Histogram(self.histogram.finish()),
             Want::Values { .. } => Answer::Values(self.counts),
             Want::Fields => Answer::Fields(self.counts),
         }

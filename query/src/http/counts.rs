@@ -52,7 +52,7 @@ pub(super) async fn histogram(
         let want = histogram_want(&question, width)?;
         return explained(&api, &asked.scope, &question, &want).await;
     }
-    let work = api.search.histogram(&asked.scope, &question, width);
+    let work = api.search.histogram(&asked.scope, &question, width, by_level);
     let (counts, outcome) = api.search.in_turn(&asked.scope, work).await?;
     let buckets: Vec<Value> = counts
         .buckets

@@ -72,6 +72,7 @@ impl Search {
         scope: &Scope,
         question: &Question,
         width: Width,
+        by_level: bool,
     ) -> Result<(Bucketed, Outcome)> {
         let (range, mut outcome) = self.bounded(scope, question).await?;
         let interval_nanos = interval(&range, width)?;
@@ -79,7 +80,7 @@ impl Search {
             return Ok((Bucketed { interval_nanos, buckets: Vec::new() }, outcome));
         }
         let question = Question { range, ..question.clone() };
-        let want = Want::Histogram { interval_nanos };
+        let want = Want::Histogram { interval_nanos, by_level };
         let (answer, cost) = self.count(scope, &question, &want).await?;
         outcome.merge(cost);
         let Answer::Histogram(histogram) = answer else { return Ok((Bucketed::default(), outcome)) };
@@ -110,7 +111,7 @@ impl Search {
 
     /// How many records there are.
     pub(crate) async fn total(&self, scope: &Scope, question: &Question) -> Result<u64> {
-        let want = Want::Histogram { interval_nanos: i64::MAX };
+        let want = Want::Histogram { interval_nanos: i64::MAX, by_level: false };
         match self.count(scope, question, &want).await? {
             (Answer::Histogram(h), _) => Ok(h.buckets.values().flatten().sum()),
             _ => Ok(0),

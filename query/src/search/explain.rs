@@ -103,7 +103,7 @@ pub(crate) fn histogram_want(question: &Question, width: Width) -> Result<Want> 
         Width::Auto if question.is_open() => BUCKET_NANOS,
         Width::Auto => counts::interval(&question.range, width)?,
     };
-    Ok(Want::Histogram { interval_nanos })
+    Ok(Want::Histogram { interval_nanos, by_level: false })
 }
 
 impl OfSegment {

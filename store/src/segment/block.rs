@@ -378,7 +378,7 @@ impl View for Line<'_> {
         let columns = self.block.columns();
         let passes = |of: &[bool], number: u32| of.get(number as usize).copied().unwrap_or_default();
         match self.block.conditions.get(condition)? {
-            Known::Text { kind, by_template, undecided, search } => {
+            Known::Text { kind, by_template, undecided, search, .. } => {
                 let number = match kind {
                     Kind::Messages => columns.messages.number(self.row),
                     Kind::Attributes => columns.attributes.number(self.row),
@@ -397,7 +397,7 @@ impl View for Line<'_> {
                     (Verdict::Varies, None) => None,
                 }
             }
-            Known::Field { slot, passes: of } => Some(passes(of, columns.field(*slot, self.row))),
+            Known::Field { slot, passes: of, .. } => Some(passes(of, columns.field(*slot, self.row))),
             Known::Source { passes: of } => Some(passes(of, columns.sources.get(self.row))),
             Known::Nothing => None,
         }

@@ -73,6 +73,7 @@ fn find_part(part: &Regex, texts: &Texts, found: &mut [bool]) {
 impl Tokens {
     fn find(&self, by_template: &[Verdict], texts: &Texts, found: &mut [bool]) {
         let all = self.tokens.iter().enumerate().fold(0_u64, |all, (bit, _)| all | 1 << bit);
+        let lengths = self.lengths();
         let mut having = vec![0_u64; found.len()];
         for group in texts.groups() {
             let is_open = by_template.get(group.number as usize) == Some(&Verdict::Maybe);
@@ -81,7 +82,7 @@ impl Tokens {
             }
             let lacking = self.lacking.get(&group.number).copied().unwrap_or(all);
             if lacking != 0 {
-                texts.for_each_variable(&group, |place, variable| {
+                texts.for_each_variable(&group, lengths, |place, variable| {
                     if let Some(having) = having.get_mut(place) {
                         *having |= self.bits_of(variable) & lacking;
                     }
@@ -93,6 +94,14 @@ impl Tokens {
                 }
             }
         }
+    }
+
+    /// The lengths that a variable has which is one of the tokens, as bits; the last bit is for all above.
+    fn lengths(&self) -> u64 {
+        self.tokens.iter().fold(0, |bits, (token, is_open)| {
+            let length = token.len().min(63);
+            bits | if *is_open { u64::MAX << length } else { 1 << length }
+        })
     }
 
     /// The tokens that a variable is.

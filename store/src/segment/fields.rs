@@ -183,19 +183,21 @@ impl Fields {
         }
     }
 
-    /// The blocks that may hold a record whose field passes the test, those in which every record does, and
-    /// which numbers pass.
+    /// The blocks that may hold a record whose field passes the test, those in which every record does, which
+    /// numbers pass, and how many rows of each block.
     pub(super) fn matching(
         &self,
         slot: usize,
         field: &Field,
         test: &Test,
         entries: &[Entry],
-    ) -> Result<(Blocks, Blocks, Vec<bool>)> {
+    ) -> Result<(Blocks, Blocks, Vec<bool>, Vec<u32>)> {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut possible = Blocks::none(count);
         let mut passing = vec![0_u32; entries.len()];
-        let Some(index) = self.0.get(slot) else { return Ok((possible.clone(), possible, Vec::new())) };
+        let Some(index) = self.0.get(slot) else {
+            return Ok((possible.clone(), possible, Vec::new(), passing));
+        };
         let mut passes = vec![false; index.values.len() as usize + 1];
         for number in index.values.matching(field, test)? {
             if let Some(pass) = passes.get_mut(number as usize + 1) {
@@ -208,11 +210,9 @@ impl Fields {
                 }
             });
         }
-        let mut passing = passing.into_iter();
-        let certain = Blocks::of(count, |block| {
-            passing.next().is_some_and(|n| entries.get(block as usize).is_some_and(|e| e.rows == n))
-        });
-        Ok((possible, certain, passes))
+        let rows = |block: u32| entries.get(block as usize).map(|entry| entry.rows);
+        let certain = Blocks::of(count, |block| passing.get(block as usize).copied() == rows(block));
+        Ok((possible, certain, passes, passing))
     }
 
     /// Calls `each` with every value of a field, and how many records of the meant blocks have it.

@@ -2,19 +2,18 @@
 //! What the directory knows by itself is answered here, and those blocks are not read.
 
 use heliograph_model::filter::{Field, Filter};
-use heliograph_model::level::Level;
 use heliograph_model::record::RecordKey;
-use heliograph_model::scan::{Collector, CommitId, Histogram, Order, Scan, ValueCounts, Want};
+use heliograph_model::scan::{Collector, CommitId, Order, Scan, Want};
 use heliograph_model::source::{Position, SourceId};
-use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_model::time::TimeRange;
 
+use super::answer;
 use super::block::Needs;
 use super::blocks::Blocks;
 use super::directory::{Entry, Group};
 use super::fields;
 use super::prune::{self, of_entries};
 use super::reader::{Index, Kind};
-use super::sources::Sources;
 use super::verdict::Known;
 use crate::error::Result;
 
@@ -63,7 +62,12 @@ impl Reads {
             }
             Want::Values { field } => Self::of_field(field, &mut reads),
             Want::Fields => Self::of_field(&Field::Attribute("".into()), &mut reads),
-            Want::Histogram { .. } => reads.columns = Needs::TIMES.and(Needs::LEVELS),
+            Want::Histogram { by_level, .. } => {
+                reads.columns = Needs::TIMES;
+                if *by_level {
+                    reads.columns = reads.columns.and(Needs::LEVELS);
+                }
+            }
         }
         reads
     }
@@ -99,6 +103,7 @@ impl Plan {
                     && after.is_none_or(|a| e.commit_first > a.0)
             }),
         };
+        let inside = outer.certain.clone();
         let mut conditions = Vec::new();
         // What the range rules out already needs no look into the index.
         let known = if outer.possible.is_empty() {
@@ -119,8 +124,12 @@ impl Plan {
             possible = possible
                 .and(&of_entries(entries, |e| e.sources.start < of_id.end && of_id.start < e.sources.end));
         }
-        let whole = known.certain.is_all();
-        let open = answer(index, &scan.want, &possible, &known.certain, whole, collector)?;
+        let single = match (&scan.filter, conditions.as_slice()) {
+            (Filter::Is(..), [condition]) => Some(condition),
+            _ => None,
+        };
+        let known_blocks = answer::Blocks { possible: &possible, certain: &known.certain, inside: &inside };
+        let open = answer::answer(index, &scan.want, &known_blocks, single, collector)?;
         let mut filter = Reads::default();
         Reads::of_filter(&scan.filter, &mut filter);
         let mut blocks: Vec<u32> = open.iter().filter(|b| *b < count).collect();
@@ -223,107 +232,6 @@ fn order(blocks: &mut [u32], index: &Index, want: &Want) {
         }),
         Want::Histogram { .. } | Want::Values { .. } | Want::Fields => {}
     }
-}
-
-/// Answers of the possible blocks what the directory knows; gives the blocks that must be looked into.
-fn answer(
-    index: &Index,
-    want: &Want,
-    possible: &Blocks,
-    certain: &Blocks,
-    whole: bool,
-    collector: &mut Collector,
-) -> Result<Blocks> {
-    let mut open = possible.clone();
-    let known = |b: &u32| certain.contains(*b);
-    match want {
-        Want::Records { .. } | Want::Around { .. } => {}
-        Want::Histogram { interval_nanos } => {
-            if whole && let Some(histogram) = index.summary()?.histogram(*interval_nanos) {
-                collector.add_histogram(&histogram);
-                return Ok(Blocks::none(index.blocks()));
-            }
-            let mut histogram = Histogram::default();
-            let bucket = |t: Timestamp| t.as_nanos().div_euclid((*interval_nanos).max(1));
-            open = of_entries_in(index, possible, |b, e| {
-                let is_one = known(&b) && bucket(e.first) == bucket(e.last);
-                if is_one {
-                    add_levels(e, |level, count| histogram.add(*interval_nanos, e.first, level, count));
-                }
-                !is_one
-            });
-            collector.add_histogram(&histogram);
-        }
-        Want::Values { field: Field::Level } => {
-            let mut counts = ValueCounts::default();
-            open = of_entries_in(index, possible, |b, e| {
-                if known(&b) {
-                    add_levels(e, |level, n| level.into_iter().for_each(|l| counts.add(l.as_str(), n)));
-                }
-                !known(&b)
-            });
-            collector.add_counts(&counts);
-        }
-        Want::Values { field } => open = answer_values(index, field, possible, certain, collector)?,
-        Want::Fields => {
-            let names = index.names()?;
-            if whole && names.is_complete {
-                collector.add_counts(&names.counts());
-                return Ok(Blocks::none(index.blocks()));
-            }
-            open = of_entries_in(index, possible, |_, e| !e.page(Group::Attributes).is_none());
-        }
-    }
-    Ok(open)
-}
-
-fn of_entries_in(index: &Index, blocks: &Blocks, mut holds: impl FnMut(u32, &Entry) -> bool) -> Blocks {
-    Blocks::of(index.blocks(), |b| blocks.contains(b) && index.entry(b).is_some_and(|e| holds(b, e)))
-}
-
-fn add_levels(entry: &Entry, mut add: impl FnMut(Option<Level>, u64)) {
-    let levels = Level::ALL.into_iter().map(Some).chain([None]);
-    for level in levels {
-        let count = entry.levels[Histogram::slot(level)];
-        if count > 0 {
-            add(level, count.into());
-        }
-    }
-}
-
-/// Values that all records of a block share are counted without reading it.
-fn answer_values(
-    index: &Index,
-    field: &Field,
-    possible: &Blocks,
-    certain: &Blocks,
-    collector: &mut Collector,
-) -> Result<Blocks> {
-    let mut counts = ValueCounts::default();
-    let open = if Sources::has(field) {
-        let sources = index.sources()?;
-        of_entries_in(index, possible, |b, e| {
-            let value = |n| sources.text(n, field);
-            let first = value(e.sources.start);
-            if !certain.contains(b) || e.sources.clone().any(|n| value(n) != first) {
-                return true;
-            }
-            first.into_iter().for_each(|v| counts.add(v, e.rows.into()));
-            false
-        })
-    } else if let Some(slot) = fields::slot(field) {
-        let fields = index.fields()?;
-        fields.count_values(slot, &possible.clone().and(certain), |value, n| counts.add(value, n));
-        // Without a value there is nothing to count, whichever records are meant.
-        possible.clone().and(&certain.clone().not()).and(&fields.blocks_with_any(slot, index.blocks()))
-    } else if let Field::Attribute(path) = field {
-        let may_have = index.names()?.may_have(path);
-        of_entries_in(index, possible, |_, e| may_have && !e.page(Group::Attributes).is_none())
-    } else {
-        possible.clone()
-    };
-    collector.add_counts(&counts);
-    Ok(open)
 }
 
 /// The part of a scan's range in which a segment's records can match at all.

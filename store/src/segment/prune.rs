@@ -86,9 +86,9 @@ fn condition(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condit
         field if Sources::has(field) => source(index, field, test)?,
         field => match fields::slot(field) {
             Some(slot) => {
-                let (possible, certain, passes) =
+                let (possible, certain, passes, passing) =
                     index.fields()?.matching(slot, field, test, index.entries())?;
-                (Known { possible, certain }, Condition::Field { slot, passes })
+                (Known { possible, certain }, Condition::Field { slot, passes, passing })
             }
             None => {
                 (Known { possible: Blocks::all(count), certain: Blocks::none(count) }, Condition::Nothing)

@@ -75,8 +75,8 @@ impl Summary {
         if sum == records { Ok(Self(minutes)) } else { Err(Malformed("its counts do not add up")) }
     }
 
-    /// The histogram of all records, where buckets are whole minutes.
-    pub(super) fn histogram(&self, interval_nanos: i64) -> Option<Histogram> {
+    /// The histogram of all records, where buckets are whole minutes. Without levels, all count as if they had none.
+    pub(super) fn histogram(&self, interval_nanos: i64, by_level: bool) -> Option<Histogram> {
         if interval_nanos <= 0 || interval_nanos % INTERVAL_NANOS != 0 {
             return None;
         }
@@ -84,7 +84,11 @@ impl Summary {
         for (minute, counts) in &self.0 {
             let bucket = minute.div_euclid(interval_nanos / INTERVAL_NANOS);
             let all = histogram.buckets.entry(bucket).or_default();
-            all.iter_mut().zip(counts).for_each(|(all, n)| *all += n);
+            if by_level {
+                all.iter_mut().zip(counts).for_each(|(all, n)| *all += n);
+            } else {
+                all[Histogram::slot(None)] += counts.iter().sum::<u64>();
+            }
         }
         Some(histogram)
     }
@@ -110,8 +114,8 @@ mod tests {
             }
             let bytes = builder.into_bytes();
             let read = Summary::read(&bytes, times.len() as u64).unwrap();
-            prop_assert_eq!(read.histogram(interval).unwrap(), expected);
-            prop_assert!(read.histogram(interval + 1).is_none());
+            prop_assert_eq!(read.histogram(interval, true).unwrap(), expected);
+            prop_assert!(read.histogram(interval + 1, true).is_none());
             prop_assert!(Summary::read(&bytes, times.len() as u64 + 1).is_err());
         }
     }

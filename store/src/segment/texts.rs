@@ -190,6 +190,7 @@ pub(super) struct Texts {
     ranks: Vec<u32>,
     /// Where the values of texts that are kept whole end: they come first.
     whole_end: u32,
+    is_ascii: bool,
 }
 
 impl Texts {
@@ -226,7 +227,7 @@ impl Texts {
         }
         let whole = groups.first().filter(|_| column.numbers.first() == Some(&WHOLE)).map_or(0, |g| g.rows);
         let whole_end = whole.checked_sub(1).and_then(|last| ends.get(last as usize)).copied().unwrap_or(0);
-        Ok(Self { values, ends, groups, ranks, whole_end })
+        Ok(Self { is_ascii: values.is_ascii(), values, ends, groups, ranks, whole_end })
     }
 
     fn value(&self, at: u32) -> &str {
@@ -300,15 +301,20 @@ impl Texts {
         Some((group.first + (value - group.base) % group.rows.max(1)) as usize)
     }
 
-    /// Calls `each` with the place and the text of every variable of a group's rows.
-    pub(super) fn for_each_variable(&self, group: &Group, mut each: impl FnMut(usize, &str)) {
+    /// Calls `each` with the place and the text of every variable of a group's rows whose length in bytes is one
+    /// of `lengths` (a bit for each, the last for all above); of every one where not all texts are ASCII, since
+    /// others change their length when they are folded.
+    pub(super) fn for_each_variable(&self, group: &Group, lengths: u64, mut each: impl FnMut(usize, &str)) {
+        let lengths = if self.is_ascii { lengths } else { u64::MAX };
         let values = group.base as usize..(group.base + group.rows * group.variables) as usize;
         let mut start = values.start.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
         let places = (0..group.variables).flat_map(|_| group.places());
         for (end, place) in self.ends.get(values).unwrap_or_default().iter().zip(places) {
-            let range = start.unwrap_or_default() as usize..*end as usize;
-            each(place, self.values.get(range).unwrap_or_default());
+            let begin = start.unwrap_or_default();
             start = Some(*end);
+            if lengths >> (end - begin).min(63) & 1 == 1 {
+                each(place, self.values.get(begin as usize..*end as usize).unwrap_or_default());
+            }
         }
     }
 }

@@ -31,11 +31,20 @@ pub(super) enum Known {
         by_template: Vec<Verdict>,
         /// The only blocks in which a [`Verdict::Maybe`] or [`Verdict::Varies`] can be true.
         undecided: Blocks,
+        /// Rows of each block that pass by their templates.
+        passing: Vec<u32>,
         /// What a row's variables must have for one of the two to be true.
         search: Option<Search>,
     },
     /// By the number of the field's value, where 0 is none.
-    Field { slot: usize, passes: Vec<bool> },
+    Field {
+        /// Of the field.
+        slot: usize,
+        /// By number.
+        passes: Vec<bool>,
+        /// Rows of each block that pass.
+        passing: Vec<u32>,
+    },
     /// By the number of the source.
     Source { passes: Vec<bool> },
     /// Nothing.
@@ -45,6 +54,18 @@ pub(super) enum Known {
 impl Verdict {
     pub(super) fn of(passes: bool) -> Self {
         if passes { Self::Yes } else { Self::No }
+    }
+}
+
+impl Known {
+    /// How many rows of a block pass, where that is known without looking at them.
+    pub(super) fn passing(&self, block: u32) -> Option<u32> {
+        let passing = match self {
+            Self::Text { undecided, passing, .. } if !undecided.contains(block) => passing,
+            Self::Field { passing, .. } => passing,
+            Self::Text { .. } | Self::Source { .. } | Self::Nothing => return None,
+        };
+        passing.get(block as usize).copied()
     }
 }
 

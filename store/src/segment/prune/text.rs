@@ -53,7 +53,8 @@ pub(super) fn of_attribute(index: &Index, path: &str, test: &Test) -> Result<(Kn
             let possible = of_entries(index.entries(), |e| !e.page(Group::Attributes).is_none());
             let by_template = vec![Verdict::Maybe; index.templates(kind)?.len() as usize + 1];
             let undecided = possible.clone();
-            let condition = Condition::Text { kind, by_template, undecided, search: None };
+            let condition =
+                Condition::Text { kind, by_template, undecided, passing: Vec::new(), search: None };
             return Ok((Known { possible, certain: Blocks::none(count) }, condition));
         }
     };
@@ -74,23 +75,24 @@ fn answer(
     search: Option<Search>,
 ) -> (Known, Condition) {
     // The templates are open already: they were asked.
-    let (known, undecided) = match index.templates(kind) {
+    let (known, undecided, passing) = match index.templates(kind) {
         Ok(templates) => blocks(index, templates, &verdicts, limits),
         Err(_) => {
             let all = Blocks::all(index.blocks());
-            (Known { possible: all.clone(), certain: Blocks::none(index.blocks()) }, all)
+            (Known { possible: all.clone(), certain: Blocks::none(index.blocks()) }, all, Vec::new())
         }
     };
-    (known, Condition::Text { kind, by_template: verdicts, undecided, search })
+    (known, Condition::Text { kind, by_template: verdicts, undecided, passing, search })
 }
 
-/// The blocks by what the templates say, and those in which it depends on the variables.
+/// The blocks by what the templates say, those in which it depends on the variables, and how many rows of each
+/// pass by their templates.
 fn blocks(
     index: &Index,
     templates: &Templates,
     verdicts: &[Verdict],
     limits: Option<&Limits>,
-) -> (Known, Blocks) {
+) -> (Known, Blocks, Vec<u32>) {
     let count = index.blocks();
     let (mut sure, mut undecided) = (Blocks::none(count), Blocks::none(count));
     let mut passing = vec![0_u32; count as usize];
@@ -115,9 +117,9 @@ fn blocks(
             }),
         }
     }
-    let mut passing = passing.into_iter();
-    let certain = of_entries(index.entries(), |e| passing.next() == Some(e.rows));
-    (Known { possible: sure.or(&undecided), certain }, undecided)
+    let mut by_block = passing.iter();
+    let certain = of_entries(index.entries(), |e| by_block.next() == Some(&e.rows));
+    (Known { possible: sure.or(&undecided), certain }, undecided, passing)
 }
 
 /// What is known by looking at each template, and what variables must have.

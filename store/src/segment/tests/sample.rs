@@ -303,6 +303,7 @@ fn want(random: &mut Random, records: &[Committed]) -> Want {
         3 => Want::Around { key: key(random, records), before: limit(random), after: limit(random) },
         4 | 5 => Want::Histogram {
             interval_nanos: random.pick(&[1, 1_000_000_000, 60_000_000_000, 3_600_000_000_000, i64::MAX]),
+            by_level: random.one_in(2),
         },
         6 => Want::Values { field: field(random) },
         _ => Want::Fields,
