@@ -7,6 +7,7 @@ mod counts;
 pub(crate) mod error;
 mod export;
 mod gate;
+mod lines;
 mod params;
 mod search;
 mod session;

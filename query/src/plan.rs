@@ -66,10 +66,33 @@ pub(crate) fn may_add(collector: &Collector, want: &Want, first: Timestamp, last
 pub(crate) fn reach(range: TimeRange, filter: &Filter, want: &Want) -> TimeRange {
     let range = range.intersect(&filter.time_bounds());
     let Want::Records { order, after: Some(after), .. } = want else { return range };
+    // The first and the last place of a time have nothing of it behind them.
     range.intersect(&match order {
+        Order::Desc if *after == RecordKey::first_at(after.time) => {
+            TimeRange { start: Timestamp::MIN, end: after.time }
+        }
         Order::Desc => TimeRange { start: Timestamp::MIN, end: after.time.saturating_add_nanos(1) },
+        Order::Asc if *after == last_at(after.time) => {
+            TimeRange { start: after.time.saturating_add_nanos(1), end: Timestamp::MAX }
+        }
         Order::Asc => TimeRange { start: after.time, end: Timestamp::MAX },
     })
+}
+
+/// Whether a time comes strictly before an edge.
+pub(crate) fn is_ahead(order: Order, time: Timestamp, edge: Timestamp) -> bool {
+    match order {
+        Order::Desc => time > edge,
+        Order::Asc => time < edge,
+    }
+}
+
+/// The place behind all that comes strictly before an edge, and ahead of everything else.
+pub(crate) fn ahead_of(order: Order, edge: Timestamp) -> RecordKey {
+    match order {
+        Order::Desc => order.previous(last_at(edge)),
+        Order::Asc => order.previous(RecordKey::first_at(edge)),
+    }
 }
 
 /// Higher than, or equal to, every real key of `time`.
@@ -136,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_parts_what_is_ahead_of_it() {
+        let edge = Timestamp::from_nanos(5);
+        for order in [Order::Desc, Order::Asc] {
+            let place = ahead_of(order, edge);
+            for time in (3..8).map(Timestamp::from_nanos) {
+                for key in [RecordKey::first_at(time), last_at(time)] {
+                    let comes_later = order.is_before(&place, &key);
+                    assert_eq!(comes_later, !is_ahead(order, time, edge), "{order:?} {key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn context_begins_where_the_record_lies() {
         let key = RecordKey::first_at(Timestamp::from_nanos(22));
         check(&[], &Want::Around { key, before: 1, after: 1 }, &[6, 8, 5, 0]);
@@ -143,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_cursor_bounds_the_reach() {
-        let key = RecordKey::first_at(Timestamp::from_nanos(5));
+        let key = RecordKey { source: SourceId(1), ..RecordKey::first_at(Timestamp::from_nanos(5)) };
         let scan = |want| Scan {
             tenant: TenantId::parse("t").unwrap(),
             range: TimeRange::ALL,
@@ -155,7 +192,12 @@ mod tests {
         assert_eq!(all(records(Order::Desc, Some(key))).end, Timestamp::from_nanos(6));
         assert_eq!(all(records(Order::Asc, Some(key))).start, Timestamp::from_nanos(5));
         let time = Timestamp::from_nanos;
-        let want = records(Order::Desc, Some(key));
+        let edge = |order| Some(ahead_of(order, time(5)));
+        assert_eq!(all(records(Order::Desc, edge(Order::Desc))).end, time(6));
+        assert_eq!(all(records(Order::Asc, edge(Order::Asc))).start, time(5));
+        let lowest = RecordKey::first_at(time(5));
+        let want = records(Order::Desc, Some(lowest));
+        assert_eq!(all(want.clone()).end, time(5));
         let collector = Collector::new(&scan(want.clone()));
         assert!(may_add(&collector, &want, time(0), time(9)));
         assert!(!may_add(&collector, &want, time(5), time(9)), "nothing of it is below the cursor");

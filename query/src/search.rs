@@ -9,6 +9,7 @@ mod gap;
 mod glance;
 mod pager;
 mod run;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::hot::Indexers;
 use crate::lists::Lists;
 use crate::metrics::Metrics;
+use crate::plan;
 use crate::segments::Segments;
 use crate::turns::{Turn, Turns};
 
@@ -36,6 +38,7 @@ pub(crate) use explain::{Plan, histogram_want};
 pub(crate) use gap::Gap;
 pub(crate) use pager::Pager;
 use run::Run;
+pub(crate) use watch::{Progress, Watch};
 
 /// How long a search waits for its turn before it is told to come back: a page asks several things at once.
 const TURN_WAIT: Duration = Duration::from_secs(2);
@@ -109,6 +112,8 @@ pub(crate) struct Page {
     pub(crate) records: Vec<(TenantId, Record)>,
     /// Where the next page begins; none where there is nothing more.
     pub(crate) next: Option<Place>,
+    /// Where time was over before all was searched: all that comes before this time is.
+    pub(crate) searched_to: Option<Timestamp>,
     /// What it cost.
     pub(crate) outcome: Outcome,
 }
@@ -189,16 +194,37 @@ impl Search {
         limit: usize,
         after: Option<&Place>,
     ) -> Result<Page> {
+        self.watched(scope, question, order, limit, after, &Arc::default()).await
+    }
+
+    /// The same under watch: where its time is over before all is searched, the page says how far it came.
+    pub(crate) async fn watched(
+        &self,
+        scope: &Scope,
+        question: &Question,
+        order: Order,
+        limit: usize,
+        after: Option<&Place>,
+        watch: &Arc<Watch>,
+    ) -> Result<Page> {
         // One more than wanted tells whether there is another page.
         let want = Want::Records { order, limit: limit + 1, after: after.map(|place| place.key) };
-        let first = || self.first(scope, question, &want, after, Pursuit::new(&want));
+        let first = || self.first(scope, question, &want, after, Pursuit::new(&want), watch);
         let mut page = self.again_if_gone(scope.tenants(), first).await?;
         if page.outcome.damaged > 0 {
             // What a segment found before it turned out to be damaged has bounded the others: without that.
-            page = self.first(scope, question, &want, after, Pursuit::unbounded()).await?;
+            page = self.first(scope, question, &want, after, Pursuit::unbounded(), watch).await?;
+        }
+        if let Some(edge) = watch.progress().and_then(|progress| progress.searched_to) {
+            // Behind that, better ones may lie in what was not searched: the next page begins there.
+            page.records.retain(|(_, record)| plan::is_ahead(order, record.time, edge));
+            page.searched_to = Some(edge);
+            let last = scope.tenants().last();
+            page.next = last.map(|last| Place { key: plan::ahead_of(order, edge), tenant: last.clone() });
         }
         if page.records.len() > limit {
             page.records.truncate(limit);
+            page.searched_to = None;
             page.next = page.records.last().map(|(t, r)| Place { key: r.key(), tenant: t.clone() });
         }
         self.counted(&page.outcome, page.records.len());
@@ -212,10 +238,12 @@ impl Search {
         want: &Want,
         after: Option<&Place>,
         pursuit: Arc<Pursuit>,
+        watch: &Arc<Watch>,
     ) -> Result<Page> {
         let _ends = pursuit.ends_when_dropped();
         let after_tenant = after.map(|place| place.tenant.clone());
-        let run = Run::new(self, question, scope.tenants(), want.clone(), after_tenant, &pursuit);
+        let run =
+            Run::new(self, question, scope.tenants(), want.clone(), after_tenant, &pursuit).watched_by(watch);
         let Want::Records { order, limit, .. } = want else { return Ok(Page::default()) };
         if run.is_empty() {
             return Ok(Page::default());
@@ -223,7 +251,7 @@ impl Search {
         let mut outcome = Outcome::default();
         let parts = run.parts(&mut outcome).await?;
         let first = run.first(*order, *limit, parts, &mut outcome).await?;
-        Ok(Page { records: first.into_records(), next: None, outcome })
+        Ok(Page { records: first.into_records(), outcome, ..Page::default() })
     }
 
     /// Does work again, once, if it meets a segment that is gone: the list that named it was a moment old.

@@ -12,6 +12,7 @@ use axum::Router;
 use heliograph_model::airflow::Identity;
 use heliograph_model::level::Level;
 use heliograph_model::record::{Attributes, Record};
+use heliograph_model::scan::CommitId;
 use heliograph_model::source::{Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::access::password;
 use crate::{Config, Error};
@@ -72,6 +74,24 @@ pub(crate) fn record(source: u128, position: u64, seconds: i64, message: &str) -
         identity: Identity { dag_id: Some(format!("dag{source}").into()), ..Identity::default() },
         message: message.into(),
         attributes: Attributes::from_json(&format!(r#"{{"n":{position}}}"#)).unwrap(),
+    }
+}
+
+/// A segment of these event times, in nanoseconds, as the catalog would name it.
+pub(crate) fn segment(first: i64, last: i64) -> SegmentMeta {
+    SegmentMeta {
+        id: Uuid::nil(),
+        tenant: tenant("t"),
+        bytes: 0,
+        index_offset: 0,
+        records: 0,
+        raw_bytes: 0,
+        first: Timestamp::from_nanos(first),
+        last: Timestamp::from_nanos(last),
+        indexer: Uuid::nil(),
+        commits_after: CommitId(0),
+        commits_through: CommitId(1),
+        created: Timestamp::from_nanos(0),
     }
 }
 

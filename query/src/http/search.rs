@@ -1,23 +1,22 @@
 //! Searches and contexts: parameters in, JSON out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use futures::stream;
 use heliograph_model::record::{ApiRecord, RecordId, RecordKey};
 use heliograph_model::scan::{Order, Want};
 use heliograph_model::tenant::TenantId;
-use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_model::time::{TimeRange, Timestamp, duration_nanos};
 use http::{HeaderMap, Uri, header};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::lines::{self, NDJSON};
 use super::params::{Params, RangeText};
 use crate::access::{Caller, Scope};
 use crate::cursor::Binding;
@@ -34,7 +33,6 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Lines on each side of a context.
 const CONTEXT_MAX: usize = 1_000;
 const CONTEXT_DEFAULT: usize = 50;
-const NDJSON: &str = "application/x-ndjson";
 
 /// What every reading call takes: whose records, which, and from when.
 pub(super) struct Asked {
@@ -96,19 +94,20 @@ impl Left {
 }
 
 /// One search under way.
-struct Running {
-    api: Shared,
-    scope: Scope,
+pub(super) struct Running {
+    pub(super) api: Shared,
+    pub(super) scope: Scope,
+    pub(super) order: Order,
+    pub(super) begun: Instant,
+    pub(super) pager: Pager,
+    pub(super) outcome: Outcome,
     binding: Binding,
     now: Timestamp,
-    begun: Instant,
-    pager: Pager,
-    outcome: Outcome,
 }
 
 impl Running {
     /// A stream that outlives us is cut, so that its reader sees that it is not whole.
-    fn ensure_up(&self) -> Result<()> {
+    pub(super) fn ensure_up(&self) -> Result<()> {
         if self.api.stop.is_cancelled() {
             Err(Error::Busy { what: "searches while stopping" })
         } else {
@@ -116,7 +115,16 @@ impl Running {
         }
     }
 
-    fn next_cursor(&self) -> Result<Option<String>> {
+    pub(super) fn is_complete(&self) -> bool {
+        self.outcome.is_complete() && self.pager.searched_to().is_none()
+    }
+
+    /// The time up to which all is searched, by its name, where the search's own time was over before the end.
+    pub(super) fn searched_to(&self) -> Option<(String, Value)> {
+        self.pager.searched_to().map(|time| (lines::searched(self.order).to_owned(), json!(time)))
+    }
+
+    pub(super) fn next_cursor(&self) -> Result<Option<String>> {
         let seal =
             |place| self.api.cursors.seal(&self.binding, &Left::at(self.now, place), self.api.clock.now());
         self.pager.place().map(seal).transpose()
@@ -136,6 +144,7 @@ pub(super) async fn search(
     let limit = params.count("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?;
     let cursor = params.one("cursor")?.filter(|c| !c.is_empty());
     let explains = params.flag("explain")?;
+    let budget = budget(&mut params)?;
     params.finish()?;
 
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -155,11 +164,24 @@ pub(super) async fn search(
         return explained(&api, &asked.scope, &question, &want).await;
     }
     let scope = asked.scope;
-    let pager = Pager::new(Arc::clone(&api.search), scope.clone(), question, order, after, limit);
-    let running =
-        Running { api, scope, binding, now, begun: Instant::now(), pager, outcome: Outcome::default() };
+    let begun = Instant::now();
+    let pager = Pager::new(Arc::clone(&api.search), scope.clone(), question, order, after, limit)
+        .until(budget.and_then(|budget| begun.checked_add(budget)));
+    let running = Running { api, scope, order, begun, pager, outcome: Outcome::default(), binding, now };
     let streams = headers.get(header::ACCEPT).is_some_and(|a| a.to_str().is_ok_and(|a| a.contains(NDJSON)));
-    if streams { as_lines(running).await } else { as_page(running).await }
+    if streams { lines::stream(running).await } else { as_page(running).await }
+}
+
+/// Takes `budget`: how long a search may look before it answers with what it has.
+fn budget(params: &mut Params) -> Result<Option<Duration>> {
+    let Some(text) = params.one("budget")? else { return Ok(None) };
+    let budget = match text.strip_suffix("ms") {
+        Some(number) => number.parse().ok().map(Duration::from_millis),
+        None => duration_nanos(&text).and_then(|n| u64::try_from(n).ok()).map(Duration::from_nanos),
+    };
+    budget.map(Some).ok_or_else(|| {
+        Error::invalid_hint(format!("budget={text:?} cannot be read"), "a budget looks like 500ms or 2s")
+    })
 }
 
 async fn as_page(mut running: Running) -> Result<Response> {
@@ -181,37 +203,10 @@ async fn as_page(mut running: Running) -> Result<Response> {
     written(&Answer {
         records: records.iter().map(|(tenant, record)| record.to_api(tenant)).collect(),
         next_cursor: Some(running.next_cursor()?),
-        complete: running.outcome.is_complete(),
+        complete: running.is_complete(),
+        searched: running.searched_to().into_iter().collect(),
         stats: Some(stats(&running.outcome, running.begun)),
     })
-}
-
-/// Records as lines as they are found, then one line with what a page says beside its records.
-async fn as_lines(mut running: Running) -> Result<Response> {
-    let search = Arc::clone(&running.api.search);
-    // The first page before the status: an error is still an answer then.
-    let first = search.in_turn(&running.scope, running.pager.next()).await?;
-    let lines = stream::try_unfold((running, Some(first)), |(mut running, waiting)| async move {
-        let page = match waiting {
-            None => return Ok::<_, Error>(None),
-            Some(Some(page)) => page,
-            Some(None) => {
-                let rest = json!({
-                    "next_cursor": running.next_cursor()?,
-                    "complete": running.outcome.is_complete(),
-                    "stats": stats(&running.outcome, running.begun),
-                });
-                return Ok(Some((Bytes::from(format!("{rest}\n")), (running, None))));
-            }
-        };
-        let lines = record_lines(&page)?;
-        running.outcome.merge(page.outcome);
-        running.ensure_up()?;
-        let search = Arc::clone(&running.api.search);
-        let next = search.in_turn_patiently(&running.scope, running.pager.next()).await?;
-        Ok(Some((lines, (running, Some(next)))))
-    });
-    Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(lines)).into_response())
 }
 
 /// Each record as a line of JSON.
@@ -248,6 +243,9 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<Option<String>>,
     complete: bool,
+    /// How far, where that is not to the end.
+    #[serde(flatten)]
+    searched: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stats: Option<Value>,
 }
@@ -297,6 +295,7 @@ pub(super) async fn context(
         records: page.records.iter().map(|(tenant, record)| record.to_api(tenant)).collect(),
         next_cursor: None,
         complete: page.outcome.is_complete(),
+        searched: Map::new(),
         stats: None,
     })
 }

@@ -53,7 +53,7 @@ impl Search {
             let is_found = records.iter().any(|r| r.key() == id.key) || !question.matcher.is_all();
             if is_found {
                 let records = records.into_iter().map(|r| (tenant.clone(), r)).collect();
-                return Ok(Some(Page { records, next: None, outcome }));
+                return Ok(Some(Page { records, outcome, ..Page::default() }));
             }
         }
         Ok(None)

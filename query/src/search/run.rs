@@ -17,6 +17,7 @@ use heliograph_store::catalog::SegmentMeta;
 use parking_lot::Mutex;
 
 use super::glance::{self, Glanced};
+use super::watch::Watch;
 use super::{Outcome, Question, Search};
 use crate::error::{Error, Result};
 use crate::hot::{Found, Head, Indexer, Silent};
@@ -43,6 +44,7 @@ pub(super) struct Run<'a> {
     by_tenant: Arc<HashMap<TenantId, Scan>>,
     matcher: Arc<Matcher>,
     pursuit: Arc<Pursuit>,
+    watch: Arc<Watch>,
 }
 
 impl<'a> Run<'a> {
@@ -55,14 +57,17 @@ impl<'a> Run<'a> {
         after_tenant: Option<TenantId>,
         pursuit: &Arc<Pursuit>,
     ) -> Self {
-        let scans = Scans {
+        let mut scans = Scans {
             tenants: tenants.to_vec(),
-            range: plan::reach(question.range, &question.filter, &want),
+            range: question.range,
             filter: question.filter.clone(),
             committed_after: None,
             want,
             after_tenant,
         };
+        // The last tenant by name is the one that begins first.
+        let widest = tenants.iter().max().map_or_else(|| scans.want.clone(), |last| scans.of(last).want);
+        scans.range = plan::reach(question.range, &question.filter, &widest);
         Self::of(search, scans, &question.matcher, pursuit)
     }
 
@@ -75,7 +80,19 @@ impl<'a> Run<'a> {
     ) -> Self {
         let by_tenant = scans.tenants.iter().map(|tenant| (tenant.clone(), scans.of(tenant))).collect();
         let by_tenant = Arc::new(by_tenant);
-        Self { search, scans, by_tenant, matcher: Arc::clone(matcher), pursuit: Arc::clone(pursuit) }
+        Self {
+            search,
+            scans,
+            by_tenant,
+            matcher: Arc::clone(matcher),
+            pursuit: Arc::clone(pursuit),
+            watch: Arc::default(),
+        }
+    }
+
+    /// The same under watch.
+    pub(super) fn watched_by(self, watch: &Arc<Watch>) -> Self {
+        Self { watch: Arc::clone(watch), ..self }
     }
 
     /// Whether nothing can match.
@@ -185,7 +202,13 @@ impl<'a> Run<'a> {
         take: impl Fn(&SegmentMeta, Answer),
     ) -> Result<Outcome> {
         let mut all = Outcome::default();
-        for batch in sealed.chunks(glance::AT_ONCE) {
+        if let Want::Records { order, .. } = &self.scans.want {
+            self.watch.begin(*order, &self.scans.range, &sealed);
+        }
+        for (batch, begin) in sealed.chunks(glance::AT_ONCE).zip((0..).step_by(glance::AT_ONCE)) {
+            if self.watch.is_over(begin) {
+                break;
+            }
             if glance::is_quick(&self.scans.filter) {
                 let unseen =
                     batch.iter().filter(|meta| !glanced.contains_key(&meta.id) && self.may_add(meta));
@@ -193,23 +216,28 @@ impl<'a> Run<'a> {
                 glanced.extend(glance::glance(&self.search.segments, unseen, &self.by_tenant).await);
             }
             let mut left = Vec::new();
-            for meta in batch {
+            for (meta, number) in batch.iter().zip(begin..) {
                 if let Some(answer) = glanced.remove(&meta.id) {
                     all.stats.segments += 1;
                     take(meta, answer);
+                    self.watch.finish(number);
                 } else {
-                    left.push(meta.clone());
+                    left.push((number, meta.clone()));
                 }
             }
             let take = &take;
-            let parts = stream::iter(left).map(|meta| async move {
+            let parts = stream::iter(left).map(|(number, meta)| async move {
                 let mut outcome = Outcome::default();
+                if self.watch.is_over(number) {
+                    return Ok(outcome);
+                }
                 if let Some(scan) = self.by_tenant.get(&meta.tenant).filter(|_| self.may_add(&meta)) {
                     let collector = Collector::within(scan, &self.pursuit);
                     if let Some(answer) = self.segment(scan, &meta, collector, &mut outcome).await? {
                         take(&meta, answer);
                     }
                 }
+                self.watch.finish(number);
                 Ok::<_, Error>(outcome)
             });
             let parts = parts.buffer_unordered(self.search.cores);

@@ -119,6 +119,48 @@ async fn lines_stream_with_what_a_page_says_at_their_end() {
 }
 
 #[tokio::test]
+async fn a_budget_ends_a_page_and_its_cursor_goes_on_from_there() {
+    let (stage, _) = filled().await;
+    let cookie = crate::access::tests::sign_in(&stage, "bob").await;
+    for (order, name) in [("desc", "searched_back_to"), ("asc", "searched_up_to")] {
+        let ask = async |query: String| -> serde_json::Value {
+            let url = format!("{}/api/v1/search?order={order}{query}", stage.url);
+            let request = stage.client.get(url).header("cookie", &cookie);
+            request.send().await.unwrap().json().await.unwrap()
+        };
+        let all = messages(&ask(String::new()).await);
+        assert_eq!(all.len(), 8);
+        for limit in [2, 100] {
+            let (mut paged, mut cursor, mut ends) = (Vec::new(), String::new(), Vec::new());
+            loop {
+                let body = ask(format!("&limit={limit}&budget=0ms&cursor={cursor}")).await;
+                paged.extend(messages(&body));
+                if let Some(end) = body[name].as_str() {
+                    assert_eq!(body["complete"], false);
+                    ends.push(end.to_owned());
+                }
+                match body["next_cursor"].as_str() {
+                    Some(next) => cursor = next.to_owned(),
+                    None => break,
+                }
+            }
+            assert_eq!(paged, all, "{order} by {limit}");
+            let mut sorted = ends.clone();
+            sorted.sort();
+            sorted.dedup();
+            if order == "desc" {
+                sorted.reverse();
+            }
+            assert_eq!(ends, sorted, "each comes further");
+            assert!(limit < 100 || ends.len() == 2, "a step for each segment but the last: {ends:?}");
+        }
+        assert_eq!(ask("&budget=1m".to_owned()).await["complete"], true);
+    }
+    let (status, _) = stage.get(&stage.token("a", &[Role::Viewer]).await.1, "/api/v1/search?budget=x").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn histograms_count_every_record_and_every_bucket() {
     let (stage, token) = filled().await;
     let (_, body) = stage.get(&token, "/api/v1/histogram?interval=1s&by=level").await;
