@@ -15,13 +15,13 @@ const ENTRY_BYTES_MIN: usize = 16;
 /// The groups of columns, each a page of its own: what one question needs lies together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Group {
-    /// Times, levels, sources and fields: what filters and counts need.
+    /// Times, levels, sources, fields and templates: what filters and counts need.
     Columns,
     /// Observed times, commits and positions: what a record needs besides.
     Order,
-    /// Texts.
+    /// The variables of messages, and messages that are kept whole.
     Messages,
-    /// Attributes.
+    /// The same of attributes.
     Attributes,
 }
 

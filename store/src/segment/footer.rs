@@ -26,25 +26,25 @@ pub(super) enum Section {
     Directory,
     /// Sources and their fields.
     Sources,
-    /// Values of the records' fields, and the blocks that hold them.
+    /// Values of the records' fields, and the blocks that hold each, with counts.
     Fields,
-    /// Tokens of the vocabulary.
+    /// Words of the messages' vocabulary.
     Terms,
-    /// Blocks of each token.
+    /// Templates and blocks of each word.
     Postings,
-    /// A filter of identifiers for each block.
+    /// A filter of the messages' identifiers for each block.
     Filters,
     /// Names of attributes with counts.
     Names,
-    /// Templates of messages, and the blocks that use them.
+    /// Templates of messages, and the blocks that use each, with counts.
     Templates,
     /// Templates of attributes, likewise.
     AttributeTemplates,
     /// Records by minute and level.
     Summary,
-    /// Tokens of the attributes' vocabulary.
+    /// Words of the attributes' vocabulary.
     AttributeTerms,
-    /// Templates and blocks of each.
+    /// Templates and blocks of each word.
     AttributePostings,
     /// A filter of the attributes' identifiers for each block.
     AttributeFilters,

@@ -1,10 +1,10 @@
-//! The token index: which templates and which blocks may hold a word of a message.
+//! The token index: which templates and which blocks may hold a word of a message, or of an attribute.
 //!
 //! Words of the *vocabulary* lie in a term dictionary of tantivy's, each with the templates that have it and the
-//! blocks that have it in a text that is kept whole. *Identifiers* (ids, hashes, counters: most of the distinct
-//! tokens, and nearly all in one block only) lie in a bloom filter for each block, where they cost two bytes
-//! instead of a dictionary's entry. Which of the two a token belongs to is a pure function of the token, the
-//! same when writing and when asking. An answer may name a block too many, never one too few.
+//! blocks that have it as a variable or in a text that is kept whole. *Identifiers* (ids, hashes, counters: most
+//! of the distinct tokens, and nearly all in one block only) lie in a bloom filter for each block, where they
+//! cost two bytes instead of a dictionary's entry. Which of the two a token belongs to is a pure function of the
+//! token, the same when writing and when asking. An answer may name a block too many, never one too few.
 
 use std::collections::HashMap;
 
