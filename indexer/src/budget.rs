@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 /// So many bytes may be held at once.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
     max: usize,
+    freed: Notify,
 }
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), max })
+        Arc::new(Self { used: AtomicUsize::new(0), max, freed: Notify::new() })
     }
 
     /// Bytes held now.
@@ -29,6 +34,24 @@ impl Budget {
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Room> {
         let mut room = Room { budget: Arc::clone(self), bytes: 0 };
         room.grow(bytes).then_some(room)
+    }
+
+    /// Whether more than half is held: time to let go of something.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.used() > self.max / 2
+    }
+
+    /// Room for `bytes` as soon as they fit, if that is soon enough.
+    pub(crate) async fn reserve_within(self: &Arc<Self>, bytes: usize, patience: Duration) -> Option<Room> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // Before the look, so that what is freed between is heard.
+            let freed = self.freed.notified();
+            if let Some(room) = self.reserve(bytes) {
+                return Some(room);
+            }
+            timeout_at(deadline, freed).await.ok()?;
+        }
     }
 
     /// Room for `bytes` that are held already, whether or not they fit.
@@ -72,13 +95,30 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        // An empty room frees nothing: one who waits for room makes one at each look.
+        if self.bytes > 0 {
+            self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.budget.freed.notify_waiters();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_waits_gets_what_is_freed() {
+        let budget = Budget::new(10);
+        let room = budget.reserve(8).unwrap();
+        assert!(budget.reserve_within(3, Duration::from_secs(1)).await.is_none());
+        let free = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(room);
+        };
+        let (waited, ()) = tokio::join!(budget.reserve_within(3, Duration::from_secs(1)), free);
+        assert!(waited.is_some() && budget.used() == 3 && !budget.is_half_full());
+    }
 
     #[test]
     fn what_is_dropped_is_free_again() {

@@ -202,13 +202,17 @@ impl Hot {
         Snapshot { head, chunks }
     }
 
-    /// The tenants that are to be sealed, by bytes or by age.
+    /// The tenants that are to be sealed, by bytes or by age; and where memory is half full, the largest.
     pub(crate) fn due(&self, bytes: usize, age: Duration) -> Vec<TenantId> {
         let is_due = |part: &Part| {
             part.bytes >= bytes || part.chunks.front().is_some_and(|oldest| oldest.since.elapsed() >= age)
         };
         let inner = self.inner.read();
-        inner.tenants.iter().filter(|(_, part)| is_due(part)).map(|(tenant, _)| tenant.clone()).collect()
+        let mut due: Vec<_> = inner.tenants.iter().filter(|(_, part)| is_due(part)).collect();
+        if due.is_empty() && self.budget.is_half_full() {
+            due.extend(inner.tenants.iter().max_by_key(|(_, part)| part.bytes));
+        }
+        due.into_iter().map(|(tenant, _)| tenant.clone()).collect()
     }
 
     /// A tenant's oldest records, about `bytes` of them but at least one commit's. They stay hot until

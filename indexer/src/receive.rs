@@ -11,6 +11,7 @@ mod weight;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub(crate) use body::read as read_body;
 pub(crate) use bulk::Items;
 pub(crate) use otlp::Format;
 
+/// How long a request waits for memory before its sender is told to come again.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
 /// Bodies that are being received, all together.
 const BODIES_BYTES_MAX: usize = 256 << 20;
 
@@ -175,9 +178,9 @@ impl Intake {
     }
 
     async fn receive(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Room)> {
-        if self.hot.is_full() {
-            return Err(Error::Full { what: "memory for fresh records" });
-        }
+        // Waiting here is cheaper for all than being told to come again: sealing takes well under a second.
+        let full = Error::Full { what: "memory for fresh records" };
+        drop(self.hot.reserve_within(1, ROOM_WAIT).await.ok_or(full)?);
         let received = read_body(headers, body, self.limits.body, &self.bodies).await?;
         self.metrics.bytes.inc_by(received.0.len() as u64);
         Ok(received)
@@ -216,7 +219,7 @@ impl Intake {
             return Ok(Outcome::Stored);
         }
         let full = Error::Full { what: "memory for fresh records" };
-        let room = self.hot.reserve(rows.memory_bytes()).ok_or(full)?;
+        let room = self.hot.reserve_within(rows.memory_bytes(), ROOM_WAIT).await.ok_or(full)?;
         // Only now, so that a request that is wrong makes no tenant.
         let tenant = self.tenants.find_or_create(&envelope.tenant, &self.workspace).await?;
         self.metrics.commit_queue.inc();

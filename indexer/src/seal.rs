@@ -29,7 +29,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
 /// How often the sealer looks for something to do.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Segments that are built at the same time: each takes a core and twice its records' memory.
 const SEALS_MAX: usize = 2;
 /// Longest time of writing a segment.

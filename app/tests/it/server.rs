@@ -199,7 +199,7 @@ impl Server {
     }
 
     /// Waits until a request is answered so: what another process changes counts after a moment.
-    pub(crate) async fn wait_for_status<F>(&self, expected: reqwest::StatusCode, send: impl Fn() -> F)
+    pub(crate) async fn wait_for_status<F>(&self, expected: StatusCode, send: impl Fn() -> F)
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
     {

@@ -1,3 +1,5 @@
+//! The corpus is the same for the same seed, and its parcels hold what was counted.
+
 use heliograph_model::codec;
 
 use super::*;

@@ -37,10 +37,6 @@ impl<'a> Content<'a> {
         }
     }
 
-    pub(super) fn text(self) -> Result<&'a str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| bad("a text is not UTF-8"))
-    }
-
     pub(super) fn fixed64(self) -> Result<u64> {
         match self {
             Self::Fixed64(n) => Ok(n),
@@ -100,6 +96,13 @@ impl<'a> Fields<'a> {
     }
 
     fn varint(&mut self) -> Result<u64> {
+        // Tags and most lengths are one byte.
+        if let Some((byte, rest)) = self.0.split_first()
+            && *byte < 0x80
+        {
+            self.0 = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;

@@ -31,27 +31,29 @@ pub fn decode(bytes: &[u8]) -> Result<Rows> {
 /// An identity as the bytes have it, before it is known whether it is new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Ids<'a> {
-    dag_id: Option<&'a str>,
-    task_id: Option<&'a str>,
-    run_id: Option<&'a str>,
-    log_id: Option<&'a str>,
-    logger: Option<&'a str>,
+    dag_id: Option<&'a [u8]>,
+    task_id: Option<&'a [u8]>,
+    run_id: Option<&'a [u8]>,
+    log_id: Option<&'a [u8]>,
+    logger: Option<&'a [u8]>,
     map_index: Option<i32>,
     try_number: Option<u32>,
 }
 
 impl Ids<'_> {
-    fn to_identity(self) -> Identity {
-        let text = |s: Option<&str>| s.map(|s| Arc::from(cut(s, FIELD_BYTES_MAX).as_ref()));
-        Identity {
-            dag_id: text(self.dag_id),
-            task_id: text(self.task_id),
-            run_id: text(self.run_id),
+    fn to_identity(self) -> Result<Identity> {
+        let text = |bytes: Option<&[u8]>| {
+            bytes.map(|bytes| Ok(Arc::from(cut(text(bytes)?, FIELD_BYTES_MAX).as_ref()))).transpose()
+        };
+        Ok(Identity {
+            dag_id: text(self.dag_id)?,
+            task_id: text(self.task_id)?,
+            run_id: text(self.run_id)?,
             map_index: self.map_index,
             try_number: self.try_number,
-            log_id: text(self.log_id),
-            logger: text(self.logger),
-        }
+            log_id: text(self.log_id)?,
+            logger: text(self.logger)?,
+        })
     }
 }
 
@@ -103,21 +105,21 @@ impl<'a> Reader<'a> {
                     level = i32::try_from(content.varint()?).ok().and_then(Level::from_otlp_number);
                 }
                 field::LOG_BODY => {
-                    if let Some(Value::Text(text)) = value(content)? {
-                        message = Some(text);
+                    if let Some(Value::Text(bytes)) = value(content)? {
+                        message = Some(text(bytes)?);
                     }
                 }
                 field::LOG_ATTRIBUTES => match pair(content)? {
-                    (key::POSITION, Some(Value::Int(n))) => position = Some(Position(n)),
-                    (key::STREAM, Some(Value::Text(s))) => stream = Stream::parse(s),
-                    (key::ATTRIBUTES, Some(Value::Text(s))) => attributes = s,
+                    (POSITION, Some(Value::Int(n))) => position = Some(Position(n)),
+                    (STREAM, Some(Value::Text(bytes))) => stream = Stream::parse(text(bytes)?),
+                    (ATTRIBUTES, Some(Value::Text(bytes))) => attributes = text(bytes)?,
                     (key, Some(value)) => ids.set(key, value),
                     (_, None) => {}
                 },
                 _ => {}
             }
         }
-        let identity = self.identity(ids);
+        let identity = self.identity(ids)?;
         self.rows.row(NewRow {
             time: Timestamp::from_nanos(time.cast_signed()),
             observed: Timestamp::from_nanos(observed.cast_signed()),
@@ -131,46 +133,60 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn identity(&mut self, ids: Ids<'a>) -> u32 {
-        match self.known.filter(|_| ids == self.ids) {
-            Some(number) => number,
-            None => {
-                let number = self.rows.identity(&ids.to_identity());
-                (self.ids, self.known) = (ids, Some(number));
-                number
-            }
+    fn identity(&mut self, ids: Ids<'a>) -> Result<u32> {
+        if let Some(number) = self.known.filter(|_| ids == self.ids) {
+            return Ok(number);
         }
+        let number = self.rows.identity(&ids.to_identity()?);
+        (self.ids, self.known) = (ids, Some(number));
+        Ok(number)
     }
 }
 
 impl<'a> Ids<'a> {
-    fn set(&mut self, key: &str, value: Value<'a>) {
+    fn set(&mut self, key: &[u8], value: Value<'a>) {
         let text = match value {
             Value::Text(text) => Some(text),
             Value::Int(_) => None,
         };
         let int = || match value {
             Value::Int(n) => Some(n.cast_signed()),
-            Value::Text(text) => text.parse().ok(),
+            Value::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()),
         };
         match key {
-            key::DAG_ID => self.dag_id = text,
-            key::TASK_ID => self.task_id = text,
-            key::RUN_ID => self.run_id = text,
-            key::LOG_ID => self.log_id = text,
-            key::LOGGER => self.logger = text,
-            key::MAP_INDEX => self.map_index = int().and_then(|n| i32::try_from(n).ok()),
-            key::TRY_NUMBER => self.try_number = int().and_then(|n| u32::try_from(n).ok()),
+            DAG_ID => self.dag_id = text,
+            TASK_ID => self.task_id = text,
+            RUN_ID => self.run_id = text,
+            LOG_ID => self.log_id = text,
+            LOGGER => self.logger = text,
+            MAP_INDEX => self.map_index = int().and_then(|n| i32::try_from(n).ok()),
+            TRY_NUMBER => self.try_number = int().and_then(|n| u32::try_from(n).ok()),
             _ => {}
         }
     }
 }
 
-/// The kinds of value that our own producers write.
+/// The keys as bytes: they are compared, and need not be texts.
+const POSITION: &[u8] = key::POSITION.as_bytes();
+const STREAM: &[u8] = key::STREAM.as_bytes();
+const ATTRIBUTES: &[u8] = key::ATTRIBUTES.as_bytes();
+const DAG_ID: &[u8] = key::DAG_ID.as_bytes();
+const TASK_ID: &[u8] = key::TASK_ID.as_bytes();
+const RUN_ID: &[u8] = key::RUN_ID.as_bytes();
+const LOG_ID: &[u8] = key::LOG_ID.as_bytes();
+const LOGGER: &[u8] = key::LOGGER.as_bytes();
+const MAP_INDEX: &[u8] = key::MAP_INDEX.as_bytes();
+const TRY_NUMBER: &[u8] = key::TRY_NUMBER.as_bytes();
+
+/// The kinds of value that our own producers write; texts are not checked yet.
 #[derive(Clone, Copy, Debug)]
 enum Value<'a> {
-    Text(&'a str),
+    Text(&'a [u8]),
     Int(u64),
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| bad("a text is not UTF-8"))
 }
 
 fn value(content: Content<'_>) -> Result<Option<Value<'_>>> {
@@ -178,7 +194,7 @@ fn value(content: Content<'_>) -> Result<Option<Value<'_>>> {
     let mut value = None;
     while let Some((number, content)) = fields.next()? {
         value = match number {
-            field::VALUE_STRING => Some(Value::Text(content.text()?)),
+            field::VALUE_STRING => Some(Value::Text(content.bytes()?)),
             field::VALUE_INT => Some(Value::Int(content.varint()?)),
             _ => None,
         };
@@ -186,12 +202,12 @@ fn value(content: Content<'_>) -> Result<Option<Value<'_>>> {
     Ok(value)
 }
 
-fn pair(content: Content<'_>) -> Result<(&str, Option<Value<'_>>)> {
+fn pair(content: Content<'_>) -> Result<(&[u8], Option<Value<'_>>)> {
     let mut fields = Fields(content.bytes()?);
-    let (mut key, mut found) = ("", None);
+    let (mut key, mut found) = (&[][..], None);
     while let Some((number, content)) = fields.next()? {
         match number {
-            field::PAIR_KEY => key = content.text()?,
+            field::PAIR_KEY => key = content.bytes()?,
             field::PAIR_VALUE => found = value(content)?,
             _ => {}
         }
@@ -207,7 +223,8 @@ fn read_resource(mut fields: Fields<'_>, source: &mut Source) -> Result<bool> {
             continue;
         }
         let (key, Some(Value::Text(value))) = pair(content)? else { continue };
-        match key {
+        let value = text(value)?;
+        match text(key)? {
             key::SOURCE => {
                 let id = HEXLOWER.decode(value.as_bytes()).ok().and_then(|b| <[u8; 16]>::try_from(b).ok());
                 let id = id.ok_or_else(|| bad("a source id is not 32 hex digits"))?;

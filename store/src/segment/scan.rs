@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heliograph_model::filter::Matcher;
+use heliograph_model::record::RecordKey;
 use heliograph_model::scan::{Collector, Order, Scan, Want};
+use heliograph_model::source::{Position, SourceId};
+use heliograph_model::time::{TimeRange, Timestamp};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use uuid::Uuid;
@@ -82,7 +85,7 @@ pub(super) async fn run(
     let mut size = FIRST_BLOCKS;
     let batch = take_batch(&task, &plan, &mut waiting, &collector, size);
     let mut ready = fetch(objects, path, &task, &plan, batch, stats).await?;
-    while !ready.is_empty() {
+    while !ready.is_empty() && !collector.is_cancelled() {
         size = (size * 2).min(BATCH_BLOCKS_MAX);
         let ahead = take_batch(&task, &plan, &mut waiting, &collector, size);
         let evaluation = {
@@ -220,6 +223,9 @@ fn evaluate(
 ) -> Result<(Collector, u64)> {
     let mut opened = 0;
     for fetched in ready {
+        if collector.is_cancelled() {
+            break;
+        }
         let Some(entry) = task.index.entry(fetched.block) else { continue };
         // Blocks fetched ahead may be of no use by now.
         if may_take(entry, &task.scan.want, &collector) {
@@ -255,6 +261,11 @@ fn evaluate_block(
         candidates: plan.conditions.iter().map(|_| OnceCell::new()).collect(),
     };
     let takes_records = matches!(task.scan.want, Want::Records { .. } | Want::Around { .. });
+    if let Want::Records { order, .. } = &task.scan.want
+        && !has_time_for(&block.some, &task.scan.range, *order, collector)
+    {
+        return Ok(());
+    }
     for group in Group::ALL {
         // Texts of records that nobody takes stay closed.
         let is_now = !takes_records || group == Group::Order || plan.filters_by(number, group);
@@ -285,6 +296,19 @@ fn evaluate_block(
         collector.offer(key, &line, || line.record());
     }
     Ok(())
+}
+
+/// Whether any of a block's rows is of a time that the collector still takes: its first and last time say little
+/// of those between, and the times are the cheapest of its pages.
+fn has_time_for(columns: &Columns, range: &TimeRange, order: Order, collector: &Collector) -> bool {
+    let could_take = |time: Timestamp| {
+        let best = match order {
+            Order::Desc => RecordKey { time, source: SourceId(u128::MAX), position: Position(u64::MAX) },
+            Order::Asc => RecordKey::first_at(time),
+        };
+        range.contains(time) && collector.could_take(&best)
+    };
+    columns.times.iter().any(|nanos| could_take(Timestamp::from_nanos(*nanos)))
 }
 
 impl Fetched {
