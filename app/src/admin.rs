@@ -207,5 +207,7 @@ async fn open(place: &Place) -> Outcome<Store> {
             )));
         }
     }
+    // A command reads nothing twice, and the cache is the running server's.
+    let places = heliograph_store::Config { cache: None, ..places };
     Ok(Store::open(&places, Arc::new(SystemClock)).await?)
 }

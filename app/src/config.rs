@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use heliograph_agent::{self as agent, Input, NamespaceFrom, Otherwise, TenantRules};
 use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_store::objects::CacheConfig;
 use secrecy::SecretString;
 
 use reader::{Notes, Reader};
@@ -84,6 +85,7 @@ pub(crate) struct Query {
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) storage_url: Option<String>,
+    pub(crate) cache: Option<CacheConfig>,
     pub(crate) catalog_url: Option<String>,
     pub(crate) master_key_file: Option<PathBuf>,
 }
@@ -231,11 +233,7 @@ fn read_all(r: &mut Reader<'_>) -> Config {
             page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
             secure_cookies: r.setting("secure_cookies", false),
         }),
-        places: Places {
-            storage_url: r.section("storage", |r| r.optional("url")),
-            catalog_url: r.section("catalog", |r| r.optional("url")),
-            master_key_file: r.section("keys", |r| r.optional("master_key_file")),
-        },
+        places: read_places(r),
         auth: r.section("auth", |r| Auth {
             agent_token: r.secret("agent_token", "agent_token_file"),
             cluster_token: r.secret("cluster_token", "cluster_token_file"),
@@ -255,6 +253,20 @@ fn read_all(r: &mut Reader<'_>) -> Config {
         }),
         bootstrap_password: r.section("bootstrap", |r| r.secret("admin_password", "admin_password_file")),
         effective: Vec::new(),
+    }
+}
+
+fn read_places(r: &mut Reader<'_>) -> Places {
+    let (storage_url, cache) = r.section("storage", |r| {
+        let (url, folder) = (r.optional("url"), r.optional("cache_dir"));
+        let bytes_max = r.setting("cache_bytes", Bytes(10 << 30)).0;
+        (url, folder.map(|folder| CacheConfig { folder, bytes_max }))
+    });
+    Places {
+        storage_url,
+        cache,
+        catalog_url: r.section("catalog", |r| r.optional("url")),
+        master_key_file: r.section("keys", |r| r.optional("master_key_file")),
     }
 }
 

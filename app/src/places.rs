@@ -19,6 +19,7 @@ pub(crate) fn in_data_dir(config: &Config, data_dir: &Path) -> heliograph_store:
         catalog_url: url(&config.places.catalog_url, "sqlite", CATALOG),
         storage_url: url(&config.places.storage_url, "file", "objects"),
         master_key_file: config.places.master_key_file.clone().unwrap_or_else(|| data_dir.join("master.key")),
+        cache: config.places.cache.clone(),
     }
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn named(config: &Config) -> Result<heliograph_store::Config, Mistake
         catalog_url: places.catalog_url.clone().ok_or_else(|| missing("catalog.url"))?,
         storage_url: places.storage_url.clone().ok_or_else(|| missing("storage.url"))?,
         master_key_file: places.master_key_file.clone().ok_or_else(|| missing("keys.master_key_file"))?,
+        cache: places.cache.clone(),
     })
 }
 

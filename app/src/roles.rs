@@ -112,7 +112,8 @@ pub(crate) async fn run_agent(config: Config) -> Outcome {
 /// `heliograph indexer`.
 pub(crate) async fn run_indexer(config: Config) -> Outcome {
     let cluster_token = needed(config.auth.cluster_token.as_ref(), "auth.cluster_token")?;
-    let places = places::named(&config)?;
+    // It reads no segment twice, and the cache is the query role's.
+    let places = heliograph_store::Config { cache: None, ..places::named(&config)? };
     tracing::info!(settings = config.to_line(), "settings in effect");
     let listener = bind(config.indexer.listen, "indexer.listen").await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

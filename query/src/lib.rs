@@ -86,6 +86,9 @@ fn router(
     stop: CancellationToken,
 ) -> Result<Router> {
     let metrics = metrics::Metrics::new(registry)?;
+    if let Some(cache) = &store.cache {
+        metrics::Metrics::watch(registry, cache)?;
+    }
     let access = Arc::new(access::Access::new(
         config,
         Arc::clone(&store.catalog),

@@ -1,5 +1,8 @@
 //! The query role's metrics.
 
+mod object_cache;
+
+use heliograph_store::objects::DiskCache;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
 };
@@ -42,6 +45,13 @@ impl Metrics {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self> {
         Self::register(registry).map_err(|e| Error::server("registering metrics", e))
+    }
+
+    /// Shows what the cache of the object store counts.
+    pub(crate) fn watch(registry: &Registry, cache: &DiskCache) -> Result<()> {
+        object_cache::ObjectCache::new(cache.clone())
+            .and_then(|shown| registry.register(Box::new(shown)))
+            .map_err(|e| Error::server("registering metrics", e))
     }
 
     fn register(registry: &Registry) -> prometheus::Result<Self> {

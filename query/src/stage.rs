@@ -124,6 +124,7 @@ impl Stage {
             catalog_url: format!("sqlite:{}", at("catalog")),
             storage_url: format!("file:{}", at("objects")),
             master_key_file: folder.path().join("key"),
+            cache: None,
         };
         let clock = TestClock::new();
         let store = Store::open(&config, Arc::new(clock.clone())).await.unwrap();

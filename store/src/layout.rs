@@ -29,6 +29,11 @@ pub fn wal_prefix(indexer: Uuid) -> Path {
     Path::from(format!("w/{}", indexer.simple()))
 }
 
+/// Whether a path is one of [`segment`]: of an object that is read in parts, again and again.
+pub fn is_segment(path: &Path) -> bool {
+    path.as_ref().starts_with("t/")
+}
+
 /// The object id that a path of [`wal`] ends in.
 pub fn wal_object(path: &Path) -> Option<ObjectId> {
     path.filename().and_then(|name| Uuid::parse_str(name).ok())

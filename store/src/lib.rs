@@ -27,6 +27,8 @@ pub struct Config {
     pub storage_url: String,
     /// 32 bytes, made on first start with mode 0600.
     pub master_key_file: PathBuf,
+    /// A cache of what is read from the storage.
+    pub cache: Option<objects::CacheConfig>,
 }
 
 /// Everything that lies at rest, opened. Cheap to clone.
@@ -36,6 +38,8 @@ pub struct Store {
     pub catalog: Arc<dyn catalog::Catalog>,
     /// The objects.
     pub objects: Arc<dyn object_store::ObjectStore>,
+    /// The cache through which they are read, if there is one.
+    pub cache: Option<objects::DiskCache>,
     /// The keys.
     pub keys: keyring::KeyRing,
     /// Tenants with their keys, cached.
@@ -48,11 +52,26 @@ impl Store {
     /// A master key that is not the one of this catalog's tenants is refused here, not at the first record.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let objects = objects::open(&config.storage_url)?;
+        let cache = open_cache(&objects, config).await;
+        let objects = cache.clone().map_or(objects, |cache| Arc::new(cache));
         let catalog = catalog::open(&config.catalog_url).await?;
         let keys = open_keys(&config.master_key_file, catalog.tenants().await?.first())?;
         let tenants = tenants::Tenants::new(Arc::clone(&catalog), keys.clone(), clock);
-        Ok(Self { catalog, objects, keys, tenants })
+        Ok(Self { catalog, objects, cache, keys, tenants })
     }
+}
+
+async fn open_cache(
+    objects: &Arc<dyn object_store::ObjectStore>,
+    config: &Config,
+) -> Option<objects::DiskCache> {
+    let cache = config.cache.as_ref()?;
+    if config.storage_url.starts_with("file:") {
+        tracing::warn!(
+            "storage.cache_dir only costs room here: storage.url is files of this machine already"
+        );
+    }
+    objects::cached(objects, cache).await
 }
 
 /// The key ring that opens this tenant's key. All are wrapped by one master key, so one tells of all.

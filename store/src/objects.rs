@@ -1,4 +1,6 @@
-//! The object store behind a URL.
+//! The object store behind a URL, and a cache before it.
+
+mod cache;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,6 +12,8 @@ use object_store::local::LocalFileSystem;
 use rustix::fs::Access;
 
 use crate::error::{Error, Result};
+
+pub use cache::{CacheConfig, CacheCounts, DiskCache};
 
 /// Opens `file:PATH`, making the folder. Writes are on disk (file and folder synced) before they return.
 pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>> {
@@ -29,6 +33,21 @@ pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>> {
         .map_err(|e| bad(format!("{}: {e}", folder.display())))?
         .with_fsync(true);
     Ok(Arc::new(store))
+}
+
+/// Puts a cache before a store. Where its folder cannot be used, that is told and it goes without: a disk that
+/// only spares us reading may not keep us from reading.
+pub async fn cached(objects: &Arc<dyn ObjectStore>, config: &CacheConfig) -> Option<DiskCache> {
+    let (inner, of) = (Arc::clone(objects), config.clone());
+    let opened = tokio::task::spawn_blocking(move || DiskCache::open(inner, &of)).await;
+    match opened.unwrap_or_else(|panic| Err(panic.into())) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let folder = config.folder.display();
+            tracing::warn!(%error, %folder, "storage.cache_dir cannot be used: it goes without a cache");
+            None
+        }
+    }
 }
 
 /// Makes the folder and checks now that it can be written, rather than at the first batch.

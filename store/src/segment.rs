@@ -116,8 +116,10 @@ impl Segment {
         if length.is_none_or(|length| length > INDEX_BYTES_MAX) {
             return Err(corrupt("its place in the catalog makes no sense"));
         }
-        let bytes = match objects.get_range(&path, meta.index_offset..meta.bytes).await {
-            Ok(bytes) => bytes,
+        let range = meta.index_offset..meta.bytes;
+        // Not `get_range`, for which a cache must know more of the object than its bytes.
+        let bytes = match objects.get_ranges(&path, std::slice::from_ref(&range)).await {
+            Ok(read) => read.into_iter().next().unwrap_or_default(),
             Err(error) => {
                 return Err(match objects.head(&path).await {
                     Ok(head) if head.size < meta.bytes => corrupt("it is cut off"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_store::objects::CacheConfig;
 use heliograph_store::{Config, Result, Store, catalog};
 
 struct Noon;
@@ -23,6 +24,7 @@ fn config(folder: &Path) -> Config {
         catalog_url: format!("sqlite:{}/catalog.db", folder.display()),
         storage_url: format!("file:{}/objects", folder.display()),
         master_key_file: folder.join("master.key"),
+        cache: None,
     }
 }
 
@@ -146,4 +148,17 @@ async fn writers_wait_for_another_process_and_readers_do_not() {
     assert!(writing.await.is_err());
     held.rollback().await.unwrap();
     store.catalog.embedded_indexer().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_used_keeps_nobody_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = |at: &str| CacheConfig { folder: folder.path().join(at), bytes_max: 1 << 20 };
+    let with = |cache| Config { cache: Some(cache), ..config(folder.path()) };
+    let store = Store::open(&with(cache("cache")), Arc::new(Noon)).await.unwrap();
+    assert!(store.cache.is_some());
+    let second = Store::open(&with(cache("cache")), Arc::new(Noon)).await.unwrap();
+    assert!(second.cache.is_none(), "the folder is the first one's");
+    let third = Store::open(&with(cache("master.key/cache")), Arc::new(Noon)).await.unwrap();
+    assert!(third.cache.is_none());
 }

@@ -27,6 +27,16 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.indexer.listen.to_string(), "127.0.0.1:7710");
     assert_eq!(config.agent.status_listen.to_string(), "127.0.0.1:7730");
     assert!(config.auth.agent_token.is_none() && !config.telemetry.metrics_open);
+    assert!(config.places.cache.is_none());
+}
+
+#[test]
+fn a_cache_is_a_folder_and_its_size() {
+    let cache = |text: &str| read(text, &[]).unwrap().places.cache.map(|c| (c.folder, c.bytes_max));
+    assert_eq!(cache("[storage]\ncache_dir = \"/c\"\n"), Some(("/c".into(), 10 << 30)));
+    let sized = "[storage]\ncache_dir = \"/c\"\ncache_bytes = \"3 MiB\"\n";
+    assert_eq!(cache(sized), Some(("/c".into(), 3 << 20)));
+    assert_eq!(cache("[storage]\ncache_bytes = \"3 MiB\"\n"), None);
 }
 
 #[test]

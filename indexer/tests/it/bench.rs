@@ -61,6 +61,7 @@ pub(crate) async fn open_store(folder: &Path) -> Store {
         catalog_url: format!("sqlite:{}", folder.join("catalog.db").display()),
         storage_url: format!("file:{}", folder.join("objects").display()),
         master_key_file: folder.join("master.key"),
+        cache: None,
     };
     Store::open(&config, clock()).await.unwrap()
 }
