@@ -1,18 +1,20 @@
 //! Random records and filters that meet one another.
 
+mod asked;
+mod said;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use heliograph_model::airflow::Identity;
-use heliograph_model::filter::{Field, Filter, Test};
 use heliograph_model::level::Level;
-use heliograph_model::record::{Attributes, Record, RecordKey};
-use heliograph_model::scan::{CommitId, Order, Scan, Want};
+use heliograph_model::record::{Attributes, Record};
+use heliograph_model::scan::CommitId;
 use heliograph_model::source::{Component, Position, Source, SourceId, Stream};
-use heliograph_model::tenant::TenantId;
-use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_model::time::Timestamp;
 
 use super::Committed;
+pub(super) use asked::scan;
 
 /// A new seed for each run; tests print it.
 pub(super) fn seed() -> u64 {
@@ -44,88 +46,15 @@ impl Random {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()].clone()
     }
 
-    fn signed(&mut self, n: u64) -> i64 {
+    pub(super) fn signed(&mut self, n: u64) -> i64 {
         i64::try_from(self.below(n)).unwrap()
     }
 }
 
-const WORDS: [&str; 26] = [
-    "Task",
-    "failed",
-    "task_1",
-    "exception",
-    "Exception42",
-    "Größe",
-    "GRÖSSE",
-    "10.0.0.7",
-    "10.0.0.70",
-    "s3",
-    "200",
-    "200ms",
-    "deadbeef01",
-    "try",
-    "(try",
-    "ValueError:",
-    "İstanbul",
-    "Straße",
-    "ſmall",
-    "K",
-    "éxİ",
-    "éxi",
-    "日本語",
-    "2026-11-24",
-    "a_very_long_word_that_is_beyond_forty_bytes_in_all",
-    "x",
-];
-const PARTS: [&str; 8] = [" ", " ", " ", ": ", "-", ".", "\n", ""];
 const DAGS: [&str; 6] = ["etl", "etl.daily", "größe", "2", "2.0", "report"];
 const COMPONENTS: [&str; 3] = ["scheduler", "worker", "triggerer"];
 const START: i64 = 1_795_471_396_000_000_000;
 const COMMITS: u64 = 20;
-
-/// What a program would say: the same words again and again, with other numbers and ids in them.
-fn said(random: &mut Random) -> String {
-    let (n, id) = (random.below(400), random.next());
-    match random.below(8) {
-        0 => format!("Task task_{n} took {} ms on 10.0.0.{n}", random.below(50)),
-        1 => format!("exception in deadbeef{id:08x}-beef-{n}: ValueError: s3"),
-        2 => format!("Größe {n} Kelvin K9 GRÖSSE{n}"),
-        3 => format!("{n}"),
-        4 => "try failed try".to_owned(),
-        5 => format!("(try {n}) a_very_long_word_that_is_beyond_forty_bytes_in_all"),
-        6 => format!("mark \u{11} {n}"),
-        _ => format!("x{n}x {} x", random.pick(&["Task", "failed"])),
-    }
-}
-
-fn message(random: &mut Random) -> String {
-    if random.one_in(2) {
-        return said(random);
-    }
-    let mut out = String::new();
-    for _ in 0..random.below(8) {
-        match random.below(12) {
-            0 => out.push_str(&format!("id{:06x}", random.below(1 << 24))),
-            1 => out.push_str(&random.below(5_000).to_string()),
-            _ => out.push_str(random.pick(&WORDS)),
-        }
-        out.push_str(random.pick(&PARTS));
-    }
-    out
-}
-
-fn attributes(random: &mut Random) -> Attributes {
-    let json = match random.below(9) {
-        0 => format!(r#"{{"lineno":{},"filename":"dag.py"}}"#, random.below(9)),
-        1 => format!(r#"{{"a":{{"b":"v{}"}},"x.y":["1",{},null]}}"#, random.below(3), random.below(3)),
-        3..=5 => {
-            format!(r#"{{"lineno":{},"user":"u{}","a":{{"b":"v"}}}}"#, random.below(99), random.below(9))
-        }
-        2 => r#"{"ünï\"code":"\u0000 \" 😀","ok":true}"#.to_owned(),
-        _ => String::new(),
-    };
-    Attributes::from_json(&json).unwrap()
-}
 
 fn source(random: &mut Random, id: u128) -> Arc<Source> {
     let boxed = |s: String| Some(s.into_boxed_str());
@@ -199,8 +128,8 @@ pub(super) fn records(random: &mut Random, count: usize, sources: usize) -> Vec<
             stream: [None, Some(Stream::Stdout), Some(Stream::Stderr)]
                 [usize::try_from(random.below(3)).unwrap()],
             identity: common.clone(),
-            message: message(random).into(),
-            attributes: attributes(random),
+            message: said::message(random).into(),
+            attributes: Attributes::from_json(&said::attributes(random)).unwrap(),
         };
         out.push((CommitId(random.signed(COMMITS)), Arc::new(record)));
     }
@@ -208,121 +137,4 @@ pub(super) fn records(random: &mut Random, count: usize, sources: usize) -> Vec<
         out.swap(n, usize::try_from(random.below(n as u64 + 1)).unwrap());
     }
     out
-}
-
-fn text(random: &mut Random, field: &Field, records: &[Committed]) -> String {
-    let (_, record) = random.pick(records);
-    let mut values = Vec::new();
-    heliograph_model::filter::values(&*record, field, |v| values.push(v.to_owned()));
-    let value = values.pop().unwrap_or_else(|| random.pick(&WORDS).to_owned());
-    let chars: Vec<char> = value.chars().collect();
-    let cut = |random: &mut Random, n: usize| usize::try_from(random.below(n as u64 + 1)).unwrap();
-    match random.below(4) {
-        // A part, whose ends may lie within words.
-        0 | 1 if *field == Field::Message => {
-            let from = cut(random, chars.len());
-            let to = from + cut(random, (chars.len() - from).min(12));
-            chars[from..to].iter().collect()
-        }
-        0 => random.pick(&WORDS).to_owned(),
-        1 => value.to_uppercase(),
-        _ if *field == Field::Message => random.pick(&WORDS).to_owned(),
-        _ => value,
-    }
-}
-
-fn prefix(random: &mut Random, text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    chars[..usize::try_from(random.below(chars.len() as u64 + 1)).unwrap()].iter().collect()
-}
-
-fn bound(random: &mut Random, text: &str) -> Option<(String, bool)> {
-    (!random.one_in(3)).then(|| (text.to_owned(), random.one_in(2)))
-}
-
-const ATTRIBUTES: [&str; 8] = ["lineno", "a.b", "x.y", "a", "ok", "filename", "user", "nothing.here"];
-
-fn field(random: &mut Random) -> Field {
-    match random.below(10) {
-        0..=3 => Field::Message,
-        4 => Field::named(random.pick(&ATTRIBUTES)),
-        _ => random.pick(&Field::NAMED),
-    }
-}
-
-fn leaf(random: &mut Random, records: &[Committed]) -> Filter {
-    let field = field(random);
-    let value = text(random, &field, records);
-    let other = text(random, &field, records);
-    let test = match (&field, random.below(12)) {
-        (_, 0) => Test::Exists,
-        (Field::Level | Field::Timestamp, 1..=5) => {
-            Test::Range { lower: bound(random, &value), upper: bound(random, &other) }
-        }
-        (_, 1) => Test::Range { lower: bound(random, &value), upper: bound(random, &other) },
-        (_, 2 | 3) => Test::Prefix(prefix(random, &value)),
-        (_, 4) => Test::Contains(prefix(random, &value)),
-        (_, 5) => Test::Wildcard(vec![prefix(random, &value), String::new()]),
-        (_, 6) => Test::Regex(format!("{}.?", regex::escape(&prefix(random, &value)))),
-        _ => Test::Text(value),
-    };
-    Filter::Is(field, test)
-}
-
-/// A filter whose texts come from the records, some of them.
-pub(super) fn filter(random: &mut Random, records: &[Committed], depth: u64) -> Filter {
-    let parts = |random: &mut Random| -> Vec<Filter> {
-        (0..random.below(4)).map(|_| filter(random, records, depth.saturating_sub(1))).collect()
-    };
-    match random.below(if depth == 0 { 8 } else { 16 }) {
-        0 if random.one_in(3) => Filter::All,
-        0 if random.one_in(3) => Filter::None,
-        0..=7 => leaf(random, records),
-        8..=10 => Filter::And(parts(random)),
-        11..=13 => Filter::Or(parts(random)),
-        _ => Filter::Not(Box::new(filter(random, records, depth.saturating_sub(1)))),
-    }
-}
-
-fn key(random: &mut Random, records: &[Committed]) -> RecordKey {
-    let mut key = random.pick(records).1.key();
-    if random.one_in(4) {
-        key.position.0 = key.position.0.wrapping_add(1);
-    }
-    key
-}
-
-fn want(random: &mut Random, records: &[Committed]) -> Want {
-    let limit = |random: &mut Random| usize::try_from(random.pick(&[0, 1, 3, 10, 50, 100_000])).unwrap();
-    match random.below(8) {
-        0..=2 => Want::Records {
-            order: random.pick(&[Order::Asc, Order::Desc]),
-            limit: limit(random),
-            after: random.one_in(3).then(|| key(random, records)),
-        },
-        3 => Want::Around { key: key(random, records), before: limit(random), after: limit(random) },
-        4 | 5 => Want::Histogram {
-            interval_nanos: random.pick(&[1, 1_000_000_000, 60_000_000_000, 3_600_000_000_000, i64::MAX]),
-            by_level: random.one_in(2),
-        },
-        6 => Want::Values { field: field(random) },
-        _ => Want::Fields,
-    }
-}
-
-/// A scan of any kind.
-pub(super) fn scan(random: &mut Random, records: &[Committed]) -> Scan {
-    let time = |random: &mut Random| random.pick(records).1.time;
-    let range = match random.below(4) {
-        0 => TimeRange { start: time(random), end: time(random) },
-        1 => TimeRange { start: time(random), end: Timestamp::MAX },
-        _ => TimeRange::ALL,
-    };
-    Scan {
-        tenant: TenantId::parse("team-a").unwrap(),
-        range,
-        filter: if random.one_in(4) { Filter::All } else { filter(random, records, 3) },
-        committed_after: random.one_in(5).then(|| CommitId(random.signed(COMMITS + 2) - 1)),
-        want: want(random, records),
-    }
 }
