@@ -269,7 +269,7 @@ pub fn values(view: &(impl View + ?Sized), field: &Field, mut each: impl FnMut(&
             let json = view.attributes();
             let key = path.rsplit('.').next().unwrap_or(path);
             if !json.is_empty()
-                && json.contains(key)
+                && may_have_key(json, key)
                 && let Ok(value) = serde_json::from_str::<Value>(json)
             {
                 at_path(&value, path, &mut |v| scalar(v, &mut each));
@@ -277,6 +277,16 @@ pub fn values(view: &(impl View + ?Sized), field: &Field, mut each: impl FnMut(&
         }
         named => view.text(named).into_iter().for_each(|v| each(&v)),
     }
+}
+
+/// Whether a key may stand in a JSON text: as it is, or with escapes.
+fn may_have_key(json: &str, key: &str) -> bool {
+    // Few write escapes where they need not; where one must, the key is never there as it is.
+    let needs_escape = |c: char| c.is_control() || matches!(c, '"' | '\\');
+    json.contains(key)
+        || json.contains("\\u")
+        || (key.contains('/') && json.contains("\\/"))
+        || (key.contains(needs_escape) && json.contains('\\'))
 }
 
 fn at_path(value: &Value, path: &str, each: &mut impl FnMut(&Value)) {

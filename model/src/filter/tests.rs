@@ -97,6 +97,18 @@ fn attributes_by_path() {
 }
 
 #[test]
+fn keys_are_found_however_json_writes_them() {
+    let mut record = record();
+    record.attributes =
+        Attributes::from_json(r#"{"k8s\/app":1,"gr\u00f6\u00dfe":1,"say \"no\"":1,"\u0061":{"b":1}}"#)
+            .unwrap();
+    for name in ["k8s/app", "größe", "say \"no\"", "a.b"] {
+        let filter = Filter::Is(Field::named(name), Test::Exists);
+        assert!(Matcher::new(&filter).unwrap().matches(&record), "{name}");
+    }
+}
+
+#[test]
 fn times_prune_and_match() {
     let inside = range(Some(("2026-11-24T10:00:00Z", true)), Some(("2026-11-24T11:00:00Z", false)));
     check("@timestamp", inside.clone(), true);

@@ -211,7 +211,11 @@ pub(super) fn attributes(random: &mut Random) -> String {
         ),
         11 => format!(r#"{{"deep":{{"b":{{"c":{{"d":["{}",[{n}]]}}}}}}}}"#, escaped(random)),
         12 => format!(r#"{{"list":[{{"n":{n}}},{{"n":"{}"}},"x{n}",[]]}}"#, escaped(random)),
-        13 => format!(r#"{{"k\/x":"{}","größe":"{n}"}}"#, escaped(random)),
+        13 => format!(
+            r#"{{"k\/x":"{}","{}":"{n}"}}"#,
+            escaped(random),
+            random.pick(&["größe", r"gr\u00f6\u00dfe"])
+        ),
         14 => format!(r#"{{"n":{}.5,"n.n":-{n},"x":"{n}.50"}}"#, n),
         15 => format!(r#"{{"" : "{}" , "spaced" : [ {n} , "{n}" ] , "null" : null}}"#, escaped(random)),
         17 => format!(r#"{{"big":{},"n":{n}e2}}"#, random.pick(&NUMBERS)),
