@@ -145,7 +145,8 @@ impl Stage {
             secure_cookies: false,
             search_concurrency: 4,
             index_cache_bytes: 8 << 20,
-            page_cache_bytes: 1 << 20,
+            // So that what happens to an object is noticed.
+            page_cache_bytes: 0,
             search_timeout: Duration::from_secs(30),
             tails_max: 8,
         };
