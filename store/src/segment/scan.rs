@@ -11,7 +11,7 @@ use heliograph_model::filter::Matcher;
 use heliograph_model::record::RecordKey;
 use heliograph_model::scan::{Collector, Order, Scan, Want};
 use heliograph_model::source::{Position, SourceId};
-use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_model::time::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use uuid::Uuid;
@@ -261,9 +261,7 @@ fn evaluate_block(
         candidates: plan.conditions.iter().map(|_| OnceCell::new()).collect(),
     };
     let takes_records = matches!(task.scan.want, Want::Records { .. } | Want::Around { .. });
-    if let Want::Records { order, .. } = &task.scan.want
-        && !has_time_for(&block.some, &task.scan.range, *order, collector)
-    {
+    if !has_time_for(&block.some, &task.scan, collector) {
         return Ok(());
     }
     for group in Group::ALL {
@@ -300,15 +298,20 @@ fn evaluate_block(
 
 /// Whether any of a block's rows is of a time that the collector still takes: its first and last time say little
 /// of those between, and the times are the cheapest of its pages.
-fn has_time_for(columns: &Columns, range: &TimeRange, order: Order, collector: &Collector) -> bool {
-    let could_take = |time: Timestamp| {
-        let best = match order {
-            Order::Desc => RecordKey { time, source: SourceId(u128::MAX), position: Position(u64::MAX) },
-            Order::Asc => RecordKey::first_at(time),
+fn has_time_for(columns: &Columns, scan: &Scan, collector: &Collector) -> bool {
+    let Want::Records { order, after, .. } = &scan.want else { return true };
+    let full = collector.full_at();
+    columns.times.iter().map(|nanos| Timestamp::from_nanos(*nanos)).any(|time| {
+        let low = RecordKey::first_at(time);
+        let high = RecordKey { time, source: SourceId(u128::MAX), position: Position(u64::MAX) };
+        let (best, worst) = match order {
+            Order::Desc => (high, low),
+            Order::Asc => (low, high),
         };
-        range.contains(time) && collector.could_take(&best)
-    };
-    columns.times.iter().any(|nanos| could_take(Timestamp::from_nanos(*nanos)))
+        scan.range.contains(time)
+            && after.is_none_or(|after| order.is_before(&after, &worst))
+            && full.is_none_or(|full| order.is_before(&best, &full))
+    })
 }
 
 impl Fetched {
