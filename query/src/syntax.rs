@@ -14,6 +14,8 @@
 
 mod fault;
 mod value;
+#[cfg(test)]
+pub(crate) mod written;
 
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
 use heliograph_model::time::Timestamp;
