@@ -3,7 +3,7 @@
 use heliograph_model::record::RecordId;
 use heliograph_model::scan::{Answer, Pursuit, Want};
 
-use super::run::Run;
+use super::run::{Parts, Run};
 use super::{Outcome, Page, Question, Search};
 use crate::access::Scope;
 use crate::error::{Error, Result};
@@ -42,10 +42,8 @@ impl Search {
         for tenant in scope.tenants().iter().filter(|t| id.may_belong_to(t)) {
             let want = Want::Around { key: id.key, before: before + 1, after };
             let run = Run::new(self, question, std::slice::from_ref(tenant), want, None, &pursuit);
-            if run.is_empty() {
-                continue;
-            }
-            let parts = run.parts(&mut outcome).await?;
+            // A filter may leave no time: then nothing is around the record, which is there all the same.
+            let parts = if run.is_empty() { Parts::default() } else { run.parts(&mut outcome).await? };
             let Answer::Records(records) = run.around(tenant, parts, &mut outcome).await? else {
                 continue;
             };

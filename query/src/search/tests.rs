@@ -243,6 +243,15 @@ async fn context_is_the_file_around_a_record() {
 }
 
 #[tokio::test]
+async fn a_context_whose_filter_leaves_no_time_is_empty() {
+    let (stage, token) = filled().await;
+    let (_, body) = stage.get(&token, "/api/v1/search?q=four").await;
+    let id = body["records"][0]["id"].as_str().unwrap();
+    let never = "@timestamp:[2026-11-25T00:00:00Z%20TO%202026-11-24T00:00:00Z]";
+    assert!(stage.messages(&token, &format!("/api/v1/context?id={id}&q={never}")).await.is_empty());
+}
+
+#[tokio::test]
 async fn an_answer_without_the_hot_part_says_so() {
     let (stage, token) = filled().await;
     stage.indexer.is_down.store(true, Ordering::SeqCst);
