@@ -1,5 +1,6 @@
 //! Questions over a real store and a hot part: every record once, in order, wherever it lies.
 
+mod differential;
 mod spread;
 
 use std::sync::atomic::Ordering;

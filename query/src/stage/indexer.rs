@@ -40,6 +40,7 @@ pub(crate) struct FakeIndexer {
     pub(crate) id: Uuid,
     store: Store,
     hot: Mutex<Hot>,
+    sealing: tokio::sync::Mutex<()>,
     /// Seals between the next answer to a scan and whatever the asker does then.
     pub(crate) seals_after_scan: AtomicBool,
     /// Commits a record between the next opening of a feed and whatever the asker does then.
@@ -70,6 +71,7 @@ impl FakeIndexer {
             id: Uuid::new_v4(),
             store,
             hot: Mutex::default(),
+            sealing: tokio::sync::Mutex::default(),
             seals_after_scan: AtomicBool::new(false),
             commits_after_open: Mutex::new(None),
             is_down: AtomicBool::new(false),
@@ -137,9 +139,10 @@ impl FakeIndexer {
 
     /// Seals all hot records of a tenant into a segment.
     pub(crate) async fn seal(&self, name: &TenantId) {
+        let _one_at_a_time = self.sealing.lock().await;
         let (records, after, through) = {
-            let mut hot = self.hot.lock();
-            let records = hot.tenants.remove(name).unwrap_or_default();
+            let hot = self.hot.lock();
+            let records = hot.tenants.get(name).cloned().unwrap_or_default();
             let after = hot.sealed.get(name).copied().unwrap_or_default();
             let through = CommitId(hot.committed);
             (records, after, through)
@@ -149,8 +152,12 @@ impl FakeIndexer {
         }
         let open = self.store.tenants.get(name).await.unwrap();
         let id = heliograph_store::layout::new_object_id();
+        let rows = |of: &[(CommitId, Arc<Record>)]| {
+            let of: Vec<Record> = of.iter().map(|(_, record)| (**record).clone()).collect();
+            Rows::try_from(of.as_slice()).unwrap()
+        };
         let parts: Vec<(CommitId, Rows)> =
-            records.iter().map(|(c, r)| (*c, Rows::try_from(std::slice::from_ref(&**r)).unwrap())).collect();
+            records.chunk_by(|a, b| a.0 == b.0).map(|of| (of[0].0, rows(of))).collect();
         let parts: Vec<_> = parts.iter().map(|(commit, rows)| (*commit, rows)).collect();
         let built = heliograph_store::segment::build(&open, id, &parts).unwrap();
         let path = heliograph_store::layout::segment(open.uid, id);
@@ -170,7 +177,12 @@ impl FakeIndexer {
         };
         self.store.objects.put(&path, built.bytes.into()).await.unwrap();
         self.store.catalog.publish(&meta, &[]).await.unwrap();
-        self.hot.lock().sealed.insert(name.clone(), through);
+        // Hot until they are published, and not a moment longer.
+        let mut hot = self.hot.lock();
+        hot.sealed.insert(name.clone(), through);
+        if let Some(records) = hot.tenants.get_mut(name) {
+            records.retain(|(commit, _)| *commit > through);
+        }
     }
 
     fn head(hot: &Hot, id: Uuid, tenant: &TenantId) -> HotHead {
