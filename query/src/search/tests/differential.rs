@@ -62,6 +62,12 @@ impl World {
         stage.store.tenants.create(&tenant("c"), &Workspace::parse("w").unwrap()).await.unwrap();
         let cookie = crate::access::tests::sign_in(&stage, "bob").await;
         let mut of_tenants = TENANTS.map(|name| commits(&mut random, &tenant(name)));
+        // Some tenants have records with the same keys.
+        for (_, records) in of_tenants[0].clone() {
+            if random.one_in(3) {
+                of_tenants[1].push_back((tenant(TENANTS[1]), records));
+            }
+        }
         let mut coming = VecDeque::new();
         while of_tenants.iter().any(|commits| !commits.is_empty()) {
             let of = usize::try_from(random.below(3)).unwrap();

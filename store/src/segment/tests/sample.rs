@@ -96,13 +96,15 @@ fn identity(random: &mut Random) -> Identity {
 
 /// Records of some sources, most of them with times that rise in their source, shuffled.
 pub(super) fn records(random: &mut Random, count: usize, sources: usize) -> Vec<Committed> {
+    // Sources that speak at the same time, and ones that do not know of one another.
+    let spread = random.pick(&[1, 1 << 20, 1 << 40]);
     let mut known: Vec<(Arc<Source>, Identity, u64, i64)> = (0..sources)
         .map(|n| {
             (
                 source(random, n as u128),
                 identity(random),
                 random.below(1 << 50),
-                START + random.signed(1 << 40),
+                START + random.signed(spread),
             )
         })
         .collect();
@@ -113,7 +115,9 @@ pub(super) fn records(random: &mut Random, count: usize, sources: usize) -> Vec<
         let at = if n < sources { n } else { usize::try_from(random.below(sources as u64)).unwrap() };
         let (source, common, position, time) = &mut known[at];
         *position += 1 + random.below(300);
-        *time += random.signed(5_000) * unit;
+        if !random.one_in(4) {
+            *time += random.signed(5_000) * unit;
+        }
         if random.one_in(200) {
             // The same source, described otherwise.
             *source = Arc::new(Source {
