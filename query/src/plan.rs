@@ -53,10 +53,10 @@ pub(crate) fn may_add(collector: &Collector, want: &Want, first: Timestamp, last
             collector.could_take(&best)
         }
         Want::Around { key, .. } => {
-            let in_source = |time| RecordKey { time, source: key.source, position: key.position };
+            let at = |time, position| RecordKey { time, source: key.source, position: Position(position) };
             // A segment around the place itself may add on either side.
             (first <= key.time && key.time <= last)
-                || collector.could_take(&if last < key.time { in_source(last) } else { in_source(first) })
+                || collector.could_take(&if last < key.time { at(last, u64::MAX) } else { at(first, 0) })
         }
         Want::Histogram { .. } | Want::Values { .. } | Want::Fields => true,
     }

@@ -244,6 +244,19 @@ async fn context_is_the_file_around_a_record() {
 }
 
 #[tokio::test]
+async fn a_context_has_the_nearest_though_positions_fall_as_time_rises() {
+    let (stage, a) = (Stage::new().await, tenant("a"));
+    stage.indexer.commit(&a, &[record(1, 7, 1, "near")]).await;
+    stage.indexer.seal(&a).await;
+    stage.indexer.commit(&a, &[record(1, 5, 1, "far"), record(1, 3, 2, "this")]).await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let (_, body) = stage.get(&token, "/api/v1/search?q=this").await;
+    let id = body["records"][0]["id"].as_str().unwrap();
+    let context = stage.messages(&token, &format!("/api/v1/context?id={id}&before=1&after=0")).await;
+    assert_eq!(context, ["near", "this"]);
+}
+
+#[tokio::test]
 async fn a_context_whose_filter_leaves_no_time_is_empty() {
     let (stage, token) = filled().await;
     let (_, body) = stage.get(&token, "/api/v1/search?q=four").await;
