@@ -1,11 +1,10 @@
 //! Which attributes a segment's records have, by their first key, with counts.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use heliograph_model::scan::ValueCounts;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 
 use super::columns::{Cursor, Parsed, put_text, put_varint};
 use super::template::Splitter;
@@ -66,9 +65,7 @@ impl NamesBuilder {
             let is_split = self.splitter.split(name, |_| has_variable = true);
             has_variable |= !is_split;
         }
-        // A name that comes twice in one object counts twice.
-        let is_plain = read.is_complete && !has_variable && read.counts.values().all(|n| *n == 1);
-        is_plain.then(|| read.counts.into_keys().collect())
+        (read.is_complete && !has_variable).then(|| read.counts.into_keys().collect())
     }
 
     pub(super) fn finish(self) -> Names {
@@ -82,9 +79,11 @@ impl Names {
         if json.is_empty() || !self.is_complete {
             return;
         }
-        // Text that is no object has no names, here as where records are looked at.
-        let is_read = serde_json::Deserializer::from_str(json).deserialize_map(&mut *self).is_ok();
-        self.is_complete &= is_read;
+        // A name that an object has twice counts once, here as where records are looked at.
+        match serde_json::from_str::<HashMap<String, IgnoredAny>>(json) {
+            Ok(object) => object.keys().for_each(|name| self.count(name)),
+            Err(_) => self.is_complete = false,
+        }
     }
 
     fn count(&mut self, name: &str) {
@@ -134,44 +133,6 @@ impl Names {
             || path
                 .match_indices('.')
                 .any(|(dot, _)| path.get(..dot).is_some_and(|head| self.counts.contains_key(head)))
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Names {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key_seed(Name(self))?.is_some() {
-            map.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
-
-struct Name<'a>(&'a mut Names);
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<(), E> {
-        self.0.count(name);
-        Ok(())
     }
 }
 

@@ -48,7 +48,10 @@ pub(super) fn of_attribute(index: &Index, path: &str, test: &Test) -> Result<(Kn
     let (text, open) = match test {
         // Numbers match by value, however they are written.
         Test::Text(text) if text.parse::<f64>().is_err() => (text, None),
-        Test::Prefix(text) => (text, open_token(text)),
+        // A number begins as it reads, which is not always how it is written.
+        Test::Prefix(text) if !text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+            (text, open_token(text))
+        }
         _ => {
             let possible = of_entries(index.entries(), |e| !e.page(Group::Attributes).is_none());
             let by_template = vec![Verdict::Maybe; index.templates(kind)?.len() as usize + 1];

@@ -8,7 +8,6 @@ use super::super::blocks::Blocks;
 use super::super::candidates::{Search, TOKENS_MAX, Tokens};
 use super::super::identifiers::{addresses, is_identifier};
 use super::super::reader::{Index, Kind};
-use super::super::template::WORD_BYTES_MAX;
 use super::super::templates::WHOLE;
 use super::super::verdict::{Verdict, has_mark};
 use super::text::Looked;
@@ -125,8 +124,7 @@ fn search(whole: &[String], open: Option<&str>, run: Option<&Run>) -> Tokens {
     let tokens = whole.iter().map(|token| (token.clone(), false));
     let tokens: Vec<_> = tokens.chain(open.map(|open| (open.to_owned(), true))).take(TOKENS_MAX).collect();
     let is_exact = match (tokens.as_slice(), run) {
-        // Longer words of another script may stand in a template, too.
-        ([(token, _)], Some(run)) => run.folded() == token && token.len() <= WORD_BYTES_MAX,
+        ([(token, _)], Some(run)) => run.folded() == token && !may_be_anywhere(token),
         _ => false,
     };
     Tokens { tokens, lacking: HashMap::new(), is_exact }
@@ -168,6 +166,12 @@ fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
 /// dotted capital I to `i`.
 fn is_folded(token: &str) -> bool {
     !token.bytes().any(|b| b.is_ascii_digit()) && token.contains(['k', 'i'])
+}
+
+/// Whether a token that the filters know may stand in a template, too: as a longer word of another script. The
+/// filters of the blocks that use the template have it then.
+fn may_be_anywhere(token: &str) -> bool {
+    is_identifier(token) && (!token.is_ascii() || is_folded(token))
 }
 
 fn everywhere(index: &Index, kind: Kind) -> Result<Vec<u32>> {

@@ -3,8 +3,6 @@
 // Places are named, for the tests of query stand on these files, too.
 #[path = "sample/asked.rs"]
 mod asked;
-#[path = "sample/known.rs"]
-mod known;
 #[path = "sample/said.rs"]
 mod said;
 
@@ -20,7 +18,6 @@ use heliograph_model::time::Timestamp;
 
 use super::Committed;
 pub(super) use asked::scan;
-pub(super) use known::awaits_mending;
 
 /// A new seed for each run; tests print it.
 pub(super) fn seed() -> u64 {
