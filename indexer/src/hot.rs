@@ -202,7 +202,8 @@ impl Hot {
         Snapshot { head, chunks }
     }
 
-    /// The tenants that are to be sealed, by bytes or by age; and where memory is half full, the largest.
+    /// The tenants that are to be sealed, by bytes or by age; and where memory is half full, the largest that hold a
+    /// quarter of it together: with thousands of small tenants one at a time would not keep up.
     pub(crate) fn due(&self, bytes: usize, age: Duration) -> Vec<TenantId> {
         let is_due = |part: &Part| {
             part.bytes >= bytes || part.chunks.front().is_some_and(|oldest| oldest.since.elapsed() >= age)
@@ -210,7 +211,14 @@ impl Hot {
         let inner = self.inner.read();
         let mut due: Vec<_> = inner.tenants.iter().filter(|(_, part)| is_due(part)).collect();
         if due.is_empty() && self.budget.is_half_full() {
-            due.extend(inner.tenants.iter().max_by_key(|(_, part)| part.bytes));
+            let mut largest: Vec<_> = inner.tenants.iter().collect();
+            largest.sort_unstable_by_key(|(_, part)| std::cmp::Reverse(part.bytes));
+            let mut sum = 0;
+            due.extend(largest.into_iter().take_while(|(_, part)| {
+                let is_enough = sum > self.budget.used() / 4;
+                sum += part.bytes;
+                !is_enough
+            }));
         }
         due.into_iter().map(|(tenant, _)| tenant.clone()).collect()
     }
@@ -251,5 +259,49 @@ impl Hot {
         drop(inner);
         // Freeing much memory takes a while: not under the lock.
         dropped.iter().for_each(|chunk| self.count(chunk, -1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_model::rows::RowsBuilder;
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn rows(bytes: usize) -> Rows {
+        let record = heliograph_model::record::Record {
+            time: Default::default(),
+            observed: Default::default(),
+            position: Default::default(),
+            source: Arc::default(),
+            level: None,
+            stream: None,
+            identity: Default::default(),
+            message: "x".repeat(bytes).into(),
+            attributes: Default::default(),
+        };
+        let mut rows = RowsBuilder::default();
+        rows.push(record.as_ref()).unwrap();
+        rows.finish()
+    }
+
+    #[test]
+    fn where_memory_is_half_full_the_largest_are_sealed() {
+        let budget = Budget::new(100_000);
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let hot = Hot::new(Uuid::nil(), Arc::clone(&budget), metrics, HashMap::new());
+        let tenant = |n: usize| TenantId::parse(&format!("t{n}")).unwrap();
+        let due = || hot.due(1 << 30, Duration::from_hours(1));
+        for n in 1..=10 {
+            let rows = vec![rows(n * 1_000)];
+            let room = budget.reserve(rows.iter().map(Rows::memory_bytes).sum()).unwrap();
+            hot.insert(CommitId(1), vec![Share { tenant: tenant(n), rows, room }]);
+            if n == 8 {
+                assert!(due().is_empty(), "{} of 100,000", budget.used());
+            }
+        }
+        // A quarter of 55,000 and a little.
+        assert_eq!(due(), [tenant(10), tenant(9)]);
     }
 }

@@ -57,16 +57,14 @@ impl Candidates {
 fn find_part(part: &Regex, texts: &Texts, found: &mut [bool]) {
     let (variables, start) = texts.variables();
     let mut from = 0;
-    // Matches may overlap where one lies over two variables and hides another.
     while let Some(at) = part.find_at(variables, from) {
-        if let Some(slot) = texts.place_of_byte(start + at.start()).and_then(|place| found.get_mut(place)) {
-            *slot = true;
+        let Some((place, end)) = texts.place_of_byte(start + at.start()) else { return };
+        if let Some(found) = found.get_mut(place) {
+            *found = true;
         }
-        from =
-            at.start() + variables.get(at.start()..).and_then(|r| r.chars().next()).map_or(1, char::len_utf8);
-        if from > variables.len() {
-            break;
-        }
+        // On behind this variable, not behind the match: one that lies over two variables would hide what is in
+        // the second.
+        from = end - start;
     }
 }
 

@@ -293,12 +293,14 @@ impl Texts {
         group.first as usize + self.ranks.get(row).copied().unwrap_or_default() as usize
     }
 
-    /// The place of the row to which a byte of the values belongs.
-    pub(super) fn place_of_byte(&self, at: usize) -> Option<usize> {
-        let value = u32::try_from(self.ends.partition_point(|end| *end as usize <= at)).ok()?;
+    /// The place of the row to which a byte of the values belongs, and where its value ends.
+    pub(super) fn place_of_byte(&self, at: usize) -> Option<(usize, usize)> {
+        let value = self.ends.partition_point(|end| *end as usize <= at);
+        let end = *self.ends.get(value)? as usize;
+        let value = u32::try_from(value).ok()?;
         let group = self.groups.partition_point(|g| g.base + g.rows * g.variables <= value);
         let group = self.groups.get(group)?;
-        Some((group.first + (value - group.base) % group.rows.max(1)) as usize)
+        Some(((group.first + (value - group.base) % group.rows.max(1)) as usize, end))
     }
 
     /// Calls `each` with the place and the text of every variable of a group's rows whose length in bytes is one

@@ -106,13 +106,11 @@ pub(super) fn verdicts(
             if limit.as_ref().unwrap_or(&limits.outside).is_empty() {
                 continue;
             }
-            if let Some(limit) = limit {
-                limits.by_template.insert(number, limit);
-                search.lacking.insert(number, lacking(tokens.get(..whole.len()).unwrap_or_default(), number));
-            } else if open.is_some() && !whole.is_empty() {
-                // It may have the open token, though it lacks all others.
+            // One that lacks all whole tokens may still have the open one.
+            if limit.is_some() || (open.is_some() && !whole.is_empty()) {
                 search.lacking.insert(number, lacking(tokens.get(..whole.len()).unwrap_or_default(), number));
             }
+            limits.by_template.extend(limit.map(|limit| (number, limit)));
             *slot = Verdict::Maybe;
         }
     }
@@ -153,9 +151,7 @@ fn limit(tokens: &[Token], number: u32, all: Option<&Blocks>) -> Option<Blocks> 
 fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
     if is_identifier(token) {
         let blocks = index.filters(kind)?.with(token);
-        // Longer words of other scripts are in the filters of the blocks that use their template.
-        let templates =
-            if token.is_ascii() && !is_folded(token) { Vec::new() } else { everywhere(index, kind)? };
+        let templates = if may_be_anywhere(token) { everywhere(index, kind)? } else { Vec::new() };
         return Ok(Token { templates, blocks });
     }
     let places = index.words(kind)?.with(token).map_err(index.bad_terms(kind))?;
