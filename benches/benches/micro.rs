@@ -193,20 +193,8 @@ fn sealed(criterion: &mut Criterion<BothBytes>, input: &Input) -> anyhow::Result
 async fn put(input: &Input) -> anyhow::Result<(Arc<dyn ObjectStore>, SegmentMeta)> {
     let (id, parts) = (layout::new_object_id(), input.parts());
     let built = segment::build(&input.tenant, id, &parts)?;
-    let meta = SegmentMeta {
-        id,
-        tenant: input.tenant.name.clone(),
-        bytes: built.bytes.len() as u64,
-        index_offset: built.index_offset,
-        records: built.records,
-        raw_bytes: built.raw_bytes,
-        first: built.first,
-        last: built.last,
-        indexer: Uuid::nil(),
-        commits_after: CommitId(0),
-        commits_through: parts.last().map_or(CommitId(0), |(commit, _)| *commit),
-        created: Timestamp::default(),
-    };
+    let through = parts.last().map_or(CommitId(0), |(commit, _)| *commit);
+    let meta = built.meta(&input.tenant.name, id, Uuid::nil(), (CommitId(0), through), Timestamp::default());
     let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     objects.put(&layout::segment(input.tenant.uid, id), built.bytes.into()).await?;
     Ok((objects, meta))

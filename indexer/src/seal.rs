@@ -16,7 +16,7 @@ use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::layout::{self, ObjectId};
-use heliograph_store::segment::{self, Built};
+use heliograph_store::segment;
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -154,28 +154,14 @@ impl Sealer {
             }
         };
         let path = layout::segment(uid, id);
-        let Built { bytes, index_offset, records, raw_bytes, first, last, .. } = built;
-        let meta = SegmentMeta {
-            id,
-            tenant: tenant.clone(),
-            bytes: bytes.len() as u64,
-            index_offset,
-            records,
-            raw_bytes,
-            first,
-            last,
-            indexer: self.indexer,
-            commits_after: after,
-            commits_through: through,
-            created: self.clock.now(),
-        };
-        timeout(PUT_MAX, self.store.objects.put(&path, bytes.into()))
+        let meta = built.meta(tenant, id, self.indexer, (after, through), self.clock.now());
+        timeout(PUT_MAX, self.store.objects.put(&path, built.bytes.into()))
             .await
             .map_err(|_| Error::Unavailable { reason: "the object store takes too long" })??;
         self.publish(&meta, publishing).await?;
         timer.observe_duration();
         self.metrics.segments.inc();
-        tracing::debug!(%tenant, records, bytes = meta.bytes, commit = through.0, "sealed");
+        tracing::debug!(%tenant, records = meta.records, bytes = meta.bytes, commit = through.0, "sealed");
         Ok(())
     }
 

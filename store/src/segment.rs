@@ -29,6 +29,7 @@ mod template;
 mod templates;
 mod texts;
 mod tokens;
+mod uses;
 mod verdict;
 mod writer;
 
@@ -38,6 +39,7 @@ use bytes::Bytes;
 use heliograph_model::filter::Matcher;
 use heliograph_model::rows::Rows;
 use heliograph_model::scan::{Collector, CommitId, Scan};
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
@@ -70,6 +72,34 @@ pub struct Built {
     pub sizes: Vec<(&'static str, u64)>,
     /// Records whose message is kept whole, without a template.
     pub whole_messages: u64,
+}
+
+impl Built {
+    /// What the catalog is to say of it: holds its tenant's records of an indexer committed after the first of
+    /// `commits` and up to the second.
+    pub fn meta(
+        &self,
+        tenant: &TenantId,
+        id: ObjectId,
+        indexer: Uuid,
+        commits: (CommitId, CommitId),
+        created: Timestamp,
+    ) -> SegmentMeta {
+        SegmentMeta {
+            id,
+            tenant: tenant.clone(),
+            bytes: self.bytes.len() as u64,
+            index_offset: self.index_offset,
+            records: self.records,
+            raw_bytes: self.raw_bytes,
+            first: self.first,
+            last: self.last,
+            indexer,
+            commits_after: commits.0,
+            commits_through: commits.1,
+            created,
+        }
+    }
 }
 
 /// What reading cost; all parts of a query add to one.

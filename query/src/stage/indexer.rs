@@ -17,7 +17,6 @@ use heliograph_model::scan::{Answer, Collector, CommitId, FeedFrame, HotAnswer, 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use heliograph_store::Store;
-use heliograph_store::catalog::SegmentMeta;
 use http::{HeaderMap, StatusCode};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
@@ -161,20 +160,8 @@ impl FakeIndexer {
         let parts: Vec<_> = parts.iter().map(|(commit, rows)| (*commit, rows)).collect();
         let built = heliograph_store::segment::build(&open, id, &parts).unwrap();
         let path = heliograph_store::layout::segment(open.uid, id);
-        let meta = SegmentMeta {
-            id,
-            tenant: name.clone(),
-            bytes: u64::try_from(built.bytes.len()).unwrap(),
-            index_offset: built.index_offset,
-            records: built.records,
-            raw_bytes: built.raw_bytes,
-            first: built.first,
-            last: built.last,
-            indexer: self.id,
-            commits_after: after,
-            commits_through: through,
-            created: Timestamp::parse(NOW).unwrap(),
-        };
+        let created = Timestamp::parse(NOW).unwrap();
+        let meta = built.meta(name, id, self.id, (after, through), created);
         self.store.objects.put(&path, built.bytes.into()).await.unwrap();
         self.store.catalog.publish(&meta, &[]).await.unwrap();
         // Hot until they are published, and not a moment longer.

@@ -6,9 +6,10 @@ use heliograph_model::filter::{Field, Test, View};
 use heliograph_model::record::RecordRef;
 
 use super::blocks::Blocks;
-use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::columns::{Cursor, Parsed};
 use super::dictionary::{Dictionary, Interner, put_values};
 use super::directory::Entry;
+use super::uses::{Uses, UsesBuilder};
 use crate::error::Result;
 
 /// The fields, in the order of the format; a field's index here is its slot.
@@ -72,8 +73,7 @@ impl FieldsBuilder {
 struct FieldWriter {
     values: Vec<Box<str>>,
     places: Vec<u32>,
-    /// (value, block, records of the block that have it), by block.
-    uses: Vec<(u32, u32, u32)>,
+    uses: UsesBuilder,
 }
 
 /// Notes which blocks hold which values, in a second pass.
@@ -98,7 +98,7 @@ impl FieldsWriter {
         sorted.sort_unstable();
         for same in sorted.chunk_by(|a, b| a == b) {
             if let Some(number) = same.first().and_then(|n| n.checked_sub(1)) {
-                field.uses.push((number, block, u32::try_from(same.len()).unwrap_or(u32::MAX)));
+                field.uses.add(number, block, u32::try_from(same.len()).unwrap_or(u32::MAX));
             }
         }
     }
@@ -106,18 +106,9 @@ impl FieldsWriter {
     /// The section's bytes: per field its values, then for each value the blocks that hold it.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         let mut out = Vec::new();
-        for mut field in self.fields {
+        for field in self.fields {
             put_values(&mut out, &field.values);
-            field.uses.sort_unstable();
-            for uses in field.uses.chunk_by(|a, b| a.0 == b.0) {
-                put_varint(&mut out, uses.len() as u64);
-                let mut next = 0;
-                for (_, block, rows) in uses {
-                    put_varint(&mut out, (block - next).into());
-                    put_varint(&mut out, (*rows).into());
-                    next = block + 1;
-                }
-            }
+            field.uses.write(field.values.len(), &mut out);
         }
         out
     }
@@ -125,9 +116,7 @@ impl FieldsWriter {
 
 struct FieldIndex {
     values: Dictionary,
-    postings: Vec<u8>,
-    /// Where each value's postings begin, and the end of the last.
-    starts: Vec<u32>,
+    uses: Uses,
 }
 
 /// The fields of an opened segment.
@@ -135,28 +124,13 @@ pub(super) struct Fields(Vec<FieldIndex>);
 
 impl Fields {
     /// Reads [`FieldsWriter::into_bytes`].
-    pub(super) fn read(bytes: &[u8]) -> Parsed<Self> {
+    pub(super) fn read(bytes: &[u8], blocks: u32) -> Parsed<Self> {
         let mut from = Cursor::new(bytes);
         let mut fields = Vec::with_capacity(FIELDS.len());
         for _ in &FIELDS {
             let values = Dictionary::read(&mut from, VALUES_BYTES_MAX)?;
-            let body = from;
-            let mut starts = Vec::with_capacity(values.len() as usize + 1);
-            let at = |from: &Cursor<'_>| {
-                u32::try_from(body.remaining() - from.remaining())
-                    .map_err(|_| Malformed("its postings are too long"))
-            };
-            for _ in 0..values.len() {
-                starts.push(at(&from)?);
-                for _ in 0..from.count(from.remaining())? {
-                    from.varint()?;
-                    from.varint()?;
-                }
-            }
-            starts.push(at(&from)?);
-            let length = body.remaining() - from.remaining();
-            let postings = { body }.bytes(length)?.to_vec();
-            fields.push(FieldIndex { values, postings, starts });
+            let uses = Uses::read(&mut from, values.len() as usize, blocks)?;
+            fields.push(FieldIndex { values, uses });
         }
         from.finish()?;
         Ok(Self(fields))
@@ -168,18 +142,9 @@ impl Fields {
     }
 
     /// Calls `each` with every block that holds a value, and how many of the block's records do.
-    pub(super) fn for_each_block(&self, slot: usize, number: u32, mut each: impl FnMut(u32, u32)) {
-        let Some(field) = self.0.get(slot) else { return };
-        let at = |n: u32| field.starts.get(n as usize).map(|s| *s as usize);
-        let (Some(start), Some(end)) = (at(number), at(number.saturating_add(1))) else { return };
-        let mut from = Cursor::new(field.postings.get(start..end).unwrap_or_default());
-        let mut next = 0_u32;
-        // The postings were walked through when they were read.
-        for _ in 0..from.varint().unwrap_or_default() {
-            let (Ok(distance), Ok(rows)) = (from.u32(), from.u32()) else { return };
-            let block = next.saturating_add(distance);
-            each(block, rows);
-            next = block.saturating_add(1);
+    fn for_each_block(&self, slot: usize, number: u32, each: impl FnMut(u32, u32)) {
+        if let Some(field) = self.0.get(slot) {
+            field.uses.for_each_block(number, each);
         }
     }
 

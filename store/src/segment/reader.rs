@@ -150,7 +150,7 @@ impl Index {
     }
 
     pub(super) fn fields(&self) -> Result<&Fields> {
-        self.once(&self.fields, Section::Fields, |bytes| Fields::read(&bytes))
+        self.once(&self.fields, Section::Fields, |bytes| Fields::read(&bytes, self.blocks()))
     }
 
     /// What is known of a kind of texts.
@@ -163,9 +163,8 @@ impl Index {
 
     /// The templates of a kind of texts.
     pub(super) fn templates(&self, kind: Kind) -> Result<&Templates> {
-        let blocks = self.blocks();
         let section = kind.sections().templates;
-        self.once(&self.texts(kind).templates, section, |bytes| Templates::read(&bytes, blocks))
+        self.once(&self.texts(kind).templates, section, |bytes| Templates::read(&bytes, self.blocks()))
     }
 
     /// The vocabulary of a kind of texts.

@@ -4,12 +4,12 @@
 //! place. Texts of all others are kept whole; they have the number 0.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
-use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::columns::{Cursor, Malformed, Parsed};
 use super::dictionary::{Dictionary, put_values};
 use super::hashing::Seeded;
 use super::template::{MARK, Splitter};
+use super::uses::{Uses, UsesBuilder};
 
 /// The number of texts that are kept whole.
 pub(super) const WHOLE: u32 = 0;
@@ -94,7 +94,7 @@ impl TemplatesBuilder {
             }
         }
         let texts = kept.into_iter().map(|(text, _)| text).collect();
-        TemplatesWriter { texts, places, uses: Vec::new() }
+        TemplatesWriter { texts, places, uses: UsesBuilder::default() }
     }
 }
 
@@ -103,8 +103,7 @@ pub(super) struct TemplatesWriter {
     texts: Vec<Box<str>>,
     /// By preliminary number.
     places: Vec<u32>,
-    /// (template, block, rows).
-    uses: Vec<(u32, u32, u32)>,
+    uses: UsesBuilder,
 }
 
 impl TemplatesWriter {
@@ -120,30 +119,19 @@ impl TemplatesWriter {
 
     /// Notes that so many rows of a block have a template.
     pub(super) fn add_use(&mut self, template: u32, block: u32, rows: u32) {
-        self.uses.push((template, block, rows));
+        self.uses.add(template, block, rows);
     }
 
     /// How many rows have no template.
     pub(super) fn rows_kept_whole(&self) -> u64 {
-        self.uses.iter().filter(|(number, ..)| *number == WHOLE).map(|(.., rows)| u64::from(*rows)).sum()
+        self.uses.rows(WHOLE)
     }
 
     /// The section's bytes: the templates, then for texts kept whole and for each template the blocks.
-    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
         let mut out = Vec::new();
         put_values(&mut out, &self.texts);
-        self.uses.sort_unstable();
-        let mut uses = self.uses.chunk_by(|a, b| a.0 == b.0).peekable();
-        for number in WHOLE..=u32::try_from(self.texts.len()).unwrap_or(u32::MAX) {
-            let of = uses.next_if(|of| of.first().is_some_and(|u| u.0 == number)).unwrap_or_default();
-            put_varint(&mut out, of.len() as u64);
-            let mut next = 0;
-            for (_, block, rows) in of {
-                put_varint(&mut out, (block - next).into());
-                put_varint(&mut out, (*rows).into());
-                next = block + 1;
-            }
-        }
+        self.uses.write(self.texts.len() + 1, &mut out);
         out
     }
 }
@@ -155,9 +143,7 @@ pub(super) struct Templates {
     marks: Vec<u16>,
     /// … and where a template's marks begin, from number 1, and the end of the last.
     mark_starts: Vec<u32>,
-    uses: Vec<u8>,
-    /// Where each number's uses begin, from 0, and the end of the last.
-    starts: Vec<u32>,
+    uses: Uses,
 }
 
 impl Templates {
@@ -173,22 +159,9 @@ impl Templates {
             }
             mark_starts.push(u32::try_from(marks.len()).map_err(|_| Malformed("it has too many variables"))?);
         }
-        let body = from;
-        let at = |from: &Cursor<'_>| {
-            u32::try_from(body.remaining() - from.remaining()).map_err(|_| Malformed("its uses are too long"))
-        };
-        let mut starts = Vec::with_capacity(texts.len() as usize + 2);
-        for _ in 0..=texts.len() {
-            starts.push(at(&from)?);
-            for _ in 0..from.count(blocks as usize)? {
-                from.varint()?;
-                from.varint()?;
-            }
-        }
-        starts.push(at(&from)?);
-        let uses = { body }.bytes(body.remaining() - from.remaining())?.to_vec();
+        let uses = Uses::read(&mut from, texts.len() as usize + 1, blocks)?;
         from.finish()?;
-        Ok(Self { texts, marks, mark_starts, uses, starts })
+        Ok(Self { texts, marks, mark_starts, uses })
     }
 
     /// The highest number.
@@ -226,18 +199,7 @@ impl Templates {
     }
 
     /// Calls `each` with every block that has rows with this number, and how many.
-    pub(super) fn for_each_block(&self, number: u32, mut each: impl FnMut(u32, u32)) {
-        let at = |n: usize| self.starts.get(n).map(|s| *s as usize);
-        let (Some(start), Some(end)) = (at(number as usize), at(number as usize + 1)) else { return };
-        let range: Range<usize> = start..end;
-        let mut from = Cursor::new(self.uses.get(range).unwrap_or_default());
-        let mut next = 0_u32;
-        // The uses were walked through when they were read.
-        for _ in 0..from.varint().unwrap_or_default() {
-            let (Ok(distance), Ok(rows)) = (from.u32(), from.u32()) else { return };
-            let block = next.saturating_add(distance);
-            each(block, rows);
-            next = block.saturating_add(1);
-        }
+    pub(super) fn for_each_block(&self, number: u32, each: impl FnMut(u32, u32)) {
+        self.uses.for_each_block(number, each);
     }
 }

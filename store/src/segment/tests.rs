@@ -16,7 +16,6 @@ use uuid::Uuid;
 use super::*;
 use crate::layout::new_object_id;
 use heliograph_model::cipher::SecretKey;
-use heliograph_model::tenant::TenantId;
 
 pub(super) type Committed = (CommitId, Arc<Record>);
 
@@ -31,20 +30,7 @@ pub(super) fn meta(
     built: &Built,
     commits_through: CommitId,
 ) -> SegmentMeta {
-    SegmentMeta {
-        id,
-        tenant: tenant.name.clone(),
-        bytes: built.bytes.len() as u64,
-        index_offset: built.index_offset,
-        records: built.records,
-        raw_bytes: built.raw_bytes,
-        first: built.first,
-        last: built.last,
-        indexer: Uuid::nil(),
-        commits_after: CommitId(-1),
-        commits_through,
-        created: Timestamp::default(),
-    }
+    built.meta(&tenant.name, id, Uuid::nil(), (CommitId(-1), commits_through), Timestamp::default())
 }
 
 pub(super) async fn open(tenant: &Arc<OpenTenant>, meta: SegmentMeta, bytes: Bytes) -> Result<Segment> {
