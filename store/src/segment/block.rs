@@ -65,12 +65,13 @@ impl Needs {
     }
 }
 
-/// The page of times, levels, sources, fields and templates: each column's length, then its bytes.
+/// The page of times, levels, sources, fields and templates of messages and attributes: each column's length, then
+/// its bytes.
 pub(super) fn put_columns(
     out: &mut Vec<u8>,
     rows: &[Row<'_>],
-    messages: &TextColumn,
-    attributes: &TextColumn,
+    fields: &[Vec<u32>; FIELDS.len()],
+    texts: [&TextColumn; 2],
 ) {
     let mut bytes = Vec::new();
     let mut put = |write: &dyn Fn(&mut Vec<u8>)| {
@@ -82,11 +83,8 @@ pub(super) fn put_columns(
     put(&|out| put_times(out, &rows.iter().map(|r| r.record.time.as_nanos()).collect::<Vec<_>>()));
     put(&|out| put_column(out, &rows.iter().map(|r| level_code(r.record.level)).collect::<Vec<_>>()));
     put(&|out| put_column(out, &rows.iter().map(|r| r.source).collect::<Vec<_>>()));
-    for slot in 0..FIELDS.len() {
-        put(&|out| put_column(out, &field_column(rows, slot)));
-    }
-    put(&|out| messages.put(out));
-    put(&|out| attributes.put(out));
+    fields.iter().for_each(|column| put(&|out| put_column(out, column)));
+    texts.iter().for_each(|column| put(&|out| column.put(out)));
 }
 
 /// One field's numbers, row by row.

@@ -132,6 +132,7 @@ struct Writer {
 /// A block's rows with the final numbers of their templates.
 struct Prepared<'a> {
     rows: Vec<Row<'a>>,
+    fields: [Vec<u32>; FIELDS.len()],
     messages: Vec<u32>,
     message_column: TextColumn,
     attributes: Vec<u32>,
@@ -174,8 +175,8 @@ impl Writer {
             self.attributes.add_use(number, block, rows);
             self.attribute_tokens.use_template(number);
         }
-        for slot in 0..FIELDS.len() {
-            self.fields.add_block(block, slot, &field_column(&prepared.rows, slot));
+        for (slot, column) in prepared.fields.iter().enumerate() {
+            self.fields.add_block(block, slot, column);
         }
         let mut entry = entry(&prepared.rows)?;
         for group in Group::ALL {
@@ -202,7 +203,8 @@ impl Writer {
             self.names.add(row.record.attributes, *number);
         }
         let (message_column, attribute_column) = (TextColumn::new(&messages), TextColumn::new(&attributes));
-        Prepared { rows, messages, message_column, attributes, attribute_column }
+        let fields = std::array::from_fn(|slot| field_column(&rows, slot));
+        Prepared { rows, fields, messages, message_column, attributes, attribute_column }
     }
 
     fn put_page(&mut self, block: u32, group: Group, prepared: &Prepared<'_>) -> Result<Page> {
@@ -211,7 +213,8 @@ impl Writer {
         plain.clear();
         match group {
             Group::Columns => {
-                put_columns(plain, rows, &prepared.message_column, &prepared.attribute_column);
+                let texts = [&prepared.message_column, &prepared.attribute_column];
+                put_columns(plain, rows, &prepared.fields, texts);
             }
             Group::Order => put_order(plain, rows),
             Group::Messages => {
