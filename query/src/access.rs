@@ -5,7 +5,6 @@
 
 mod origin;
 pub mod password;
-mod recent;
 mod session;
 mod sign_in;
 mod throttle;
@@ -27,7 +26,6 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
 pub(crate) use origin::Origins;
-use recent::Recent;
 pub(crate) use session::Cookie;
 use sign_in::SignIns;
 
@@ -160,7 +158,6 @@ pub(crate) struct Access {
     catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
     sign_ins: SignIns,
-    recent: Recent,
     cookie: Cookie,
     session_ttl: Duration,
     origins: Origins,
@@ -176,7 +173,6 @@ impl Access {
     ) -> Result<Self> {
         Ok(Self {
             sign_ins: SignIns::new(Arc::clone(&catalog), Arc::clone(&clock), metrics)?,
-            recent: Recent::new()?,
             catalog,
             clock,
             cookie: Cookie { secure: config.secure_cookies },
@@ -205,10 +201,10 @@ impl Access {
         }
         match (authorization, self.cookie.of(headers)?) {
             (None, None) => Err(Error::Unauthenticated),
-            (None, Some(cookie)) => self.by_cookie(&session::hash(&cookie)).await,
+            (None, Some(cookie)) => self.by_session(&session::hash(&cookie)).await,
             (Some(value), None) => self.by_authorization(value.as_bytes(), peer).await,
             (Some(value), Some(cookie)) => {
-                let by_cookie = self.by_cookie(&session::hash(&cookie)).await;
+                let by_cookie = self.by_session(&session::hash(&cookie)).await;
                 let by_header = self.by_authorization(value.as_bytes(), peer).await?;
                 match by_cookie {
                     // The answer by cookie is the one that must also pass the Origin check.
@@ -239,22 +235,7 @@ impl Access {
         }
     }
 
-    /// What was proved before counts no more: something about callers may have changed.
-    pub(crate) fn forget(&self) {
-        self.recent.forget();
-    }
-
     async fn by_authorization(&self, value: &[u8], peer: IpAddr) -> Result<Caller> {
-        let begun = self.recent.begin("authorization", value, self.clock.now());
-        if let Some(caller) = self.recent.find(&begun) {
-            return Ok(caller);
-        }
-        let caller = self.proved(value, peer).await?;
-        self.recent.keep(&begun, &caller);
-        Ok(caller)
-    }
-
-    async fn proved(&self, value: &[u8], peer: IpAddr) -> Result<Caller> {
         let text = std::str::from_utf8(value).map_err(|_| Error::Unauthenticated)?;
         let (scheme, rest) = text.split_once(' ').ok_or(Error::Unauthenticated)?;
         let rest = rest.trim();
@@ -280,16 +261,6 @@ impl Access {
         }
         let user = self.sign_ins.check(user, &SecretString::from(secret), peer, sign_in::Recall::Yes).await?;
         self.of_password(user).await
-    }
-
-    async fn by_cookie(&self, hash: &[u8; 32]) -> Result<Caller> {
-        let begun = self.recent.begin("cookie", hash, self.clock.now());
-        if let Some(caller) = self.recent.find(&begun) {
-            return Ok(caller);
-        }
-        let caller = self.by_session(hash).await?;
-        self.recent.keep(&begun, &caller);
-        Ok(caller)
     }
 
     async fn by_session(&self, hash: &[u8; 32]) -> Result<Caller> {

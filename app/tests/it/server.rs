@@ -198,22 +198,6 @@ impl Server {
         }
     }
 
-    /// Waits until a request is answered so: what another process changes counts after a moment.
-    pub(crate) async fn wait_for_status<F>(&self, expected: StatusCode, send: impl Fn() -> F)
-    where
-        F: Future<Output = reqwest::Result<reqwest::Response>>,
-    {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = send().await.unwrap().status();
-            if status == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{status}, not {expected}:\n{}", self.said());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.child.id().expect("it runs")).unwrap();

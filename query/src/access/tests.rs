@@ -197,7 +197,7 @@ async fn sign_ins_are_throttled_per_account_and_address() {
 }
 
 #[tokio::test]
-async fn a_changed_password_and_a_revoked_token_end_within_a_second_wherever_that_was_done() {
+async fn a_changed_password_and_a_revoked_token_end_at_once() {
     let stage = Stage::new().await;
     let (id, token) = stage.token("a", &[Role::Viewer]).await;
     let ann = basic("ann", PASSWORD);
@@ -209,13 +209,9 @@ async fn a_changed_password_and_a_revoked_token_end_within_a_second_wherever_tha
     check(&ann, StatusCode::OK).await;
     check(&ann, StatusCode::OK).await;
     let cookie = sign_in(&stage, "ann").await;
-    check(&bearer, StatusCode::OK).await;
     let hash = super::password::hash(&"another one".into()).unwrap();
     stage.store.catalog.set_password("ann", &hash).await.unwrap();
     stage.store.catalog.revoke_token(&id, heliograph_model::time::Clock::now(&stage.clock)).await.unwrap();
-    // What another process changed is seen when the proofs of the last moment are over.
-    check(&bearer, StatusCode::OK).await;
-    stage.clock.advance(Duration::from_secs(1));
     check(&bearer, StatusCode::UNAUTHORIZED).await;
     check(&ann, StatusCode::UNAUTHORIZED).await;
     assert_eq!(search(&stage, &[("cookie", &cookie)]).await.0, StatusCode::UNAUTHORIZED);
@@ -228,7 +224,6 @@ async fn a_changed_password_and_a_revoked_token_end_within_a_second_wherever_tha
     let (_, body) = search(&stage, &[("authorization", &bob)]).await;
     assert!(body["records"].is_array());
     stage.store.catalog.revoke_grant(&grant).await.unwrap();
-    stage.clock.advance(Duration::from_secs(1));
     let request =
         stage.client.get(format!("{}/api/v1/search?tenant=a", stage.url)).header("authorization", &bob);
     assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);

@@ -23,15 +23,10 @@ pub(super) const TAIL: &str = "/api/v1/tail";
 
 /// Lets proved callers through, with what they may do; refuses what a foreign page may have sent.
 pub(super) async fn prove(State(api): State<Shared>, mut request: Request, next: Next) -> Response {
-    if let Err(error) = proved(&api, &mut request).await {
-        return error.into_response();
+    match proved(&api, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
     }
-    let may_change = !request.method().is_safe();
-    let response = next.run(request).await;
-    if may_change {
-        api.access.forget();
-    }
-    response
 }
 
 async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
