@@ -26,6 +26,10 @@ use cli::{Cli, Command, ConfigCommand};
 use config::Config;
 use exit::Outcome;
 
+/// The C library's keeps as much as a wave of records took; set up in .cargo/config.toml.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How long threads that still work on files may go on after everything has stopped.
 const THREADS_WITHIN: Duration = Duration::from_millis(500);
 
