@@ -118,6 +118,11 @@ impl FilterBuilder {
         }
     }
 
+    /// Adds what is asked for as a whole only.
+    pub(super) fn add_whole(&mut self, text: &str) {
+        self.0.insert(hash(text, WHOLE));
+    }
+
     /// The filter's bytes; the next block begins.
     pub(super) fn finish(&mut self) -> Vec<u8> {
         let mut bits = vec![0_u8; self.0.len() * FILTER_BITS / 8];

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::columns::{Column, Cursor, Malformed, Parsed, column, put_column, put_varint};
 use super::identifiers::{ADDRESS_NUMBERS, SHORT_BYTES_MAX};
+use super::pairs::is_joiner;
 use super::template::Splitter;
 use super::templates::{Templates, WHOLE};
 
@@ -74,10 +75,14 @@ impl TextColumn {
 
 /// Takes what a block's texts are made of, while they are written.
 pub(super) trait TextSink {
+    /// What follows is of rows of this template, or of texts that are kept whole.
+    fn begin(&mut self, template: u32);
     /// A variable.
     fn variable(&mut self, variable: &str);
     /// Four numbers of an address, which are variables of their own.
     fn address(&mut self, address: &str);
+    /// Two variables with one character between them that joins words.
+    fn pair(&mut self, first: &str, joiner: char, second: &str);
     /// A text that is kept whole.
     fn whole(&mut self, text: &str);
 }
@@ -95,7 +100,9 @@ pub(super) fn put_texts<'a>(
     let mut lengths = Vec::new();
     let mut places: Vec<(u32, Range<usize>)> = Vec::new();
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
-        let is_whole = group.first().is_some_and(|(number, _)| *number == WHOLE);
+        let number = group.first().map_or(WHOLE, |(number, _)| *number);
+        let is_whole = number == WHOLE;
+        sink.begin(number);
         places.clear();
         for (_, row) in group {
             let text = texts(*row as usize);
@@ -108,6 +115,7 @@ pub(super) fn put_texts<'a>(
         }
         let variables = places.len() / group.len().max(1);
         put_addresses(&texts, &places, variables, sink);
+        put_pairs(&texts, &places, variables, sink);
         for variable in 0..variables {
             let mut last = "";
             for (row, range) in places.iter().skip(variable).step_by(variables) {
@@ -156,6 +164,34 @@ fn put_addresses<'a>(
             {
                 sink.address(address);
             }
+        }
+    }
+}
+
+/// Tells of variables that are joined: the same two of each of one template's rows.
+fn put_pairs<'a>(
+    texts: &impl Fn(usize) -> &'a str,
+    places: &[(u32, Range<usize>)],
+    variables: usize,
+    sink: &mut impl TextSink,
+) {
+    let joiner = |first: &Range<usize>, second: &Range<usize>, text: &str| {
+        let mut between = text.get(first.end..second.start)?.chars();
+        between.next().filter(|c| is_joiner(*c) && between.next().is_none())
+    };
+    for from in 0..variables.saturating_sub(1) {
+        let mut last = "";
+        for row in places.chunks(variables) {
+            let Some([(row, first), (_, second)]) = row.get(from..from + 2) else { continue };
+            let text = texts(*row as usize);
+            // What stands between the variables of a template is the same in all its rows.
+            let Some(joiner) = joiner(first, second, text) else { break };
+            let pair = text.get(first.start..second.end).unwrap_or_default();
+            if pair != last {
+                let of = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
+                sink.pair(of(first), joiner, of(second));
+            }
+            last = pair;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The token index: which templates and which blocks may hold a word of a message, or of an attribute.
 //!
-//! Words of the *vocabulary* lie in a term dictionary of tantivy's, each with the templates that have it and the
-//! blocks that have it as a variable or in a text that is kept whole. *Identifiers* (ids, hashes, counters: most
+//! Words of the *vocabulary* lie in a term dictionary of tantivy's, each with the templates that have it, and with
+//! the templates and the blocks in which it is a variable or stands in a text that is kept whole. *Identifiers* (ids, hashes, counters: most
 //! of the distinct tokens, and nearly all in one block only) lie in a bloom filter for each block, where they
 //! cost two bytes instead of a dictionary's entry. Which of the two a token belongs to is a pure function of the
 //! token, the same when writing and when asking. An answer may name a block too many, never one too few.
@@ -14,44 +14,22 @@ use tantivy::directory::FileSlice;
 use tantivy::postings::TermInfo;
 use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
 
-use super::blocks::Blocks;
-use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::columns::{Malformed, put_varint};
 use super::hashing::Seeded;
 use super::identifiers::{FilterBuilder, addresses, is_identifier};
+use super::pairs::{pairs, put_pair};
+use super::postings::{Places, Posting};
 use super::texts::TextSink;
 
 /// Most words looked up for one prefix; beyond that every block is looked into.
 const PREFIX_TERMS_MAX: usize = 1 << 16;
 
-/// Rising numbers, each as its distance from the one before.
-#[derive(Default)]
-struct List {
-    /// The number after the newest one.
-    next: u32,
-    count: u32,
-    bytes: Vec<u8>,
-}
-
-impl List {
-    fn add(&mut self, number: u32) {
-        if self.count == 0 || number >= self.next {
-            put_varint(&mut self.bytes, (number - self.next).into());
-            self.next = number + 1;
-            self.count += 1;
-        }
-    }
-}
-
-#[derive(Default)]
-struct Posting {
-    templates: List,
-    blocks: List,
-}
-
 /// Gathers tokens: first those of the templates, then block by block.
 #[derive(Default)]
 pub(super) struct TokensBuilder {
     block: u32,
+    /// Whose variables come, or that texts come which are kept whole.
+    template: u32,
     words: HashMap<Box<str>, usize, Seeded>,
     /// By the numbers in `words`.
     postings: Vec<Posting>,
@@ -114,8 +92,10 @@ impl TokensBuilder {
         if is_identifier(token) {
             self.identifiers.add(token);
         } else {
-            let block = self.block;
-            self.posting(token).into_iter().for_each(|posting| posting.blocks.add(block));
+            let (template, block) = (self.template, self.block);
+            if let Some(posting) = self.posting(token) {
+                posting.add(token, template, block);
+            }
         }
     }
 
@@ -136,11 +116,11 @@ impl TokensBuilder {
         for (word, number) in words {
             let Some(posting) = self.postings.get(number) else { continue };
             let start = postings.len();
-            posting.write(self.block, &mut postings);
+            posting.write(&word, self.block, &mut postings);
             let postings_range = start..postings.len();
             terms.insert(
                 word.as_bytes(),
-                &TermInfo { doc_freq: posting.blocks.count, postings_range, positions_range: 0..0 },
+                &TermInfo { doc_freq: posting.blocks.len(), postings_range, positions_range: 0..0 },
             )?;
         }
         let mut filters = self.filter_lengths;
@@ -150,6 +130,10 @@ impl TokensBuilder {
 }
 
 impl TextSink for TokensBuilder {
+    fn begin(&mut self, template: u32) {
+        self.template = template;
+    }
+
     fn variable(&mut self, variable: &str) {
         if variable.is_ascii() {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -167,11 +151,18 @@ impl TextSink for TokensBuilder {
         self.identifiers.add(address);
     }
 
+    fn pair(&mut self, first: &str, joiner: char, second: &str) {
+        self.scratch.clear();
+        if put_pair(first, joiner, second, &mut self.scratch) {
+            self.identifiers.add_whole(&self.scratch);
+        }
+    }
+
     fn whole(&mut self, text: &str) {
         let mut scratch = std::mem::take(&mut self.scratch);
         token::for_each_token(text, &mut scratch, |token| self.add(token));
         self.scratch = scratch;
-        addresses(text, false).iter().for_each(|address| self.identifiers.add(address));
+        self.add_joined(text);
         if self.is_json && is_escaped(text) {
             // What cannot be read here has no values when it is looked at, either.
             serde_json::from_str(text).into_iter().for_each(|value| self.strings(&value));
@@ -185,54 +176,23 @@ pub(super) fn is_escaped(json: &str) -> bool {
 }
 
 impl TokensBuilder {
+    /// Adds the addresses and pairs of a text.
+    fn add_joined(&mut self, text: &str) {
+        addresses(text, false).iter().for_each(|address| self.identifiers.add(address));
+        pairs(text, false).iter().for_each(|(_, pair)| self.identifiers.add_whole(pair));
+    }
+
     fn strings(&mut self, value: &Value) {
         match value {
             Value::String(text) => {
                 token::tokens(text).iter().for_each(|token| self.add(token));
-                addresses(text, false).iter().for_each(|address| self.identifiers.add(address));
+                self.add_joined(text);
             }
             Value::Array(items) => items.iter().for_each(|item| self.strings(item)),
             Value::Object(map) => map.values().for_each(|value| self.strings(value)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-}
-
-fn bitmap_bytes(blocks: u32) -> usize {
-    blocks.div_ceil(8) as usize
-}
-
-impl Posting {
-    /// Appends the number of templates and their list; then the list of blocks, or a bitmap of the segment's
-    /// blocks where that is not longer: the length tells which.
-    fn write(&self, blocks: u32, out: &mut Vec<u8>) {
-        put_varint(out, self.templates.count.into());
-        out.extend_from_slice(&self.templates.bytes);
-        if self.blocks.bytes.len() < bitmap_bytes(blocks) {
-            out.extend_from_slice(&self.blocks.bytes);
-            return;
-        }
-        let mut bitmap = vec![0_u8; bitmap_bytes(blocks)];
-        let mut from = Cursor::new(&self.blocks.bytes);
-        let mut next = 0_u32;
-        while let Ok(distance) = from.u32() {
-            let block = next.saturating_add(distance);
-            if let Some(byte) = bitmap.get_mut(block as usize / 8) {
-                *byte |= 1 << (block % 8);
-            }
-            next = block.saturating_add(1);
-        }
-        out.extend_from_slice(&bitmap);
-    }
-}
-
-/// Where a word stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Places {
-    /// Templates that have it, rising.
-    pub(super) templates: Vec<u32>,
-    /// Blocks that have it in a text that is kept whole, or as a variable.
-    pub(super) blocks: Blocks,
 }
 
 /// The vocabulary of an opened segment.
@@ -247,50 +207,23 @@ impl Words {
         Ok(Self { terms: TermDictionary::open(FileSlice::from(terms))?, postings, blocks })
     }
 
-    fn add(&self, info: &TermInfo, out: &mut Places) -> std::io::Result<()> {
+    fn add(&self, word: &[u8], info: &TermInfo, out: &mut Places) -> std::io::Result<()> {
         let posting = self.postings.get(info.postings_range.clone()).unwrap_or_default();
-        self.read(posting, out).map_err(|Malformed(reason)| std::io::Error::other(reason))
-    }
-
-    fn read(&self, posting: &[u8], out: &mut Places) -> Parsed<()> {
-        let mut from = Cursor::new(posting);
-        let mut next = 0_u32;
-        for _ in 0..from.count(posting.len())? {
-            let number = next.saturating_add(from.u32()?);
-            out.templates.push(number);
-            next = number.saturating_add(1);
-        }
-        if from.remaining() == bitmap_bytes(self.blocks) {
-            for (at, byte) in (0_u32..).zip(from.bytes(from.remaining())?) {
-                (0..8).filter(|bit| byte >> bit & 1 == 1).for_each(|bit| out.blocks.insert(at * 8 + bit));
-            }
-            return Ok(());
-        }
-        let mut next = 0_u32;
-        while from.remaining() > 0 {
-            let block = next.saturating_add(from.u32()?);
-            out.blocks.insert(block);
-            next = block.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    fn none(&self) -> Places {
-        Places { templates: Vec::new(), blocks: Blocks::none(self.blocks) }
+        out.add(word, posting, self.blocks).map_err(|Malformed(reason)| std::io::Error::other(reason))
     }
 
     /// Where a word stands.
     pub(super) fn with(&self, word: &str) -> std::io::Result<Places> {
-        let mut out = self.none();
+        let mut out = Places::none(self.blocks);
         if let Some(info) = self.terms.get(word)? {
-            self.add(&info, &mut out)?;
+            self.add(word.as_bytes(), &info, &mut out)?;
         }
         Ok(out)
     }
 
     /// Where words stand that begin so; none where there are too many of them to look.
     pub(super) fn with_prefix(&self, prefix: &str) -> std::io::Result<Option<Places>> {
-        let mut out = self.none();
+        let mut out = Places::none(self.blocks);
         let mut stream = self.terms.range().ge(prefix).into_stream()?;
         let mut terms = 0;
         while let Some((word, info)) = stream.next() {
@@ -301,11 +234,9 @@ impl Words {
             if terms > PREFIX_TERMS_MAX {
                 return Ok(None);
             }
-            self.add(info, &mut out)?;
+            self.add(word, info, &mut out)?;
         }
-        out.templates.sort_unstable();
-        out.templates.dedup();
-        Ok(Some(out))
+        Ok(Some(out.sorted()))
     }
 }
 
@@ -313,7 +244,9 @@ impl Words {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::blocks::Blocks;
     use super::super::identifiers::Filters;
+    use super::super::templates::WHOLE;
     use super::*;
 
     fn blocks_with(words: &Words, filters: &Filters, token: &str) -> Blocks {
@@ -323,6 +256,7 @@ mod tests {
     fn index(blocks: &[Vec<String>]) -> (Words, Filters) {
         let mut builder = TokensBuilder::default();
         for texts in blocks {
+            builder.begin(WHOLE);
             texts.iter().for_each(|text| builder.whole(text));
             builder.end_block();
         }
@@ -346,13 +280,24 @@ mod tests {
         for (number, text) in (1..).zip(["took \u{11} ms", "a ms", "\u{11}", "Took"]) {
             builder.add_template(number, text);
         }
+        builder.begin(2);
         builder.variable("12");
+        builder.variable("Took");
+        builder.end_block();
+        builder.begin(1);
+        builder.variable("took");
         builder.end_block();
         let sections = builder.finish().unwrap();
-        let words = Words::open(sections.terms, sections.postings, 1).unwrap();
-        assert_eq!(words.with("took").unwrap().templates, [1, 4]);
-        assert_eq!(words.with("ms").unwrap(), Places { templates: vec![1, 2], blocks: Blocks::none(1) });
-        assert_eq!(words.with("12").unwrap(), Places { templates: vec![], blocks: Blocks::all(1) });
+        let words = Words::open(sections.terms, sections.postings, 2).unwrap();
+        let places = |templates: &[u32], holders: Option<Vec<u32>>, blocks: &[u32]| Places {
+            templates: templates.to_vec(),
+            holders,
+            blocks: Blocks::of(2, |block| blocks.contains(&block)),
+        };
+        assert_eq!(words.with("took").unwrap(), places(&[1, 4], Some(vec![1, 2]), &[0, 1]));
+        assert_eq!(words.with("ms").unwrap(), places(&[1, 2], Some(vec![]), &[]));
+        assert_eq!(words.with("12").unwrap(), places(&[], None, &[0]));
+        assert_eq!(words.with("nix").unwrap(), places(&[], Some(vec![]), &[]));
         assert_eq!(words.with_prefix("").unwrap().unwrap().templates, [1, 2, 4]);
     }
 

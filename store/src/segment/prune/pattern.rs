@@ -1,6 +1,6 @@
 //! What a pattern needs, so that not every text must be tried.
 
-use heliograph_model::token::is_word_char;
+use heliograph_model::token::{fold, is_word_char};
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
 
@@ -47,6 +47,22 @@ impl Found {
     }
 }
 
+/// The longest token whose beginning a text shows, and whether it shows its end, too; folded.
+pub(super) fn begun_token(text: &str) -> Option<(String, bool)> {
+    let (start, _) = text.char_indices().find(|(_, c)| !is_word_char(*c))?;
+    let rest = text.get(start..)?;
+    let ends_open = rest.ends_with(is_word_char);
+    let mut runs = rest.split(|c| !is_word_char(c)).filter(|run| !run.is_empty()).peekable();
+    let mut longest: Option<(&str, bool)> = None;
+    while let Some(run) = runs.next() {
+        let is_whole = runs.peek().is_some() || !ends_open;
+        if longest.is_none_or(|(longest, _)| run.len() > longest.len()) {
+            longest = Some((run, is_whole));
+        }
+    }
+    longest.map(|(run, is_whole)| (fold(run), is_whole))
+}
+
 /// What variables must have if one of these texts is to touch them: one of their runs of word characters. None
 /// where they have no such run, and so touch no variable.
 pub(super) fn of_variables(texts: &[&str], in_any_case: bool) -> Option<Regex> {
@@ -78,6 +94,20 @@ mod tests {
         check("a|b", None);
         check(r"\bGET\b", Some("GET"));
         check("[ab]", None);
+    }
+
+    #[test]
+    fn a_token_begins_behind_what_is_no_word() {
+        for (text, expected) in [
+            (".parquet", Some(("parquet", false))),
+            ("x.Parquet file", Some(("parquet", true))),
+            ("a bc: def", Some(("def", false))),
+            ("took ", None),
+            ("took", None),
+            ("--", None),
+        ] {
+            assert_eq!(begun_token(text), expected.map(|(t, whole)| (t.to_owned(), whole)), "{text}");
+        }
     }
 
     #[test]

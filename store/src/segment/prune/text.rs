@@ -26,12 +26,12 @@ pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition
             let run = Run::prefix(text);
             words::verdicts(index, kind, text, Some(&run), open.as_deref())?
         }
-        Test::Contains(text) => by_parts(templates, test, &[text.as_str()])?,
+        Test::Contains(text) => by_parts(index, kind, test, &[text.as_str()])?,
         Test::Wildcard(parts) => {
-            by_parts(templates, test, &parts.iter().map(String::as_str).collect::<Vec<_>>())?
+            by_parts(index, kind, test, &parts.iter().map(String::as_str).collect::<Vec<_>>())?
         }
-        Test::Regex(pattern) => by_pattern(templates, test, pattern)?,
-        Test::Range { .. } => (by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None),
+        Test::Regex(pattern) => by_pattern(index, kind, test, pattern)?,
+        Test::Range { .. } => (by_looking(templates, test, |_, _, _| Verdict::Maybe)?, None, None),
     };
     Ok(answer(index, kind, verdicts, limits.as_ref(), search))
 }
@@ -130,50 +130,109 @@ pub(super) type Looked = (Vec<Verdict>, Option<Limits>, Option<Search>);
 
 /// For parts that follow one another with anything between: where they stand in a template, they stand in all its
 /// texts; otherwise one of them must touch a variable.
-fn by_parts(templates: &Templates, test: &Test, parts: &[&str]) -> Result<Looked> {
+fn by_parts(index: &Index, kind: Kind, test: &Test, parts: &[&str]) -> Result<Looked> {
+    let templates = index.templates(kind)?;
     if parts.iter().any(|part| has_mark(part)) {
-        return Ok((by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None));
+        return Ok((by_looking(templates, test, |_, _, _| Verdict::Maybe)?, None, None));
     }
     let needle = pattern::of_variables(parts, true);
-    let verdicts = by_looking(templates, test, |_, passes| match (passes, &needle) {
+    let begun =
+        parts.iter().filter_map(|part| pattern::begun_token(part)).max_by_key(|(token, _)| token.len());
+    let mut begun = Begun::look_up(index, kind, begun)?;
+    let verdicts = by_looking(templates, test, |number, text, passes| match (passes, &needle) {
         (true, _) => Verdict::Yes,
         // What has no word in it touches none.
         (false, None) => Verdict::No,
-        (false, Some(_)) => Verdict::Varies,
+        (false, Some(_)) => begun.verdict(number, text),
     })?;
-    Ok((verdicts, None, needle.map(Search::Part)))
+    Ok((begun.with_whole(verdicts), begun.limits, needle.map(Search::Part)))
 }
 
 /// For a regular expression: a text that it must have stands in the template, or touches a variable.
-fn by_pattern(templates: &Templates, test: &Test, pattern: &str) -> Result<Looked> {
+fn by_pattern(index: &Index, kind: Kind, test: &Test, pattern: &str) -> Result<Looked> {
+    let templates = index.templates(kind)?;
     let Some(needed) = pattern::needed(pattern).filter(|needed| !has_mark(needed)) else {
-        return Ok((by_looking(templates, test, |_, _| Verdict::Maybe)?, None, None));
+        return Ok((by_looking(templates, test, |_, _, _| Verdict::Maybe)?, None, None));
     };
     let needle = pattern::of_variables(&[&needed], false);
-    let verdicts = by_looking(templates, test, |text, _| {
+    let mut begun = Begun::look_up(index, kind, pattern::begun_token(&needed))?;
+    let verdicts = by_looking(templates, test, |number, text, _| {
         if text.contains(&needed) {
+            begun.everywhere(number);
             Verdict::Maybe
         } else if needle.is_some() {
-            Verdict::Varies
+            begun.verdict(number, text)
         } else {
             Verdict::No
         }
     })?;
-    Ok((verdicts, None, needle.map(Search::Part)))
+    Ok((begun.with_whole(verdicts), begun.limits, needle.map(Search::Part)))
+}
+
+/// A token that texts must have, whole or its beginning, and what the index says of it.
+struct Begun {
+    token: Option<(Run, words::Token)>,
+    limits: Option<Limits>,
+    all: Blocks,
+}
+
+impl Begun {
+    fn look_up(index: &Index, kind: Kind, token: Option<(String, bool)>) -> Result<Self> {
+        let all = Blocks::all(index.blocks());
+        let Some((token, is_whole)) = token else { return Ok(Self { token: None, limits: None, all }) };
+        let (run, of_token) = match is_whole {
+            true => (Run::whole(&token), words::look_up(index, kind, &token)?),
+            false => (Run::prefix(&token), words::look_up_prefix(index, kind, &token)?),
+        };
+        let limits = Limits::of_all(&of_token.blocks);
+        Ok(Self { token: Some((run, of_token)), limits: Some(limits), all })
+    }
+
+    /// What is known of texts of a template if they pass by their variables only.
+    fn verdict(&mut self, number: u32, text: &str) -> Verdict {
+        match &self.token {
+            Some((run, _)) if run.is_in(text) => self.everywhere(number),
+            Some((_, token)) if !token.may_vary_in(number) => return Verdict::No,
+            _ => {}
+        }
+        Verdict::Varies
+    }
+
+    /// A template's texts may pass wherever they stand.
+    fn everywhere(&mut self, number: u32) {
+        if let Some(limits) = &mut self.limits {
+            limits.lift(number, &self.all);
+        }
+    }
+
+    /// The verdicts with that on texts which are kept whole.
+    fn with_whole(&self, mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
+        if let Some((_, token)) = &self.token
+            && !token.may_vary_in(WHOLE)
+            && let Some(verdict) = verdicts.first_mut()
+        {
+            *verdict = Verdict::No;
+        }
+        verdicts
+    }
 }
 
 /// Asks each template whether its own text passes, which decides where it has no variables; where it has some,
-/// `decide` does, by the template's text and whether that passes.
+/// `decide` does, by the template's number, its text and whether that passes.
 fn by_looking(
     templates: &Templates,
     test: &Test,
-    decide: impl Fn(&str, bool) -> Verdict,
+    mut decide: impl FnMut(u32, &str, bool) -> Verdict,
 ) -> Result<Vec<Verdict>> {
     let matcher = Matcher::new(&Filter::Is(Field::Message, test.clone()))?;
     let verdict = |number: u32| {
         let Some(text) = templates.text(number) else { return Verdict::Maybe };
         let passes = matcher.matches(&Probe::Message(text));
-        if templates.variables(number) == Some(0) { Verdict::of(passes) } else { decide(text, passes) }
+        if templates.variables(number) == Some(0) {
+            Verdict::of(passes)
+        } else {
+            decide(number, text, passes)
+        }
     };
     Ok((WHOLE..=templates.len()).map(verdict).collect())
 }

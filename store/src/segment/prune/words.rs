@@ -7,6 +7,8 @@ use heliograph_model::token::{self, Run};
 use super::super::blocks::Blocks;
 use super::super::candidates::{Search, TOKENS_MAX, Tokens};
 use super::super::identifiers::{addresses, is_identifier};
+use super::super::pairs::pairs;
+use super::super::postings::Places;
 use super::super::reader::{Index, Kind};
 use super::super::templates::WHOLE;
 use super::super::verdict::{Verdict, has_mark};
@@ -24,23 +26,44 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// The same for all.
+    pub(super) fn of_all(blocks: &Blocks) -> Self {
+        Self { whole: blocks.clone(), outside: blocks.clone(), by_template: HashMap::new() }
+    }
+
+    /// Widens a template's.
+    pub(super) fn lift(&mut self, template: u32, blocks: &Blocks) {
+        self.by_template.insert(template, blocks.clone());
+    }
+
     /// Of a template, or of texts that are kept whole.
     pub(super) fn of(&self, number: u32) -> &Blocks {
         if number == WHOLE { &self.whole } else { self.by_template.get(&number).unwrap_or(&self.outside) }
     }
 }
 
-/// A token of the run, as the index knows it.
-struct Token {
+/// A token of the run, or some of its tokens together, as the index knows them.
+pub(super) struct Token {
     /// Templates that have it, rising.
     templates: Vec<u32>,
+    /// The only templates of which it is a variable; none where it may be any.
+    holders: Option<Vec<u32>>,
     /// Blocks that have it as a variable, or in a text that is kept whole.
-    blocks: Blocks,
+    pub(super) blocks: Blocks,
 }
 
 impl Token {
+    fn is_nowhere(&self) -> bool {
+        self.templates.is_empty() && self.blocks.is_empty()
+    }
+
     fn is_in(&self, template: u32) -> bool {
         self.templates.binary_search(&template).is_ok()
+    }
+
+    /// Whether a template may have it as a variable, or a text that is kept whole may have it.
+    pub(super) fn may_vary_in(&self, template: u32) -> bool {
+        self.holders.as_ref().is_none_or(|holders| holders.binary_search(&template).is_ok())
     }
 }
 
@@ -58,33 +81,24 @@ pub(super) fn verdicts(
     if open.is_some() {
         whole.pop();
     }
-    let mut tokens = Vec::with_capacity(whole.len());
-    for token in &whole {
-        let token = look_up(index, kind, token)?;
-        if token.templates.is_empty() && token.blocks.is_empty() {
-            return Ok((Vec::new(), None, None));
-        }
-        tokens.push(token);
-    }
-    for address in addresses(text, open.is_some()) {
-        let blocks = index.filters(kind)?.with(&address);
-        if blocks.is_empty() {
-            return Ok((Vec::new(), None, None));
-        }
-        tokens.push(Token { templates: Vec::new(), blocks });
-    }
+    let Some(tokens) = look_up_all(index, kind, &whole, (text, open.is_some()))? else {
+        return Ok((Vec::new(), None, None));
+    };
     let all = Blocks::all(index.blocks());
     let with_all = tokens.iter().fold(all.clone(), |with_all, token| with_all.and(&token.blocks));
-    let with_open = open.map(|open| blocks_with_prefix(index, kind, open)).transpose()?;
+    let open_token = open.map(|open| look_up_prefix(index, kind, open)).transpose()?;
+    let with_open = open_token.as_ref().map(|token| &token.blocks);
     let mut limits = Limits {
-        whole: with_open.as_ref().map_or_else(|| with_all.clone(), |open| with_all.clone().and(open)),
+        whole: with_open.map_or_else(|| with_all.clone(), |open| with_all.clone().and(open)),
         // A template may have the open token itself, and lack the others.
-        outside: with_open.filter(|_| tokens.is_empty()).unwrap_or(with_all),
+        outside: with_open.filter(|_| tokens.is_empty()).cloned().unwrap_or(with_all),
         by_template: HashMap::new(),
     };
     let may_be_variable = open.is_some() || tokens.iter().any(|token| !token.blocks.is_empty());
     let mut verdicts = vec![Verdict::No; templates.len() as usize + 1];
-    if let Some(verdict) = verdicts.first_mut() {
+    if let Some(verdict) = verdicts.first_mut()
+        && tokens.iter().chain(&open_token).all(|token| token.may_vary_in(WHOLE))
+    {
         *verdict = Verdict::Maybe;
     }
     // Texts with a mark in them have no template.
@@ -102,6 +116,15 @@ pub(super) fn verdicts(
             limits.by_template.insert(number, all.clone());
             search.lacking.insert(number, 0);
         } else if may_be_variable && templates.variables(number).is_some_and(|n| n > 0) {
+            // What the template lacks must be a variable of it; one that lacks nothing must have some as one.
+            let mut of_run = tokens.iter().chain(&open_token);
+            let can_pass = match has_all {
+                true => of_run.any(|token| token.may_vary_in(number)),
+                false => tokens.iter().all(|token| token.is_in(number) || token.may_vary_in(number)),
+            };
+            if !can_pass {
+                continue;
+            }
             let limit = limit(&tokens, number, open.is_some().then_some(&all));
             if limit.as_ref().unwrap_or(&limits.outside).is_empty() {
                 continue;
@@ -148,14 +171,52 @@ fn limit(tokens: &[Token], number: u32, all: Option<&Blocks>) -> Option<Blocks> 
     Some(join(&lacking, Blocks::and).or_else(|| all.cloned()).unwrap_or_else(any))
 }
 
-fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
+/// Where tokens stand, the whole ones of a text whose last may go on; behind them the text's addresses and pairs. None
+/// where one of them stands nowhere.
+fn look_up_all(
+    index: &Index,
+    kind: Kind,
+    whole: &[String],
+    (text, is_open): (&str, bool),
+) -> Result<Option<Vec<Token>>> {
+    let mut tokens = Vec::with_capacity(whole.len());
+    for token in whole {
+        let token = look_up(index, kind, token)?;
+        if token.is_nowhere() {
+            return Ok(None);
+        }
+        tokens.push(token);
+    }
+    for address in addresses(text, is_open) {
+        let blocks = index.filters(kind)?.with(&address);
+        tokens.push(Token { templates: Vec::new(), holders: None, blocks });
+    }
+    for (first, pair) in pairs(text, is_open) {
+        let of_pair = tokens.get(first..first + 2).unwrap_or_default();
+        let pair = look_up_pair(index, kind, &pair, of_pair)?;
+        tokens.push(pair);
+    }
+    Ok((!tokens.iter().any(Token::is_nowhere)).then_some(tokens))
+}
+
+/// Where a token stands.
+pub(super) fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
     if is_identifier(token) {
         let blocks = index.filters(kind)?.with(token);
         let templates = if may_be_anywhere(token) { everywhere(index, kind)? } else { Vec::new() };
-        return Ok(Token { templates, blocks });
+        return Ok(Token { templates, holders: None, blocks });
     }
-    let places = index.words(kind)?.with(token).map_err(index.bad_terms(kind))?;
-    Ok(Token { templates: places.templates, blocks: places.blocks })
+    let Places { templates, holders, blocks } =
+        index.words(kind)?.with(token).map_err(index.bad_terms(kind))?;
+    Ok(Token { templates, holders, blocks })
+}
+
+/// Where two joined tokens stand as variables; a template that has one of them says nothing of the other.
+fn look_up_pair(index: &Index, kind: Kind, pair: &str, tokens: &[Token]) -> Result<Token> {
+    let mut templates: Vec<u32> = tokens.iter().flat_map(|token| &token.templates).copied().collect();
+    templates.sort_unstable();
+    templates.dedup();
+    Ok(Token { templates, holders: None, blocks: index.filters(kind)?.with(pair) })
 }
 
 /// Whether a letter of another script could have become a part of this token: the Kelvin sign folds to `k`, and a
@@ -174,12 +235,14 @@ fn everywhere(index: &Index, kind: Kind) -> Result<Vec<u32>> {
     Ok((1..=index.templates(kind)?.len()).collect())
 }
 
-/// The blocks in which a token that begins so may stand outside of templates.
-fn blocks_with_prefix(index: &Index, kind: Kind, prefix: &str) -> Result<Blocks> {
+/// Where a token that begins so may stand outside of templates.
+pub(super) fn look_up_prefix(index: &Index, kind: Kind, prefix: &str) -> Result<Token> {
     let found = index.words(kind)?.with_prefix(prefix).map_err(index.bad_terms(kind))?;
     // Where the filters cannot tell, identifiers that begin so may be anywhere.
-    Ok(match (found, index.filters(kind)?.with_prefix(prefix)) {
-        (Some(found), Some(identifiers)) => found.blocks.or(&identifiers),
-        _ => Blocks::all(index.blocks()),
-    })
+    let (holders, blocks) = match (found, index.filters(kind)?.with_prefix(prefix)) {
+        (Some(found), Some(identifiers)) if identifiers.is_empty() => (found.holders, found.blocks),
+        (Some(found), Some(identifiers)) => (None, found.blocks.or(&identifiers)),
+        _ => (None, Blocks::all(index.blocks())),
+    };
+    Ok(Token { templates: Vec::new(), holders, blocks })
 }
