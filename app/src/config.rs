@@ -220,7 +220,7 @@ fn read_all(r: &mut Reader<'_>) -> Config {
             listen: r.setting("listen", loopback(7710)),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
-            hot_bytes_max: bytes(r, "hot_bytes_max", 192 * MIB),
+            hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),
             seal_bytes: bytes(r, "seal_bytes", 32 * MIB),
             seal_after: r.setting("seal_after", Span(Duration::from_mins(10))).0,
         }),

@@ -1,7 +1,6 @@
 //! The distinct values of one column of a segment: sorted, numbered from 0, in memory as one text.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use heliograph_model::filter::{Field, Filter, Matcher, Test, View};
@@ -10,30 +9,24 @@ use heliograph_model::time::Timestamp;
 use std::borrow::Cow;
 
 use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::hashing::Seeded;
 use crate::error::Result;
 
 /// Gathers values and numbers them in the order of their first appearance.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Interner {
-    numbers: HashMap<Box<str>, u32>,
-    last: Option<(Box<str>, u32)>,
+    numbers: HashMap<Box<str>, u32, Seeded>,
 }
 
 impl Interner {
     /// The number of a value, given on first sight.
     pub(super) fn number(&mut self, value: &str) -> u32 {
-        if let Some((last, number)) = &self.last
-            && **last == *value
-        {
+        if let Some(number) = self.numbers.get(value) {
             return *number;
         }
         let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-        let number = match self.numbers.entry(value.into()) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => *entry.insert(next),
-        };
-        self.last = Some((value.into(), number));
-        number
+        self.numbers.insert(value.into(), next);
+        next
     }
 
     /// The values in order, and for each number given so far its place in that order.

@@ -1,7 +1,6 @@
 //! Which attributes a segment's records have, by their first key, with counts.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use heliograph_model::scan::ValueCounts;
 use serde::de::IgnoredAny;
@@ -29,12 +28,24 @@ impl Default for Names {
     }
 }
 
+/// What a template says of the names of its records' attributes.
+#[derive(Default)]
+enum OfTemplate {
+    /// Not looked at yet.
+    #[default]
+    New,
+    /// A variable may stand in a name.
+    Vary,
+    /// So many records have these.
+    Same(Box<[Box<str>]>, u64),
+}
+
 /// Counts names while a segment is written: once a template, where its texts all have the same.
 #[derive(Default)]
 pub(super) struct NamesBuilder {
     names: Names,
-    /// By template; nothing where a variable may stand in a name.
-    by_template: HashMap<u32, Option<Arc<[Box<str>]>>>,
+    /// By number.
+    templates: Vec<OfTemplate>,
     splitter: Splitter,
 }
 
@@ -47,29 +58,44 @@ impl NamesBuilder {
         if template == WHOLE {
             return self.names.add(json);
         }
-        if !self.by_template.contains_key(&template) {
-            let names = self.names_of(json);
-            self.by_template.insert(template, names);
+        let place = template as usize;
+        if self.templates.len() <= place {
+            self.templates.resize_with(place + 1, OfTemplate::default);
         }
-        match self.by_template.get(&template).cloned().flatten() {
-            Some(names) => names.iter().for_each(|name| self.names.count(name)),
-            None => self.names.add(json),
+        match self.templates.get_mut(place) {
+            Some(OfTemplate::Same(_, records)) => *records += 1,
+            Some(new @ OfTemplate::New) => {
+                *new = names_of(json, &mut self.splitter);
+                if matches!(new, OfTemplate::Vary) {
+                    self.names.add(json);
+                }
+            }
+            _ => self.names.add(json),
         }
     }
 
-    fn names_of(&mut self, json: &str) -> Option<Arc<[Box<str>]>> {
-        let mut read = Names::default();
-        read.add(json);
-        let mut has_variable = false;
-        for name in read.counts.keys() {
-            let is_split = self.splitter.split(name, |_| has_variable = true);
-            has_variable |= !is_split;
+    pub(super) fn finish(mut self) -> Names {
+        for template in self.templates {
+            if let OfTemplate::Same(names, records) = template {
+                names.iter().for_each(|name| self.names.count(name, records));
+            }
         }
-        (read.is_complete && !has_variable).then(|| read.counts.into_keys().collect())
-    }
-
-    pub(super) fn finish(self) -> Names {
         self.names
+    }
+}
+
+/// The names of the first record of a template.
+fn names_of(json: &str, splitter: &mut Splitter) -> OfTemplate {
+    let mut read = Names::default();
+    read.add(json);
+    let mut has_variable = false;
+    for name in read.counts.keys() {
+        let is_split = splitter.split(name, |_| has_variable = true);
+        has_variable |= !is_split;
+    }
+    match read.is_complete && !has_variable {
+        true => OfTemplate::Same(read.counts.into_keys().collect(), 1),
+        false => OfTemplate::Vary,
     }
 }
 
@@ -81,16 +107,16 @@ impl Names {
         }
         // A name that an object has twice counts once, here as where records are looked at.
         match serde_json::from_str::<HashMap<String, IgnoredAny>>(json) {
-            Ok(object) => object.keys().for_each(|name| self.count(name)),
+            Ok(object) => object.keys().for_each(|name| self.count(name, 1)),
             Err(_) => self.is_complete = false,
         }
     }
 
-    fn count(&mut self, name: &str) {
+    fn count(&mut self, name: &str, records: u64) {
         if let Some(count) = self.counts.get_mut(name) {
-            *count += 1;
+            *count += records;
         } else if self.counts.len() < NAMES_MAX && name.len() <= NAME_BYTES_MAX {
-            self.counts.insert(name.into(), 1);
+            self.counts.insert(name.into(), records);
         } else {
             self.is_complete = false;
         }

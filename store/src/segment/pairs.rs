@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use heliograph_model::token::{fold, is_word_char};
+use heliograph_model::token::{self, fold, is_word_char};
 
 use super::identifiers::is_identifier;
 
@@ -21,6 +21,14 @@ pub(super) fn put_pair(first: &str, joiner: char, second: &str, out: &mut String
     if (is_number(first) && is_number(second)) || is_rare(first) || is_rare(second) {
         return false;
     }
+    if first.is_ascii() && second.is_ascii() {
+        let start = out.len();
+        out.push_str(first);
+        out.push(joiner);
+        out.push_str(second);
+        out.get_mut(start..).into_iter().for_each(str::make_ascii_lowercase);
+        return true;
+    }
     let (first, second) = (fold(first), fold(second));
     out.push_str(&first);
     out.push(joiner);
@@ -31,32 +39,30 @@ pub(super) fn put_pair(first: &str, joiner: char, second: &str, out: &mut String
 /// The pairs of a text, each with the number of its first token in the text. With `is_open` the text's last token
 /// may go on.
 pub(super) fn pairs(text: &str, is_open: bool) -> Vec<(usize, String)> {
-    let tokens = ranges(text);
-    let closed = if is_open { tokens.len().saturating_sub(1) } else { tokens.len() };
     let mut out = Vec::new();
-    for (number, pair) in tokens.get(..closed).unwrap_or_default().windows(2).enumerate() {
-        let [first, second] = pair else { continue };
-        let mut between = text.get(first.end..second.start).unwrap_or_default().chars();
-        let (Some(joiner), None) = (between.next(), between.next()) else { continue };
+    for_each_joined(text, |first, joiner, second| {
         let of = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
         let mut pair = String::new();
-        if is_joiner(joiner) && put_pair(of(first), joiner, of(second), &mut pair) {
-            out.push((number, pair));
+        if !(is_open && second.end == text.len()) && put_pair(of(&first), joiner, of(&second), &mut pair) {
+            out.push((token::tokens(of(&(0..first.start))).len(), pair));
         }
-    }
+    });
     out
 }
 
-/// The places of a text's tokens.
-fn ranges(text: &str) -> Vec<Range<usize>> {
-    let mut out: Vec<Range<usize>> = Vec::new();
-    for (at, c) in text.char_indices().filter(|(_, c)| is_word_char(*c)) {
-        match out.last_mut() {
-            Some(last) if last.end == at => last.end = at + c.len_utf8(),
-            _ => out.push(at..at + c.len_utf8()),
+/// Calls `each` with the places of every two joined tokens, and what joins them.
+pub(super) fn for_each_joined(text: &str, mut each: impl FnMut(Range<usize>, char, Range<usize>)) {
+    for (at, joiner) in
+        text.bytes().enumerate().map(|(at, b)| (at, char::from(b))).filter(|(_, c)| is_joiner(*c))
+    {
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+        if !before.ends_with(is_word_char) || !after.starts_with(is_word_char) {
+            continue;
         }
+        let first = before.trim_end_matches(is_word_char).len();
+        let second = after.len() - after.trim_start_matches(is_word_char).len();
+        each(first..at, joiner, at + 1..at + 1 + second);
     }
-    out
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ fn slot(field: &Field) -> Option<usize> {
 #[derive(Default)]
 pub(super) struct SourcesBuilder {
     sources: Vec<Arc<Source>>,
+    /// The last one with its number: each batch has a copy of its own.
+    last: Option<(Arc<Source>, u32)>,
     /// The variants of the newest id: the same id may come with other fields.
     newest: HashMap<Arc<Source>, u32>,
 }
@@ -50,19 +52,24 @@ pub(super) struct SourcesBuilder {
 impl SourcesBuilder {
     /// The number of a source.
     pub(super) fn number(&mut self, source: &Arc<Source>) -> u32 {
-        let last = self.sources.last();
-        if last.is_some_and(|last| Arc::ptr_eq(last, source)) {
-            return u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX);
-        }
-        if last.is_none_or(|last| last.id != source.id) {
-            self.newest.clear();
-        }
-        if let Some(number) = self.newest.get(source) {
+        if let Some((last, number)) = &self.last
+            && Arc::ptr_eq(last, source)
+        {
             return *number;
         }
-        let number = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
-        self.sources.push(Arc::clone(source));
-        self.newest.insert(Arc::clone(source), number);
+        if self.sources.last().is_none_or(|newest| newest.id != source.id) {
+            self.newest.clear();
+        }
+        let number = match self.newest.get(source) {
+            Some(number) => *number,
+            None => {
+                let number = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
+                self.sources.push(Arc::clone(source));
+                self.newest.insert(Arc::clone(source), number);
+                number
+            }
+        };
+        self.last = Some((Arc::clone(source), number));
         number
     }
 

@@ -10,8 +10,12 @@ use std::ops::Range;
 
 use heliograph_model::token::is_word_char;
 
+use super::identifiers::SHORT_BYTES_MAX;
+
 /// Stands for a variable in a template. No word character; a text that has it is kept whole.
 pub(super) const MARK: char = '\u{11}';
+/// Longest text that is split: a text beyond is kept whole.
+pub(super) const SPLIT_BYTES_MAX: usize = 16 << 10;
 /// Shortest run of hexadecimal letters that is taken for a part of an id: the groups of a uuid have four and more.
 const HEX_BYTES_MIN: usize = 4;
 /// Longest token of plain letters that is a word.
@@ -43,6 +47,50 @@ fn is_variable_by_place(text: &[u8], start: usize, end: usize) -> bool {
         || (joins(previous) && is_word(before_previous))
 }
 
+/// What kind of token a variable is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A word of the vocabulary, with a letter in it.
+    Word,
+    /// A number of the vocabulary.
+    Number,
+    /// An identifier.
+    Identifier,
+    /// Not ASCII: the folded token tells.
+    Other,
+}
+
+/// A variable's place in its text, and its class; small, as there are many of them while a segment is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    start: u16,
+    /// Its length times four, and the class.
+    rest: u16,
+}
+
+impl Variable {
+    /// The place must lie within [`SPLIT_BYTES_MAX`].
+    fn new(start: usize, end: usize, class: Class) -> Self {
+        let small = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        // Up to 2^14 fits, but for a text that is nothing but one variable of that length.
+        Self { start: small(start), rest: small((end - start) << 2) | class as u16 }
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        let start = usize::from(self.start);
+        start..start + usize::from(self.rest >> 2)
+    }
+
+    pub(super) fn class(self) -> Class {
+        match self.rest & 3 {
+            0 => Class::Word,
+            1 => Class::Number,
+            2 => Class::Identifier,
+            _ => Class::Other,
+        }
+    }
+}
+
 /// What one bit a byte says of 64 bytes of a text.
 #[derive(Clone, Copy, Default)]
 struct Masks {
@@ -60,9 +108,12 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Calls `each` with the place of every variable, in order; `false` if the text must be kept whole.
-    pub(super) fn split(&mut self, text: &str, mut each: impl FnMut(Range<usize>)) -> bool {
+    /// Calls `each` with every variable, in order; `false` if the text must be kept whole.
+    pub(super) fn split(&mut self, text: &str, mut each: impl FnMut(Variable)) -> bool {
         let bytes = text.as_bytes();
+        if bytes.len() >= SPLIT_BYTES_MAX {
+            return false;
+        }
         self.masks.clear();
         let mut is_plain = true;
         for chunk in bytes.chunks(64) {
@@ -76,8 +127,9 @@ impl Splitter {
         let mut from = 0;
         while let Some(start) = self.next(from, |m| m.words) {
             let end = self.next(start, |m| !m.words).unwrap_or(bytes.len()).min(bytes.len());
-            if self.is_variable(start, end) || is_variable_by_place(bytes, start, end) {
-                each(start..end);
+            let (is_variable, class) = self.kind(start, end);
+            if is_variable || is_variable_by_place(bytes, start, end) {
+                each(Variable::new(start, end, class));
             }
             from = end;
         }
@@ -95,11 +147,21 @@ impl Splitter {
         Some(at * 64 + word.trailing_zeros() as usize)
     }
 
-    /// [`is_variable`] of an ASCII token.
-    fn is_variable(&self, start: usize, end: usize) -> bool {
+    /// [`is_variable`] of an ASCII token, and its class.
+    fn kind(&self, start: usize, end: usize) -> (bool, Class) {
         let has = |bits: fn(&Masks) -> u64| self.next(start, bits).is_some_and(|at| at < end);
         let length = end - start;
-        has(|m| m.digits) || length > WORD_BYTES_MAX || (length >= HEX_BYTES_MIN && !has(|m| m.plain))
+        let has_digits = has(|m| m.digits);
+        let is_variable =
+            has_digits || length > WORD_BYTES_MAX || (length >= HEX_BYTES_MIN && !has(|m| m.plain));
+        let class = if is_variable && length > SHORT_BYTES_MAX {
+            Class::Identifier
+        } else if has_digits && !has(|m| m.words & !m.digits) {
+            Class::Number
+        } else {
+            Class::Word
+        };
+        (is_variable, class)
     }
 }
 
@@ -130,14 +192,14 @@ fn bits(bytes: &[u8; 64]) -> u64 {
     })
 }
 
-fn split_chars(text: &str, mut each: impl FnMut(Range<usize>)) -> bool {
+fn split_chars(text: &str, mut each: impl FnMut(Variable)) -> bool {
     let mut start = None;
     let mut end_at = |start: &mut Option<usize>, end: usize| {
         if let Some(start) = start.take()
             && (text.get(start..end).is_some_and(is_variable)
                 || is_variable_by_place(text.as_bytes(), start, end))
         {
-            each(start..end);
+            each(Variable::new(start, end, Class::Other));
         }
     };
     for (at, c) in text.char_indices() {
@@ -164,7 +226,7 @@ mod tests {
     fn variables(text: &str) -> Option<Vec<String>> {
         let mut out = Vec::new();
         let is_split =
-            Splitter::default().split(text, |range| out.extend(text.get(range).map(str::to_owned)));
+            Splitter::default().split(text, |v| out.extend(text.get(v.range()).map(str::to_owned)));
         is_split.then_some(out)
     }
 
@@ -183,6 +245,9 @@ mod tests {
         check(&"日".repeat(41), &[]);
         check("", &[]);
         assert_eq!(variables("a\u{11}1"), None);
+        let longest = "7".repeat(SPLIT_BYTES_MAX - 1);
+        check(&longest, &[&longest]);
+        assert_eq!(variables(&"7".repeat(SPLIT_BYTES_MAX)), None);
     }
 
     #[test]
@@ -193,6 +258,15 @@ mod tests {
         check("a state_name and 'quoted words'", &["state_name", "quoted"]);
         check(r#"{"file":"dag.py","ok":true}"#, &["dag", "py"]);
         check("größe-x: ä/ö", &["größe", "x", "ä", "ö"]);
+    }
+
+    #[test]
+    fn a_class_says_where_a_variable_is_indexed() {
+        let mut classes = Vec::new();
+        Splitter::default().split("s3/200/2000/beef/x.y/bee-0_1", |v| classes.push(v.class()));
+        use Class::{Identifier, Number, Word};
+        assert_eq!(classes, [Word, Number, Identifier, Identifier, Word, Word, Word, Word]);
+        Splitter::default().split("ä-7", |v| assert_eq!(v.class(), Class::Other));
     }
 
     proptest! {

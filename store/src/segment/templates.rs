@@ -8,25 +8,44 @@ use std::collections::HashMap;
 use super::columns::{Cursor, Malformed, Parsed};
 use super::dictionary::{Dictionary, put_values};
 use super::hashing::Seeded;
-use super::template::{MARK, Splitter};
+use super::template::{MARK, Splitter, Variable};
 use super::uses::{Uses, UsesBuilder};
 
 /// The number of texts that are kept whole.
 pub(super) const WHOLE: u32 = 0;
 /// Texts that must share a template, at least.
 const SHARED_MIN: u32 = 3;
-/// Longest template, and how many bytes of templates and how many of them are gathered: what bounds the memory
-/// of a tenant whose every line is a template of its own.
-const TEMPLATE_BYTES_MAX: usize = 16 << 10;
+/// How many bytes of templates and how many of them are gathered: what bounds the memory of a tenant whose every line
+/// is a template of its own.
 const GATHERED_BYTES_MAX: usize = 32 << 20;
 const GATHERED_MAX: usize = 1 << 18;
+/// Most variables that are remembered between the passes, of four bytes each.
+const VARIABLES_MAX: usize = 1 << 23;
 /// Most bytes of all templates of a segment.
 const SECTION_BYTES_MAX: usize = 64 << 20;
+
+/// The variables of texts, one after the other: found in the first pass, written in the second.
+#[derive(Default)]
+pub(super) struct Variables {
+    all: Vec<Variable>,
+    /// For each text where its variables end.
+    ends: Vec<u32>,
+}
+
+impl Variables {
+    /// Of the nth text.
+    pub(super) fn of(&self, text: usize) -> &[Variable] {
+        let at = |text: usize| self.ends.get(text).map(|end| *end as usize);
+        let start = text.checked_sub(1).map_or(Some(0), at);
+        start.zip(at(text)).and_then(|(start, end)| self.all.get(start..end)).unwrap_or_default()
+    }
+}
 
 /// First pass: counts templates.
 #[derive(Default)]
 pub(super) struct TemplatesBuilder {
     splitter: Splitter,
+    variables: Variables,
     numbers: HashMap<Box<str>, u32, Seeded>,
     counts: Vec<u32>,
     bytes: usize,
@@ -36,9 +55,26 @@ pub(super) struct TemplatesBuilder {
 }
 
 impl TemplatesBuilder {
-    /// The number of a text's template; preliminary.
+    /// The number of the next text's template; preliminary.
     pub(super) fn number(&mut self, text: &str) -> u32 {
-        if !self.make_template(text) {
+        let number = self.number_of(text);
+        if number == WHOLE {
+            let before = self.variables.ends.last().map_or(0, |end| *end as usize);
+            self.variables.all.truncate(before);
+        }
+        // Their count has a bound that is well below.
+        self.variables.ends.push(u32::try_from(self.variables.all.len()).unwrap_or(u32::MAX));
+        number
+    }
+
+    /// The next text has no template.
+    pub(super) fn pass_over(&mut self) -> u32 {
+        self.variables.ends.push(self.variables.ends.last().copied().unwrap_or_default());
+        WHOLE
+    }
+
+    fn number_of(&mut self, text: &str) -> u32 {
+        if !self.make_template(text) || self.variables.all.len() > VARIABLES_MAX {
             return WHOLE;
         }
         if self.last.1 == WHOLE || self.last.0 != self.scratch {
@@ -52,17 +88,18 @@ impl TemplatesBuilder {
         number
     }
 
-    /// Leaves a text's template in `scratch`; `false` where it has none.
+    /// Leaves a text's template in `scratch` and its variables behind the others; `false` where it has none.
     fn make_template(&mut self, text: &str) -> bool {
-        let Self { splitter, scratch, .. } = self;
+        let Self { splitter, scratch, variables, .. } = self;
         scratch.clear();
         let mut from = 0;
-        let is_template = text.len() <= TEMPLATE_BYTES_MAX
-            && splitter.split(text, |variable| {
-                scratch.push_str(text.get(from..variable.start).unwrap_or_default());
-                scratch.push(MARK);
-                from = variable.end;
-            });
+        let is_template = splitter.split(text, |variable| {
+            let range = variable.range();
+            scratch.push_str(text.get(from..range.start).unwrap_or_default());
+            scratch.push(MARK);
+            from = range.end;
+            variables.all.push(variable);
+        });
         scratch.push_str(text.get(from..).unwrap_or_default());
         is_template
     }
@@ -82,8 +119,8 @@ impl TemplatesBuilder {
         number
     }
 
-    /// Chooses the templates; numbers become final by [`TemplatesWriter::number`].
-    pub(super) fn sort(self) -> TemplatesWriter {
+    /// Chooses the templates; numbers become final by [`TemplatesWriter::number`]. With them the texts' variables.
+    pub(super) fn sort(self) -> (TemplatesWriter, Variables) {
         let shared = |n: u32| self.counts.get(n as usize - 1).is_some_and(|count| *count >= SHARED_MIN);
         let mut kept: Vec<(Box<str>, u32)> = self.numbers.into_iter().filter(|(_, n)| shared(*n)).collect();
         kept.sort_unstable();
@@ -94,7 +131,7 @@ impl TemplatesBuilder {
             }
         }
         let texts = kept.into_iter().map(|(text, _)| text).collect();
-        TemplatesWriter { texts, places, uses: UsesBuilder::default() }
+        (TemplatesWriter { texts, places, uses: UsesBuilder::default() }, self.variables)
     }
 }
 

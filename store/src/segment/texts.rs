@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::columns::{Column, Cursor, Malformed, Parsed, column, put_column, put_varint};
 use super::identifiers::{ADDRESS_NUMBERS, SHORT_BYTES_MAX};
-use super::pairs::is_joiner;
-use super::template::Splitter;
+use super::pairs::{is_joiner, put_pair};
+use super::template::{Class, Variable};
 use super::templates::{Templates, WHOLE};
 
 /// The templates of a block's rows.
@@ -78,55 +78,42 @@ pub(super) trait TextSink {
     /// What follows is of rows of this template, or of texts that are kept whole.
     fn begin(&mut self, template: u32);
     /// A variable.
-    fn variable(&mut self, variable: &str);
+    fn variable(&mut self, variable: &str, class: Class);
     /// Four numbers of an address, which are variables of their own.
     fn address(&mut self, address: &str);
-    /// Two variables with one character between them that joins words.
-    fn pair(&mut self, first: &str, joiner: char, second: &str);
+    /// Two variables and the character between them that joins them; folded where they are not ASCII.
+    fn pair(&mut self, pair: &str);
     /// A text that is kept whole.
     fn whole(&mut self, text: &str);
 }
 
+/// A text with its variables.
+pub(super) type Split<'a> = (&'a str, &'a [Variable]);
+
 /// Writes a block's texts; `None` if they are too long for a page.
 pub(super) fn put_texts<'a>(
     out: &mut Vec<u8>,
-    texts: impl Fn(usize) -> &'a str,
+    texts: impl Fn(usize) -> Split<'a>,
     numbers: &[u32],
-    splitter: &mut Splitter,
     sink: &mut impl TextSink,
 ) -> Option<()> {
     let mut rows: Vec<(u32, u32)> = (0..).zip(numbers).map(|(row, number)| (*number, row)).collect();
     rows.sort_unstable();
     let mut lengths = Vec::new();
-    let mut places: Vec<(u32, Range<usize>)> = Vec::new();
+    let mut of_group: Vec<Split<'a>> = Vec::new();
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
         let number = group.first().map_or(WHOLE, |(number, _)| *number);
-        let is_whole = number == WHOLE;
+        of_group.clear();
+        of_group.extend(group.iter().map(|(_, row)| texts(*row as usize)));
         sink.begin(number);
-        places.clear();
-        for (_, row) in group {
-            let text = texts(*row as usize);
-            if is_whole {
+        if number == WHOLE {
+            for (text, _) in &of_group {
                 sink.whole(text);
-                places.push((*row, 0..text.len()));
-            } else {
-                splitter.split(text, |variable| places.push((*row, variable)));
+                out.extend_from_slice(text.as_bytes());
+                put_varint(&mut lengths, text.len() as u64);
             }
-        }
-        let variables = places.len() / group.len().max(1);
-        put_addresses(&texts, &places, variables, sink);
-        put_pairs(&texts, &places, variables, sink);
-        for variable in 0..variables {
-            let mut last = "";
-            for (row, range) in places.iter().skip(variable).step_by(variables) {
-                let value = texts(*row as usize).get(range.clone())?;
-                if !is_whole && value != last {
-                    sink.variable(value);
-                }
-                out.extend_from_slice(value.as_bytes());
-                put_varint(&mut lengths, value.len() as u64);
-                last = value;
-            }
+        } else {
+            put_variables(&of_group, (out, &mut lengths), sink)?;
         }
     }
     let length = u32::try_from(out.len()).ok()?;
@@ -135,65 +122,94 @@ pub(super) fn put_texts<'a>(
     Some(())
 }
 
-/// Tells of addresses among the variables of one template's rows: where four of its variables have nothing but
-/// dots between them.
-fn put_addresses<'a>(
-    texts: &impl Fn(usize) -> &'a str,
-    places: &[(u32, Range<usize>)],
-    variables: usize,
+/// Writes one template's variables, column by column.
+fn put_variables(
+    rows: &[Split<'_>],
+    (values, lengths): (&mut Vec<u8>, &mut Vec<u8>),
     sink: &mut impl TextSink,
-) {
-    let Some(last_start) = variables.checked_sub(ADDRESS_NUMBERS) else { return };
-    let of = |row: &[(u32, Range<usize>)], from: usize| {
-        let numbers = row.get(from..from + ADDRESS_NUMBERS)?;
-        let text = texts(numbers.first()?.0 as usize);
-        let are_joined = numbers.windows(2).all(|pair| match pair {
-            [(_, a), (_, b)] => text.get(a.end..b.start) == Some("."),
-            _ => false,
-        });
-        let address = text.get(numbers.first()?.1.start..numbers.last()?.1.end)?;
-        are_joined.then_some(address)
-    };
-    let first = places.get(..variables).unwrap_or_default();
-    for from in (0..=last_start).filter(|from| of(first, *from).is_some()) {
-        for row in places.chunks(variables) {
-            let is_short =
-                |bytes: &str| bytes.len() <= SHORT_BYTES_MAX && bytes.bytes().all(|b| b.is_ascii_digit());
-            if let Some(address) = of(row, from)
-                && address.split('.').all(is_short)
-            {
-                sink.address(address);
+) -> Option<()> {
+    let (first, variables) = rows.first()?;
+    put_addresses(rows, sink);
+    for column in 0..variables.len() {
+        let mut last = "";
+        for (text, variables) in rows {
+            let variable = variables.get(column)?;
+            let value = text.get(variable.range())?;
+            if value != last {
+                sink.variable(value, variable.class());
+                last = value;
+            }
+            values.extend_from_slice(value.as_bytes());
+            put_varint(lengths, value.len() as u64);
+        }
+        // What stands between the variables of a template is the same in all its rows.
+        let next =
+            variables.get(column + 1).map(|next| variables.get(column).map(|v| (v.range(), next.range())));
+        if let Some(Some((one, next))) = next
+            && let Some(joiner) = joiner(first.get(one.end..next.start)?)
+        {
+            put_pairs(rows, column, joiner, sink);
+        }
+    }
+    Some(())
+}
+
+fn joiner(between: &str) -> Option<char> {
+    let mut chars = between.chars();
+    chars.next().filter(|c| is_joiner(*c) && chars.next().is_none())
+}
+
+/// Tells of the pairs of two columns.
+fn put_pairs(rows: &[Split<'_>], column: usize, joiner: char, sink: &mut impl TextSink) {
+    let (mut last, mut folded) = ("", String::new());
+    for (text, variables) in rows {
+        let Some([first, second]) = variables.get(column..column + 2) else { continue };
+        let of = |range: Range<usize>| text.get(range).unwrap_or_default();
+        let pair = of(first.range().start..second.range().end);
+        match (first.class(), second.class()) {
+            (Class::Identifier, _) | (_, Class::Identifier) | (Class::Number, Class::Number) => {}
+            _ if pair == last => {}
+            (Class::Other, _) | (_, Class::Other) => {
+                folded.clear();
+                if put_pair(of(first.range()), joiner, of(second.range()), &mut folded) {
+                    sink.pair(&folded);
+                }
+                last = pair;
+            }
+            (Class::Word | Class::Number, _) => {
+                sink.pair(pair);
+                last = pair;
             }
         }
     }
 }
 
-/// Tells of variables that are joined: the same two of each of one template's rows.
-fn put_pairs<'a>(
-    texts: &impl Fn(usize) -> &'a str,
-    places: &[(u32, Range<usize>)],
-    variables: usize,
-    sink: &mut impl TextSink,
-) {
-    let joiner = |first: &Range<usize>, second: &Range<usize>, text: &str| {
-        let mut between = text.get(first.end..second.start)?.chars();
-        between.next().filter(|c| is_joiner(*c) && between.next().is_none())
+/// Tells of addresses among the variables of one template's rows: where four of its variables have nothing but
+/// dots between them.
+fn put_addresses(rows: &[Split<'_>], sink: &mut impl TextSink) {
+    let Some((text, variables)) = rows.first() else { return };
+    let are_joined = |numbers: &[Variable]| {
+        numbers.windows(2).all(|pair| match pair {
+            [a, b] => text.get(a.range().end..b.range().start) == Some("."),
+            _ => false,
+        })
     };
-    for from in 0..variables.saturating_sub(1) {
-        let mut last = "";
-        for row in places.chunks(variables) {
-            let Some([(row, first), (_, second)]) = row.get(from..from + 2) else { continue };
-            let text = texts(*row as usize);
-            // What stands between the variables of a template is the same in all its rows.
-            let Some(joiner) = joiner(first, second, text) else { break };
-            let pair = text.get(first.start..second.end).unwrap_or_default();
-            if pair != last {
-                let of = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
-                sink.pair(of(first), joiner, of(second));
+    let is_short = |v: &Variable| matches!(v.class(), Class::Number);
+    for (from, _) in variables.windows(ADDRESS_NUMBERS).enumerate().filter(|(_, four)| are_joined(four)) {
+        for (text, variables) in rows {
+            let four = variables.get(from..from + ADDRESS_NUMBERS).unwrap_or_default();
+            if let [first, .., last] = four
+                && four.iter().all(|v| is_short(v) || is_short_number(text.get(v.range())))
+            {
+                sink.address(text.get(first.range().start..last.range().end).unwrap_or_default());
             }
-            last = pair;
         }
     }
+}
+
+/// The same of texts that are not ASCII.
+fn is_short_number(token: Option<&str>) -> bool {
+    token.is_some_and(|token| token.len() <= SHORT_BYTES_MAX && token.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// One template's rows in a block.

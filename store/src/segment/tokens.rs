@@ -7,6 +7,7 @@
 //! token, the same when writing and when asking. An answer may name a block too many, never one too few.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use heliograph_model::token;
 use serde_json::Value;
@@ -17,8 +18,9 @@ use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
 use super::columns::{Malformed, put_varint};
 use super::hashing::Seeded;
 use super::identifiers::{FilterBuilder, addresses, is_identifier};
-use super::pairs::{pairs, put_pair};
+use super::pairs::{for_each_joined, put_pair};
 use super::postings::{Places, Posting};
+use super::template::Class;
 use super::texts::TextSink;
 
 /// Most words looked up for one prefix; beyond that every block is looked into.
@@ -92,10 +94,14 @@ impl TokensBuilder {
         if is_identifier(token) {
             self.identifiers.add(token);
         } else {
-            let (template, block) = (self.template, self.block);
-            if let Some(posting) = self.posting(token) {
-                posting.add(token, template, block);
-            }
+            self.add_word(token);
+        }
+    }
+
+    fn add_word(&mut self, word: &str) {
+        let (template, block) = (self.template, self.block);
+        if let Some(posting) = self.posting(word) {
+            posting.add(word, template, block);
         }
     }
 
@@ -134,28 +140,31 @@ impl TextSink for TokensBuilder {
         self.template = template;
     }
 
-    fn variable(&mut self, variable: &str) {
-        if variable.is_ascii() {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            scratch.clear();
-            scratch.push_str(variable);
-            scratch.make_ascii_lowercase();
-            self.add(&scratch);
-            self.scratch = scratch;
-        } else {
+    fn variable(&mut self, variable: &str, class: Class) {
+        if class == Class::Other {
             self.add(&token::fold(variable));
+            return;
         }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.push_str(variable);
+        scratch.make_ascii_lowercase();
+        match class {
+            Class::Identifier => self.identifiers.add(&scratch),
+            Class::Word | Class::Number | Class::Other => self.add_word(&scratch),
+        }
+        self.scratch = scratch;
     }
 
     fn address(&mut self, address: &str) {
         self.identifiers.add(address);
     }
 
-    fn pair(&mut self, first: &str, joiner: char, second: &str) {
+    fn pair(&mut self, pair: &str) {
         self.scratch.clear();
-        if put_pair(first, joiner, second, &mut self.scratch) {
-            self.identifiers.add_whole(&self.scratch);
-        }
+        self.scratch.push_str(pair);
+        self.scratch.make_ascii_lowercase();
+        self.identifiers.add_whole(&self.scratch);
     }
 
     fn whole(&mut self, text: &str) {
@@ -179,7 +188,14 @@ impl TokensBuilder {
     /// Adds the addresses and pairs of a text.
     fn add_joined(&mut self, text: &str) {
         addresses(text, false).iter().for_each(|address| self.identifiers.add(address));
-        pairs(text, false).iter().for_each(|(_, pair)| self.identifiers.add_whole(pair));
+        let Self { scratch, identifiers, .. } = self;
+        for_each_joined(text, |first, joiner, second| {
+            let of = |range: Range<usize>| text.get(range).unwrap_or_default();
+            scratch.clear();
+            if put_pair(of(first), joiner, of(second), scratch) {
+                identifiers.add_whole(scratch);
+            }
+        });
     }
 
     fn strings(&mut self, value: &Value) {
@@ -281,11 +297,11 @@ mod tests {
             builder.add_template(number, text);
         }
         builder.begin(2);
-        builder.variable("12");
-        builder.variable("Took");
+        builder.variable("12", Class::Number);
+        builder.variable("Took", Class::Word);
         builder.end_block();
         builder.begin(1);
-        builder.variable("took");
+        builder.variable("took", Class::Word);
         builder.end_block();
         let sections = builder.finish().unwrap();
         let words = Words::open(sections.terms, sections.postings, 2).unwrap();

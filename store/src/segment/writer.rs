@@ -2,7 +2,7 @@
 //!
 //! Two passes: the first numbers the values of fields and counts the templates of texts, so that numbers are
 //! final when the second writes them. Memory beyond the records and the output: one block, the distinct values,
-//! templates and words, two bytes an identifier.
+//! templates and words, two bytes an identifier, four a variable.
 
 use bytes::Bytes;
 use heliograph_model::record::RecordRef;
@@ -19,8 +19,7 @@ use super::names::NamesBuilder;
 use super::pages::{Page, Pages};
 use super::sources::SourcesBuilder;
 use super::summary::SummaryBuilder;
-use super::template::Splitter;
-use super::templates::{TemplatesBuilder, TemplatesWriter, WHOLE};
+use super::templates::{TemplatesBuilder, TemplatesWriter, Variables};
 use super::texts::{TextColumn, put_texts};
 use super::tokens::{TokensBuilder, is_escaped};
 use crate::error::{Error, Result};
@@ -88,7 +87,7 @@ impl Counted {
             fields: self.fields.numbers(record),
             message: self.messages.number(record.message),
             attributes: match is_escaped(record.attributes) {
-                true => WHOLE,
+                true => self.attributes.pass_over(),
                 false => self.attributes.number(record.attributes),
             },
         }
@@ -122,15 +121,20 @@ struct Writer {
     attribute_tokens: TokensBuilder,
     messages: TemplatesWriter,
     attributes: TemplatesWriter,
-    splitter: Splitter,
+    /// Of all records' messages and attributes.
+    variables: [Variables; 2],
     names: NamesBuilder,
     summary: SummaryBuilder,
+    /// How many are written.
+    records: usize,
     raw_bytes: u64,
     scratch: Vec<u8>,
 }
 
 /// A block's rows with the final numbers of their templates.
 struct Prepared<'a> {
+    /// The number of its first row among all.
+    first: usize,
     rows: Vec<Row<'a>>,
     fields: [Vec<u32>; FIELDS.len()],
     messages: Vec<u32>,
@@ -141,7 +145,8 @@ struct Prepared<'a> {
 
 impl Writer {
     fn new(pages: Pages, counted: Counted) -> Self {
-        let (messages, attributes) = (counted.messages.sort(), counted.attributes.sort());
+        let (messages, of_messages) = counted.messages.sort();
+        let (attributes, of_attributes) = counted.attributes.sort();
         let (mut tokens, mut attribute_tokens) = (TokensBuilder::default(), TokensBuilder::of_json());
         messages.texts().for_each(|(number, text)| tokens.add_template(number, text));
         attributes.texts().for_each(|(number, text)| attribute_tokens.add_template(number, text));
@@ -156,9 +161,10 @@ impl Writer {
             attribute_tokens,
             messages,
             attributes,
-            splitter: Splitter::default(),
+            variables: [of_messages, of_attributes],
             names: NamesBuilder::default(),
             summary: SummaryBuilder::default(),
+            records: 0,
             raw_bytes: 0,
             scratch: Vec::new(),
         }
@@ -204,12 +210,14 @@ impl Writer {
         }
         let (message_column, attribute_column) = (TextColumn::new(&messages), TextColumn::new(&attributes));
         let fields = std::array::from_fn(|slot| field_column(&rows, slot));
-        Prepared { rows, fields, messages, message_column, attributes, attribute_column }
+        let first = self.records;
+        self.records += rows.len();
+        Prepared { first, rows, fields, messages, message_column, attributes, attribute_column }
     }
 
     fn put_page(&mut self, block: u32, group: Group, prepared: &Prepared<'_>) -> Result<Page> {
-        let Self { scratch: plain, splitter, tokens, attribute_tokens, .. } = self;
-        let rows = &prepared.rows;
+        let Self { scratch: plain, variables: [of_messages, of_attributes], .. } = self;
+        let (rows, first) = (&prepared.rows, prepared.first);
         plain.clear();
         match group {
             Group::Columns => {
@@ -219,14 +227,16 @@ impl Writer {
             Group::Order => put_order(plain, rows),
             Group::Messages => {
                 let text = |row: usize| rows.get(row).map_or("", |r| r.record.message);
-                put_texts(plain, text, &prepared.messages, splitter, tokens).ok_or_else(too_large)?;
+                let split = |row: usize| (text(row), of_messages.of(first + row));
+                put_texts(plain, split, &prepared.messages, &mut self.tokens).ok_or_else(too_large)?;
             }
             Group::Attributes if rows.iter().all(|r| r.record.attributes.is_empty()) => {
                 return Ok(Page::default());
             }
             Group::Attributes => {
                 let text = |row: usize| rows.get(row).map_or("", |r| r.record.attributes);
-                put_texts(plain, text, &prepared.attributes, splitter, attribute_tokens)
+                let split = |row: usize| (text(row), of_attributes.of(first + row));
+                put_texts(plain, split, &prepared.attributes, &mut self.attribute_tokens)
                     .ok_or_else(too_large)?;
             }
         }
