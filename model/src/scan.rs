@@ -144,11 +144,21 @@ impl ValueCounts {
     }
 
     /// Adds another part's counts.
-    pub fn merge(&mut self, other: &Self) {
-        for (value, count) in &other.counts {
-            self.add(value, *count);
-        }
+    pub fn merge(&mut self, other: Self) {
         self.truncated |= other.truncated;
+        if self.counts.is_empty() {
+            self.counts = other.counts;
+            return;
+        }
+        for (value, count) in other.counts {
+            if let Some(have) = self.counts.get_mut(&value) {
+                *have += count;
+            } else if self.counts.len() < Self::DISTINCT_MAX {
+                self.counts.insert(value, count);
+            } else {
+                self.truncated = true;
+            }
+        }
     }
 
     /// The `limit` most frequent values, the most frequent first, equals by value.

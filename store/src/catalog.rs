@@ -228,8 +228,8 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Records a session.
     async fn create_session(&self, session: &Session) -> Result<()>;
-    /// The session of a cookie, if it has not expired.
-    async fn session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<Session>>;
+    /// Whose session a cookie is, if it has not expired.
+    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>>;
     /// Ends a session; ends expired ones, too.
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()>;
 

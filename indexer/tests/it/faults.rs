@@ -164,7 +164,7 @@ through! {
     revoke_grant(grant: &Grant) -> bool;
     grants(user: &str) -> Vec<Grant>;
     create_session(session: &Session) -> ();
-    session(id_hash: &[u8; 32], now: Timestamp) -> Option<Session>;
+    session_user(id_hash: &[u8; 32], now: Timestamp) -> Option<User>;
     end_session(id_hash: &[u8; 32], now: Timestamp) -> ();
     create_token(token: &Token) -> ();
     token(id: &str) -> Option<Token>;

@@ -158,7 +158,7 @@ impl Collector {
     }
 
     /// Adds counts that a part knows without looking at records.
-    pub fn add_counts(&mut self, part: &ValueCounts) {
+    pub fn add_counts(&mut self, part: ValueCounts) {
         self.counts.merge(part);
     }
 
@@ -171,7 +171,7 @@ impl Collector {
                 }
             }
             Answer::Histogram(histogram) => self.histogram.merge(&histogram),
-            Answer::Values(counts) | Answer::Fields(counts) => self.counts.merge(&counts),
+            Answer::Values(counts) | Answer::Fields(counts) => self.counts.merge(counts),
         }
     }
 

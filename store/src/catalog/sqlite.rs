@@ -86,8 +86,8 @@ impl Catalog for Sqlite {
     async fn create_session(&self, session: &Session) -> Result<()> {
         people::create_session(self, session).await
     }
-    async fn session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<Session>> {
-        people::session(self, id_hash, now).await
+    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>> {
+        people::session_user(self, id_hash, now).await
     }
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
         people::end_session(self, id_hash, now).await

@@ -52,14 +52,14 @@ pub(super) fn answer(
                 }
                 !is_known
             });
-            collector.add_counts(&counts);
+            collector.add_counts(counts);
             open
         }
         Want::Values { field } => values(index, field, possible, certain, collector)?,
         Want::Fields => {
             let names = index.names()?;
             if whole && names.is_complete {
-                collector.add_counts(&names.counts());
+                collector.add_counts(names.counts());
                 return Ok(Set::none(index.blocks()));
             }
             of_entries_in(index, possible, |_, e| !e.page(Group::Attributes).is_none())
@@ -133,13 +133,14 @@ fn values(
         let fields = index.fields()?;
         fields.count_values(slot, &possible.clone().and(certain), |value, n| counts.add(value, n));
         // Without a value there is nothing to count, whichever records are meant.
-        possible.clone().and(&certain.clone().not()).and(&fields.blocks_with_any(slot, index.blocks()))
+        let open = possible.clone().and(&certain.clone().not());
+        if open.is_empty() { open } else { open.and(&fields.blocks_with_any(slot, index.blocks())) }
     } else if let Field::Attribute(path) = field {
         let may_have = index.names()?.may_have(path);
         of_entries_in(index, possible, |_, e| may_have && !e.page(Group::Attributes).is_none())
     } else {
         possible.clone()
     };
-    collector.add_counts(&counts);
+    collector.add_counts(counts);
     Ok(open)
 }

@@ -1,6 +1,8 @@
 //! The fields that records have beside their source's: the values of each in a segment, and which blocks hold
 //! each value.
 
+use std::sync::OnceLock;
+
 use heliograph_model::airflow::Identity;
 use heliograph_model::filter::{Field, Test, View};
 use heliograph_model::record::RecordRef;
@@ -117,6 +119,20 @@ impl FieldsWriter {
 struct FieldIndex {
     values: Dictionary,
     uses: Uses,
+    /// How many records of the segment have each value, added up when that is first asked for.
+    totals: OnceLock<Vec<u64>>,
+}
+
+impl FieldIndex {
+    fn count(&self, number: u32, of: impl Fn(u32) -> bool) -> u64 {
+        let mut count = 0;
+        self.uses.for_each_block(number, |block, rows| {
+            if of(block) {
+                count += u64::from(rows);
+            }
+        });
+        count
+    }
 }
 
 /// The fields of an opened segment.
@@ -130,7 +146,7 @@ impl Fields {
         for _ in &FIELDS {
             let values = Dictionary::read(&mut from, VALUES_BYTES_MAX)?;
             let uses = Uses::read(&mut from, values.len() as usize, blocks)?;
-            fields.push(FieldIndex { values, uses });
+            fields.push(FieldIndex { values, uses, totals: OnceLock::new() });
         }
         from.finish()?;
         Ok(Self(fields))
@@ -183,13 +199,15 @@ impl Fields {
     /// Calls `each` with every value of a field, and how many records of the meant blocks have it.
     pub(super) fn count_values(&self, slot: usize, of: &Blocks, mut each: impl FnMut(&str, u64)) {
         let Some(field) = self.0.get(slot) else { return };
-        for number in 0..field.values.len() {
-            let mut count = 0;
-            self.for_each_block(slot, number, |block, rows| {
-                if of.contains(block) {
-                    count += u64::from(rows);
-                }
-            });
+        let numbers = 0..field.values.len();
+        let totals = of.is_all().then(|| {
+            field.totals.get_or_init(|| numbers.clone().map(|number| field.count(number, |_| true)).collect())
+        });
+        for number in numbers {
+            let count = match totals {
+                Some(totals) => totals.get(number as usize).copied().unwrap_or_default(),
+                None => field.count(number, |block| of.contains(block)),
+            };
             if count > 0
                 && let Some(value) = field.values.get(number)
             {

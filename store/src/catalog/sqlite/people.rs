@@ -147,24 +147,20 @@ pub(super) async fn create_session(catalog: &Sqlite, session: &Session) -> Resul
     Ok(write.commit().await?)
 }
 
-pub(super) async fn session(catalog: &Sqlite, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<Session>> {
+pub(super) async fn session_user(
+    catalog: &Sqlite,
+    id_hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<User>> {
     let row = sqlx::query(
-        "SELECT s.id_hash, u.name, s.created, s.expires FROM sessions s JOIN users u ON u.id = s.user
+        "SELECT u.name, u.password_hash, u.admin, u.created FROM sessions s JOIN users u ON u.id = s.user
          WHERE s.id_hash = ?1 AND s.expires > ?2",
     )
     .bind(id_hash.as_slice())
     .bind(now.as_nanos())
     .fetch_optional(&catalog.readers)
     .await?;
-    let read = |row: &SqliteRow| {
-        Ok(Session {
-            id_hash: hash(row, "id_hash")?,
-            user: get(row, "name")?,
-            created: time(row, "created")?,
-            expires: time(row, "expires")?,
-        })
-    };
-    row.as_ref().map(read).transpose()
+    row.as_ref().map(read_user).transpose()
 }
 
 pub(super) async fn end_session(catalog: &Sqlite, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
