@@ -194,7 +194,8 @@ impl Run {
     }
 }
 
-fn thread_cpu() -> anyhow::Result<Duration> {
+/// What this thread has used of a processor so far.
+pub(crate) fn thread_cpu() -> anyhow::Result<Duration> {
     Ok(Duration::try_from(clock_gettime(ClockId::ThreadCPUTime))?)
 }
 

@@ -1,6 +1,7 @@
 //! `bench`: measures the built program from outside, as its users meet it, and its stages from inside. See README.md
 //! here. All that `benches/` needs of it is in [`sample`].
 
+mod agent;
 mod ask;
 mod compare;
 mod concurrent;
@@ -53,6 +54,8 @@ struct Programs {
 enum Bench {
     /// Line written to a file → received by a tail client.
     TailLatency(latency::Options),
+    /// The agent alone: catching up with container logs, and watching quiet ones.
+    Agent(agent::Options),
     /// The same corpus and questions for ours and for a peer.
     Compare(compare::Options),
     /// Memory of our server while it ingests many tenants.
@@ -77,6 +80,7 @@ pub async fn run() -> anyhow::Result<()> {
     let Cli { programs, bench } = Cli::parse();
     match bench {
         Bench::TailLatency(options) => latency::run(&programs.heliograph, &options).await,
+        Bench::Agent(options) => agent::run(&programs.heliograph, &options).await,
         Bench::Compare(options) => compare::run(&programs, &options).await,
         Bench::Ingest(options) => memory::run(&programs, &options).await,
         Bench::Concurrent(options) => concurrent::run(&programs, &options).await,

@@ -41,13 +41,15 @@ pub use error::{Error, Result};
 
 /// Connections at the same time.
 const CONNECTIONS_MAX: usize = 4_096;
+/// How long we get ready before we say so: opening the newest segments' indexes.
+const WARM_MAX: Duration = Duration::from_secs(2);
 /// How long requests under way may take once we stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then ends tails with 1001, lets requests under way finish, and returns.
 ///
 /// `status` is merged as it is: `/healthz`, `/readyz`, and where configured open `/metrics`. `ready` turns true
-/// when connections are accepted, and false when we begin to stop.
+/// when connections are accepted and the newest segments are open, and false when we begin to stop.
 #[expect(clippy::too_many_arguments, reason = "what a role is given at its start, each a thing of its own")]
 pub async fn run(
     config: Config,
@@ -60,13 +62,14 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<()> {
     let tracker = TaskTracker::new();
-    let router = router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
-    ready.send_replace(true);
-    let turning = ready.clone();
+    let (router, search) = router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
     let stopping = stop.clone();
     tracker.spawn(async move {
+        if stopping.run_until_cancelled(search.warm(WARM_MAX)).await.is_some() {
+            ready.send_replace(true);
+        }
         stopping.cancelled().await;
-        turning.send_replace(false);
+        ready.send_replace(false);
     });
     let bounds = Bounds { connections_max: CONNECTIONS_MAX, drain_max: DRAIN_MAX, connections: None };
     heliograph_serve::serve(listener, router, bounds, stop).await;
@@ -75,7 +78,7 @@ pub async fn run(
     Ok(())
 }
 
-/// The whole service over its parts.
+/// The whole service over its parts, and the search in it.
 fn router(
     config: &Config,
     store: Store,
@@ -84,7 +87,7 @@ fn router(
     status: Router,
     tracker: TaskTracker,
     stop: CancellationToken,
-) -> Result<Router> {
+) -> Result<(Router, Arc<search::Search>)> {
     let metrics = metrics::Metrics::new(registry)?;
     if let Some(cache) = &store.cache {
         metrics::Metrics::watch(registry, cache)?;
@@ -108,7 +111,7 @@ fn router(
     };
     let api = http::Api {
         access,
-        search,
+        search: Arc::clone(&search),
         cursors,
         tails: Arc::new(tails),
         store,
@@ -118,5 +121,5 @@ fn router(
         tail_turns: Arc::new(Semaphore::new(config.tails_max)),
         stop,
     };
-    Ok(http::router(Arc::new(api), status))
+    Ok((http::router(Arc::new(api), status), search))
 }

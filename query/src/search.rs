@@ -146,6 +146,13 @@ impl Search {
         })
     }
 
+    /// Makes ready for the first questions: opens what most will look at, for so long at most.
+    pub(crate) async fn warm(&self, within: Duration) {
+        if tokio::time::timeout(within, self.segments.warm(self.cores)).await.is_err() {
+            tracing::info!("not all of the newest segments were opened beforehand");
+        }
+    }
+
     /// The indexers, for live tails.
     pub(crate) fn indexers(&self) -> &Indexers {
         &self.indexers

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _};
 use heliograph_model::tenant::TenantId;
 use heliograph_store::Store;
 use heliograph_store::catalog::SegmentMeta;
@@ -12,11 +13,13 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
 /// Opened segments, whatever their size.
 const SEGMENTS_MAX: usize = 4_096;
+/// Segments that are opened before anybody asks, at most.
+const WARM_MAX: u32 = 1_024;
 
 type Key = (TenantId, ObjectId);
 
@@ -63,6 +66,32 @@ impl Segments {
         Ok(Arc::clone(segment))
     }
 
+    /// Opens the newest segments, several side by side, as far as half the cache goes: the first questions are mostly
+    /// about them. What cannot be opened is left for who asks for it.
+    pub(crate) async fn warm(&self, side_by_side: usize) {
+        let metas = match self.store.catalog.newest_segments(WARM_MAX).await {
+            Ok(metas) => metas,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no segment is opened beforehand");
+                return;
+            }
+        };
+        let mut room = self.bytes_max / 2;
+        let fits = |meta: &SegmentMeta| {
+            let left = room.checked_sub(meta.bytes.saturating_sub(meta.index_offset));
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        let opening = stream::iter(metas.into_iter().take_while(fits)).map(|meta| async move {
+            let warmed = async { Ok::<_, Error>(self.open(&meta).await?.warm().await?) };
+            if let Err(error) = warmed.await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(segment = %meta.id, error, "a segment cannot be opened beforehand");
+            }
+        });
+        opening.buffer_unordered(side_by_side).collect::<()>().await;
+    }
+
     /// The segment, if it is open.
     pub(crate) fn opened(&self, meta: &SegmentMeta) -> Option<Arc<Segment>> {
         let mut kept = self.kept.lock();
@@ -103,5 +132,46 @@ impl Kept {
             let Some(entry) = oldest.and_then(|key| self.entries.remove(&key)) else { return };
             self.bytes = self.bytes.saturating_sub(entry.bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_store::layout;
+    use object_store::ObjectStoreExt as _;
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::stage::{Stage, record, tenant};
+
+    #[tokio::test]
+    async fn the_newest_segments_are_opened_beforehand_and_a_damaged_one_is_left() {
+        let mut config = None;
+        let stage = Stage::with(|of_stage| config = Some(of_stage.clone())).await;
+        for n in 1..4 {
+            stage.indexer.commit(&tenant("a"), &[record(1, 1, i64::from(n), "a")]).await;
+            stage.indexer.seal(&tenant("a")).await;
+        }
+        let mut all = stage.store.catalog.newest_segments(10).await.unwrap();
+        let damaged = all.remove(1);
+        let path = layout::segment(stage.store.tenants.get(&tenant("a")).await.unwrap().uid, damaged.id);
+        stage
+            .store
+            .objects
+            .put(&path, vec![0; usize::try_from(damaged.bytes).unwrap()].into())
+            .await
+            .unwrap();
+
+        let opened = async |index_cache_bytes: usize| {
+            let config = Config { index_cache_bytes, ..config.clone().unwrap() };
+            let metrics = Metrics::new(&Registry::new()).unwrap();
+            let segments = Segments::new(&config, stage.store.clone(), metrics);
+            segments.warm(2).await;
+            assert!(segments.opened(&damaged).is_none());
+            all.iter().map(|meta| segments.opened(meta).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(opened(1 << 20).await, [true, true]);
+        let one = usize::try_from(all[0].bytes - all[0].index_offset).unwrap();
+        assert_eq!(opened(2 * one).await, [true, false], "half of the cache is for what is asked for");
     }
 }

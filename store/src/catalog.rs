@@ -272,4 +272,6 @@ pub trait Catalog: Send + Sync + 'static {
     /// The segments of several tenants that touch a range, newest `last` first over all of them; names that are
     /// unknown have none. A tenant that is named twice counts once.
     async fn segments_of(&self, tenants: &[TenantId], range: &TimeRange) -> Result<Vec<SegmentMeta>>;
+    /// The segments of all tenants with the newest records, newest `last` first; at most so many.
+    async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>>;
 }

@@ -169,6 +169,13 @@ impl Segment {
         &self.meta
     }
 
+    /// Opens the parts of the index that most questions ask, as the first of them would. What is damaged is left
+    /// for who asks for it.
+    pub async fn warm(&self) -> Result<()> {
+        let index = Arc::clone(&self.index);
+        scan::blocking(move || index.warm()).await?
+    }
+
     /// What a scan would look at, by the index alone; nothing is read and nothing offered.
     pub async fn explain(&self, scan: &Scan) -> Result<Explained> {
         let (index, scan) = (Arc::clone(&self.index), Scan { range: plan::bounds(scan), ..scan.clone() });

@@ -176,6 +176,7 @@ through! {
     release(released: &[ObjectId]) -> ();
     segments(tenant: &TenantId, range: &TimeRange) -> Vec<SegmentMeta>;
     segments_of(tenants: &[TenantId], range: &TimeRange) -> Vec<SegmentMeta>;
+    newest_segments(limit: u32) -> Vec<SegmentMeta>;
 }
 
 async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {

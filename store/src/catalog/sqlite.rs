@@ -133,6 +133,9 @@ impl Catalog for Sqlite {
     async fn segments_of(&self, tenants: &[TenantId], range: &TimeRange) -> Result<Vec<SegmentMeta>> {
         segments::segments(self, tenants, range).await
     }
+    async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>> {
+        segments::newest(self, limit).await
+    }
 }
 
 #[cfg(test)]

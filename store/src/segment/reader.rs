@@ -208,6 +208,19 @@ impl Index {
         Ok(cell.get_or_init(|| value))
     }
 
+    /// Opens what most questions ask.
+    pub(super) fn warm(&self) -> Result<()> {
+        self.sources()?;
+        self.fields()?;
+        self.summary()?;
+        for kind in [Kind::Messages, Kind::Attributes] {
+            self.templates(kind)?;
+            self.words(kind)?;
+            self.filters(kind)?;
+        }
+        Ok(())
+    }
+
     /// Opens a page of a block and reads it.
     pub(super) fn page<T>(
         &self,

@@ -97,6 +97,8 @@ pub(crate) async fn segments_of_a_range_newest_first(place: &dyn Place) {
         assert_eq!(found, expected, "{range:?}");
     }
     assert_eq!(catalog.segments(&name("no"), &TimeRange::ALL).await.unwrap(), []);
+    let newest = catalog.newest_segments(3).await.unwrap();
+    assert_eq!(newest.iter().map(|s| s.last).collect::<Vec<_>>(), [at(100), at(100), at(40)]);
 }
 
 pub(crate) async fn segments_of_several_tenants(place: &dyn Place) {

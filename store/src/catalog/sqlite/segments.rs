@@ -107,6 +107,17 @@ pub(super) async fn segments(
     rows.iter().map(|row| read(row, named(row)?)).collect()
 }
 
+pub(super) async fn newest(catalog: &Sqlite, limit: u32) -> Result<Vec<SegmentMeta>> {
+    let rows = sqlx::query(
+        "SELECT t.name AS tenant_name, s.* FROM segments s JOIN tenants t ON t.id = s.tenant
+         ORDER BY s.last DESC, s.id DESC LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(&catalog.readers)
+    .await?;
+    rows.iter().map(|row| read(row, tenant(row, "tenant_name")?)).collect()
+}
+
 /// Names as a list of JSON: they hold nothing that would have to be escaped.
 fn names(tenants: &[TenantId]) -> String {
     let quoted: Vec<String> = tenants.iter().map(|tenant| format!("\"{}\"", tenant.as_str())).collect();
