@@ -173,20 +173,21 @@ impl Filters {
         Ok(Self { bytes, ranges })
     }
 
-    /// The blocks that may have an identifier.
-    pub(super) fn with(&self, token: &str) -> Blocks {
-        self.with_hash(token, WHOLE)
+    /// The blocks of some that may have an identifier.
+    pub(super) fn with(&self, token: &str, within: &Blocks) -> Blocks {
+        self.with_hash(token, WHOLE, within)
     }
 
     /// The blocks that may have an identifier that begins so, where the filters can tell.
     pub(super) fn with_prefix(&self, prefix: &str) -> Option<Blocks> {
-        head_of_prefix(prefix).map(|head| self.with_hash(head, HEAD))
+        let all = Blocks::all(u32::try_from(self.ranges.len()).unwrap_or(u32::MAX));
+        head_of_prefix(prefix).map(|head| self.with_hash(head, HEAD, &all))
     }
 
-    fn with_hash(&self, text: &str, seed: u64) -> Blocks {
+    fn with_hash(&self, text: &str, seed: u64, within: &Blocks) -> Blocks {
         let hash = hash(text, seed);
         let mut out = Blocks::none(u32::try_from(self.ranges.len()).unwrap_or(u32::MAX));
-        for (block, range) in (0_u32..).zip(&self.ranges) {
+        for (block, range) in (0_u32..).zip(&self.ranges).filter(|(block, _)| within.contains(*block)) {
             let filter = self.bytes.get(range.clone()).unwrap_or_default();
             let is_set = |bit: usize| filter.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
             if !filter.is_empty() && filter_bits(hash, filter.len() as u64 * 8).all(is_set) {

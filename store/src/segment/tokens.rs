@@ -266,7 +266,9 @@ mod tests {
     use super::*;
 
     fn blocks_with(words: &Words, filters: &Filters, token: &str) -> Blocks {
-        if is_identifier(token) { filters.with(token) } else { words.with(token).unwrap().blocks }
+        let places = words.with(token).unwrap();
+        let all = Places::none(words.blocks).blocks.not();
+        if is_identifier(token) { filters.with(token, &all) } else { places.blocks }
     }
 
     fn index(blocks: &[Vec<String>]) -> (Words, Filters) {

@@ -181,7 +181,7 @@ impl Begun {
         let all = Blocks::all(index.blocks());
         let Some((token, is_whole)) = token else { return Ok(Self { token: None, limits: None, all }) };
         let (run, of_token) = match is_whole {
-            true => (Run::whole(&token), words::look_up(index, kind, &token)?),
+            true => (Run::whole(&token), words::look_up(index, kind, &token, &all)?),
             false => (Run::prefix(&token), words::look_up_prefix(index, kind, &token)?),
         };
         let limits = Limits::of_all(&of_token.blocks);

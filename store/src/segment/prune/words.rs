@@ -180,29 +180,42 @@ fn look_up_all(
     (text, is_open): (&str, bool),
 ) -> Result<Option<Vec<Token>>> {
     let mut tokens = Vec::with_capacity(whole.len());
+    // What no template has must be in the block of every match: others need not be looked for elsewhere.
+    let mut within = Blocks::all(index.blocks());
+    let mut take = |token: Token, within: &mut Blocks| {
+        if token.templates.is_empty() {
+            *within = within.clone().and(&token.blocks);
+        }
+        let is_somewhere = !token.is_nowhere();
+        tokens.push(token);
+        is_somewhere
+    };
     for token in whole {
-        let token = look_up(index, kind, token)?;
-        if token.is_nowhere() {
+        if !take(look_up(index, kind, token, &within)?, &mut within) {
             return Ok(None);
         }
-        tokens.push(token);
     }
     for address in addresses(text, is_open) {
-        let blocks = index.filters(kind)?.with(&address);
-        tokens.push(Token { templates: Vec::new(), holders: None, blocks });
+        let blocks = index.filters(kind)?.with(&address, &within);
+        if !take(Token { templates: Vec::new(), holders: None, blocks }, &mut within) {
+            return Ok(None);
+        }
     }
     for (first, pair) in pairs(text, is_open) {
         let of_pair = tokens.get(first..first + 2).unwrap_or_default();
-        let pair = look_up_pair(index, kind, &pair, of_pair)?;
+        let pair = look_up_pair(index, kind, &pair, of_pair, &within)?;
+        if pair.is_nowhere() {
+            return Ok(None);
+        }
         tokens.push(pair);
     }
-    Ok((!tokens.iter().any(Token::is_nowhere)).then_some(tokens))
+    Ok(Some(tokens))
 }
 
-/// Where a token stands.
-pub(super) fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
+/// Where a token stands; of one that the filters know, within some blocks.
+pub(super) fn look_up(index: &Index, kind: Kind, token: &str, within: &Blocks) -> Result<Token> {
     if is_identifier(token) {
-        let blocks = index.filters(kind)?.with(token);
+        let blocks = index.filters(kind)?.with(token, within);
         let templates = if may_be_anywhere(token) { everywhere(index, kind)? } else { Vec::new() };
         return Ok(Token { templates, holders: None, blocks });
     }
@@ -212,11 +225,11 @@ pub(super) fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
 }
 
 /// Where two joined tokens stand as variables; a template that has one of them says nothing of the other.
-fn look_up_pair(index: &Index, kind: Kind, pair: &str, tokens: &[Token]) -> Result<Token> {
+fn look_up_pair(index: &Index, kind: Kind, pair: &str, tokens: &[Token], within: &Blocks) -> Result<Token> {
     let mut templates: Vec<u32> = tokens.iter().flat_map(|token| &token.templates).copied().collect();
     templates.sort_unstable();
     templates.dedup();
-    Ok(Token { templates, holders: None, blocks: index.filters(kind)?.with(pair) })
+    Ok(Token { templates, holders: None, blocks: index.filters(kind)?.with(pair, within) })
 }
 
 /// Whether a letter of another script could have become a part of this token: the Kelvin sign folds to `k`, and a
