@@ -79,8 +79,7 @@ impl Segments {
         let mut room = self.bytes_max / 2;
         let fits = |meta: &SegmentMeta| {
             let left = room.checked_sub(meta.bytes.saturating_sub(meta.index_offset));
-            room = left.unwrap_or(room);
-            left.is_some()
+            left.inspect(|left| room = *left).is_some()
         };
         let opening = stream::iter(metas.into_iter().take_while(fits)).map(|meta| async move {
             let warmed = async { Ok::<_, Error>(self.open(&meta).await?.warm().await?) };

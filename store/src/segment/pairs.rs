@@ -40,11 +40,15 @@ pub(super) fn put_pair(first: &str, joiner: char, second: &str, out: &mut String
 /// may go on.
 pub(super) fn pairs(text: &str, is_open: bool) -> Vec<(usize, String)> {
     let mut out = Vec::new();
+    // Tokens up to a place, so that a long text is gone through once.
+    let (mut number, mut counted) = (0, 0);
     for_each_joined(text, |first, joiner, second| {
         let of = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
+        number += token::tokens(of(&(counted..first.start))).len();
+        counted = first.start;
         let mut pair = String::new();
         if !(is_open && second.end == text.len()) && put_pair(of(&first), joiner, of(&second), &mut pair) {
-            out.push((token::tokens(of(&(0..first.start))).len(), pair));
+            out.push((number, pair));
         }
     });
     out

@@ -14,7 +14,7 @@ use super::identifiers::SHORT_BYTES_MAX;
 
 /// Stands for a variable in a template. No word character; a text that has it is kept whole.
 pub(super) const MARK: char = '\u{11}';
-/// Longest text that is split: a text beyond is kept whole.
+/// A text of so many bytes, or more, is not split but kept whole.
 pub(super) const SPLIT_BYTES_MAX: usize = 16 << 10;
 /// Shortest run of hexadecimal letters that is taken for a part of an id: the groups of a uuid have four and more.
 const HEX_BYTES_MIN: usize = 4;
@@ -71,8 +71,8 @@ pub(super) struct Variable {
 impl Variable {
     /// The place must lie within [`SPLIT_BYTES_MAX`].
     fn new(start: usize, end: usize, class: Class) -> Self {
+        // Places and lengths below 2^14 fit.
         let small = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        // Up to 2^14 fits, but for a text that is nothing but one variable of that length.
         Self { start: small(start), rest: small((end - start) << 2) | class as u16 }
     }
 

@@ -143,10 +143,8 @@ fn put_variables(
             put_varint(lengths, value.len() as u64);
         }
         // What stands between the variables of a template is the same in all its rows.
-        let next =
-            variables.get(column + 1).map(|next| variables.get(column).map(|v| (v.range(), next.range())));
-        if let Some(Some((one, next))) = next
-            && let Some(joiner) = joiner(first.get(one.end..next.start)?)
+        if let Some([one, next]) = variables.get(column..column + 2)
+            && let Some(joiner) = joiner(first.get(one.range().end..next.range().start)?)
         {
             put_pairs(rows, column, joiner, sink);
         }
