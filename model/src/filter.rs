@@ -453,13 +453,13 @@ fn condition(test: &Test, is_message: bool) -> Result<Condition> {
         Test::Text(text) => Condition::Equals { text: text.clone(), number: text.parse().ok() },
         Test::Prefix(text) if is_message => Condition::Run(Run::prefix(text)),
         Test::Prefix(text) => Condition::StartsWith(text.clone()),
-        Test::Contains(text) => Condition::Regex(regex(&format!("(?is){}", regex::escape(text)))?),
+        Test::Contains(text) => Condition::Regex(regex(&token::pattern_in_any_case(text))?),
         Test::Wildcard(parts) => {
-            let body = parts.iter().map(|p| regex::escape(p)).collect::<Vec<_>>().join(".*");
+            let body = parts.iter().map(|p| token::pattern_in_any_case(p)).collect::<Vec<_>>().join(".*");
             Condition::Regex(regex(&if is_message {
-                format!("(?is){body}")
+                format!("(?s){body}")
             } else {
-                format!("(?is)^{body}$")
+                format!("(?s)^{body}$")
             })?)
         }
         Test::Regex(pattern) => Condition::Regex(regex(pattern)?),

@@ -3,6 +3,9 @@
 //! A token is a longest run of word characters: ASCII letters, digits and `_`, and every non-ASCII letter or
 //! digit; lower-cased character by character. Everything else parts tokens.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use memchr::memchr2_iter;
 
 /// Whether a character belongs to a token.
@@ -27,6 +30,37 @@ const FOLDS_TO_ASCII: [char; 2] = ['\u{212a}', '\u{130}'];
 /// so that a part of a text folds as the whole does.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() { text.to_ascii_lowercase() } else { text.chars().map(fold_char).collect() }
+}
+
+/// Behind the last character that is not its own lower case.
+const CASED_END: u32 = 0x2_0000;
+
+/// For each character that others fold to: all that do, and itself.
+static CASES: LazyLock<HashMap<char, Vec<char>>> = LazyLock::new(|| {
+    let mut cases: HashMap<char, Vec<char>> = HashMap::new();
+    for c in (0..CASED_END).filter_map(char::from_u32) {
+        let folded = fold_char(c);
+        if folded != c {
+            cases.entry(folded).or_insert_with(|| vec![folded]).push(c);
+        }
+    }
+    cases
+});
+
+/// A regular expression for the texts that fold as this one does. The `(?i)` of regular expressions takes more
+/// letters for one another (`s` and `ſ`), which are different ones in tokens.
+pub fn pattern_in_any_case(text: &str) -> String {
+    let mut pattern = String::with_capacity(4 * text.len());
+    for c in text.chars() {
+        if let Some(cases) = CASES.get(&fold_char(c)) {
+            pattern.push('[');
+            pattern.extend(cases);
+            pattern.push(']');
+        } else {
+            pattern.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+    pattern
 }
 
 /// Calls `each` with every token of the text, lower-cased, in order, repeats included.
@@ -200,6 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn what_folds_alike_matches_in_any_case_and_nothing_else_does() {
+        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            assert!(u32::from(c) < CASED_END || fold_char(c) == c, "{c:?}");
+        }
+        let is_match =
+            |part: &str, text: &str| regex::Regex::new(&pattern_in_any_case(part)).unwrap().is_match(text);
+        for (part, text, expected) in [
+            ("Small: [9", "a sMALL: [9", true),
+            ("small", "ſmall", false),
+            ("5K", "5\u{212a}", true),
+            ("éxİ", "ÉXi", true),
+            ("ς", "Σ", false),
+            ("a.c", "abc", false),
+            ("ГЛАВА", "глава", true),
+        ] {
+            assert_eq!(is_match(part, text), expected, "{part} in {text}");
+        }
+    }
+
+    #[test]
     fn a_dotted_capital_i_does_not_part_a_token() {
         // Found as "éxi" in the folded text, so that must be the token.
         check("éxi", "éxİ", true);
@@ -219,6 +273,14 @@ mod tests {
                         prop_assert!(have.contains(&token), "{token:?} of {run:?} not in {hay:?}");
                     }
                 }
+            }
+        }
+
+        #[test]
+        fn a_part_matches_in_any_case_where_the_folded_one_is(part in "\\PC{1,3}|[sſkKiİ]{1,2}", text in "\\PC{0,20}|[sſKkiıİ]{9}") {
+            let pattern = regex::Regex::new(&pattern_in_any_case(&part)).unwrap();
+            for text in [text.clone(), format!("{text}{}", part.to_uppercase()), format!("{part}{text}")] {
+                prop_assert_eq!(pattern.is_match(&text), fold(&text).contains(&fold(&part)), "{:?}", text);
             }
         }
 

@@ -1,7 +1,7 @@
 //! What a pattern needs, so that not every text must be tried.
 
-use heliograph_model::token::{fold, is_word_char};
-use regex::{Regex, RegexBuilder};
+use heliograph_model::token::{fold, is_word_char, pattern_in_any_case};
+use regex::Regex;
 use regex_syntax::hir::{Hir, HirKind};
 
 /// A text that every match has as it stands; the longest that is plain to see.
@@ -67,12 +67,13 @@ pub(super) fn begun_token(text: &str) -> Option<(String, bool)> {
 /// where they have no such run, and so touch no variable.
 pub(super) fn of_variables(texts: &[&str], in_any_case: bool) -> Option<Regex> {
     let runs = texts.iter().flat_map(|text| text.split(|c| !is_word_char(c))).filter(|run| !run.is_empty());
-    let pattern = runs.map(regex::escape).collect::<Vec<_>>().join("|");
+    let run = if in_any_case { pattern_in_any_case } else { regex::escape };
+    let pattern = runs.map(run).collect::<Vec<_>>().join("|");
     if pattern.is_empty() {
         return None;
     }
     // A pattern that is too large to compile leaves the question open: everything has it.
-    RegexBuilder::new(&pattern).case_insensitive(in_any_case).build().or_else(|_| Regex::new("")).ok()
+    Regex::new(&pattern).or_else(|_| Regex::new("")).ok()
 }
 
 #[cfg(test)]
