@@ -13,7 +13,7 @@ use heliograph_model::rows::Rows;
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_store::layout;
-use heliograph_store::segment::{self, Built};
+use heliograph_store::segment;
 use heliograph_store::tenants::OpenTenant;
 use heliograph_store::wal::{self, WalBatch};
 use rustix::time::{ClockId, clock_gettime};
@@ -164,19 +164,13 @@ fn seal(run: &mut Run, hot: &mut Hot) -> anyhow::Result<()> {
     run.segments += 1;
     run.records += built.records;
     run.segment_bytes += built.bytes.len() as u64;
-    for (name, bytes) in parts_of(&built) {
-        match run.parts.iter_mut().find(|(of, _)| *of == name) {
+    for (name, bytes) in &built.sizes {
+        match run.parts.iter_mut().find(|(of, _)| of == name) {
             Some((_, sum)) => *sum += bytes,
-            None => run.parts.push((name, bytes)),
+            None => run.parts.push((name, *bytes)),
         }
     }
     Ok(())
-}
-
-/// What a segment is made of, as far as [`Built`] tells: the one place to change where it tells more.
-fn parts_of(built: &Built) -> impl Iterator<Item = (&'static str, u64)> {
-    let index = (built.bytes.len() as u64).saturating_sub(built.index_offset);
-    [("blocks", built.index_offset), ("index", index)].into_iter()
 }
 
 impl Run {

@@ -5,8 +5,8 @@
 //! The format is drawn in docs/formats.md.
 
 mod answer;
+mod bitset;
 mod block;
-mod blocks;
 mod cache;
 mod candidates;
 mod columns;
@@ -14,6 +14,7 @@ mod dictionary;
 mod directory;
 mod explain;
 mod fields;
+mod fingerprints;
 mod footer;
 mod hashing;
 mod identifiers;
@@ -24,6 +25,7 @@ mod plan;
 mod postings;
 mod prune;
 mod reader;
+mod row_lists;
 mod scan;
 mod sources;
 mod summary;
@@ -55,6 +57,7 @@ use crate::tenants::OpenTenant;
 pub use cache::PageCache;
 pub use explain::Explained;
 use reader::{INDEX_BYTES_MAX, Index};
+use row_lists::RowLists;
 
 /// A segment's bytes, ready to be put.
 pub struct Built {
@@ -125,9 +128,24 @@ pub struct Segment {
     meta: SegmentMeta,
     objects: Arc<dyn ObjectStore>,
     path: Path,
-    index: Arc<Index>,
+    opened: Opened,
+}
+
+/// What of a segment is in memory.
+#[derive(Clone)]
+struct Opened {
+    /// Of the tenant.
     tenant: Uuid,
+    segment: ObjectId,
+    index: Arc<Index>,
     cache: Arc<PageCache>,
+}
+
+impl Opened {
+    /// The name of a page in the cache.
+    fn key(&self, page: u64) -> cache::Key {
+        cache::Key { tenant: self.tenant, segment: self.segment, page }
+    }
 }
 
 impl Segment {
@@ -160,8 +178,9 @@ impl Segment {
             }
         };
         let of = meta.clone();
-        let index = scan::blocking(move || Index::open(&tenant, &of, bytes)).await??;
-        Ok(Self { meta, objects, path, index: Arc::new(index), tenant: uid, cache })
+        let index = Arc::new(scan::blocking(move || Index::open(&tenant, &of, bytes)).await??);
+        let opened = Opened { tenant: uid, segment: meta.id, index, cache };
+        Ok(Self { meta, objects, path, opened })
     }
 
     /// What the catalog says of it.
@@ -172,14 +191,17 @@ impl Segment {
     /// Opens the parts of the index that most questions ask, as the first of them would. What is damaged is left
     /// for who asks for it.
     pub async fn warm(&self) -> Result<()> {
-        let index = Arc::clone(&self.index);
+        let index = Arc::clone(&self.opened.index);
         scan::blocking(move || index.warm()).await?
     }
 
-    /// What a scan would look at, by the index alone; nothing is read and nothing offered.
+    /// What a scan would look at, by the index; nothing is read but lists of frequent words, and nothing offered.
     pub async fn explain(&self, scan: &Scan) -> Result<Explained> {
-        let (index, scan) = (Arc::clone(&self.index), Scan { range: plan::bounds(scan), ..scan.clone() });
-        scan::blocking(move || explain::explain(&index, &scan)).await?
+        let scan = Scan { range: plan::bounds(scan), ..scan.clone() };
+        let mut stats = ScanStats::default();
+        let lists = RowLists::read(&self.objects, &self.path, &self.opened, &scan, &mut stats).await?;
+        let index = Arc::clone(&self.opened.index);
+        scan::blocking(move || explain::explain(&index, &scan, &lists)).await?
     }
 
     /// Offers every record that the scan means to the collector: range, commits and filter are checked here,
@@ -198,13 +220,7 @@ impl Segment {
             return Ok(collector);
         }
         stats.segments += 1;
-        let task = scan::Task {
-            index: Arc::clone(&self.index),
-            scan: scan.clone(),
-            matcher: Arc::clone(matcher),
-            cache: Arc::clone(&self.cache),
-            name: (self.tenant, self.meta.id),
-        };
+        let task = scan::Task { of: self.opened.clone(), scan: scan.clone(), matcher: Arc::clone(matcher) };
         scan::run(&self.objects, &self.path, task, collector, stats).await
     }
 }

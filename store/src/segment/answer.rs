@@ -5,7 +5,7 @@ use heliograph_model::level::Level;
 use heliograph_model::scan::{Collector, Histogram, ValueCounts, Want};
 use heliograph_model::time::Timestamp;
 
-use super::blocks::Blocks as Set;
+use super::bitset::BitSet;
 use super::directory::{Entry, Group};
 use super::fields;
 use super::reader::Index;
@@ -16,11 +16,11 @@ use crate::error::Result;
 /// What is known of a scan's blocks.
 pub(super) struct Blocks<'a> {
     /// May hold a record that is meant.
-    pub(super) possible: &'a Set,
+    pub(super) possible: &'a BitSet,
     /// Hold nothing else.
-    pub(super) certain: &'a Set,
+    pub(super) certain: &'a BitSet,
     /// Hold nothing that is not meant for its time or its commit.
-    pub(super) inside: &'a Set,
+    pub(super) inside: &'a BitSet,
 }
 
 /// Gives the collector what the index knows of the possible blocks; the blocks that must be looked into are left.
@@ -31,7 +31,7 @@ pub(super) fn answer(
     blocks: &Blocks<'_>,
     single: Option<&Known>,
     collector: &mut Collector,
-) -> Result<Set> {
+) -> Result<BitSet> {
     let Blocks { possible, certain, .. } = *blocks;
     let whole = certain.is_all();
     Ok(match want {
@@ -39,7 +39,7 @@ pub(super) fn answer(
         Want::Histogram { interval_nanos, by_level } => {
             if whole && let Some(histogram) = index.summary()?.histogram(*interval_nanos, *by_level) {
                 collector.add_histogram(&histogram);
-                return Ok(Set::none(index.blocks()));
+                return Ok(BitSet::none(index.blocks()));
             }
             histogram(index, (*interval_nanos, *by_level), blocks, single, collector)
         }
@@ -60,7 +60,7 @@ pub(super) fn answer(
             let names = index.names()?;
             if whole && names.is_complete {
                 collector.add_counts(names.counts());
-                return Ok(Set::none(index.blocks()));
+                return Ok(BitSet::none(index.blocks()));
             }
             of_entries_in(index, possible, |_, e| !e.page(Group::Attributes).is_none())
         }
@@ -74,7 +74,7 @@ fn histogram(
     blocks: &Blocks<'_>,
     single: Option<&Known>,
     collector: &mut Collector,
-) -> Set {
+) -> BitSet {
     let mut histogram = Histogram::default();
     let bucket = |t: Timestamp| t.as_nanos().div_euclid(interval_nanos.max(1));
     let open = of_entries_in(index, blocks.possible, |b, e| {
@@ -95,8 +95,8 @@ fn histogram(
     open
 }
 
-fn of_entries_in(index: &Index, blocks: &Set, mut holds: impl FnMut(u32, &Entry) -> bool) -> Set {
-    Set::of(index.blocks(), |b| blocks.contains(b) && index.entry(b).is_some_and(|e| holds(b, e)))
+fn of_entries_in(index: &Index, blocks: &BitSet, mut holds: impl FnMut(u32, &Entry) -> bool) -> BitSet {
+    BitSet::of(index.blocks(), |b| blocks.contains(b) && index.entry(b).is_some_and(|e| holds(b, e)))
 }
 
 fn add_levels(entry: &Entry, mut add: impl FnMut(Option<Level>, u64)) {
@@ -113,10 +113,10 @@ fn add_levels(entry: &Entry, mut add: impl FnMut(Option<Level>, u64)) {
 fn values(
     index: &Index,
     field: &Field,
-    possible: &Set,
-    certain: &Set,
+    possible: &BitSet,
+    certain: &BitSet,
     collector: &mut Collector,
-) -> Result<Set> {
+) -> Result<BitSet> {
     let mut counts = ValueCounts::default();
     let open = if Sources::has(field) {
         let sources = index.sources()?;

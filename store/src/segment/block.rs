@@ -212,6 +212,8 @@ pub(super) struct Block<'a> {
     /// What is known of the filter's conditions.
     pub(super) conditions: &'a [Known],
     pub(super) number: u32,
+    /// The number of its first row among all of the segment's.
+    pub(super) first_row: u32,
     /// Those that the scan needs to choose rows, …
     pub(super) some: Columns,
     /// … and all, once a row is taken.
@@ -285,6 +287,11 @@ impl<'a> Line<'a> {
         self.row = row;
         self.spare.get_mut().extend(self.message.take());
         self.spare.get_mut().extend(self.attributes.take());
+    }
+
+    /// Its number among all of the segment's.
+    fn number(&self) -> u32 {
+        u32::try_from(self.row).map_or(u32::MAX, |row| self.block.first_row.saturating_add(row))
     }
 
     fn field(&self, slot: usize) -> Option<&str> {
@@ -376,15 +383,16 @@ impl View for Line<'_> {
         let columns = self.block.columns();
         let passes = |of: &[bool], number: u32| of.get(number as usize).copied().unwrap_or_default();
         match self.block.conditions.get(condition)? {
-            Known::Text { kind, by_template, undecided, search, .. } => {
+            Known::Text { kind, by_template, undecided, search, rows, .. } => {
                 let number = match kind {
                     Kind::Messages => columns.messages.number(self.row),
                     Kind::Attributes => columns.attributes.number(self.row),
                 };
                 let verdict = by_template.get(number as usize).copied().unwrap_or_default();
                 match (verdict, search) {
-                    (Verdict::No, _) => Some(false),
                     (Verdict::Yes, _) => Some(true),
+                    _ if let Some(rows) = rows => Some(rows.contains(self.number())),
+                    (Verdict::No, _) => Some(false),
                     _ if !undecided.contains(self.block.number) => Some(false),
                     // What is kept whole has no variables, and a template that has the part needs none.
                     (Verdict::Maybe, Some(Search::Tokens(_))) if number == WHOLE => None,

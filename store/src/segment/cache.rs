@@ -6,7 +6,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
-use super::directory::Group;
+use super::bitset::BitSet;
 use super::texts::Texts;
 use crate::layout::ObjectId;
 
@@ -18,8 +18,8 @@ const PAGE_BYTES: usize = 32 << 10;
 pub(super) struct Key {
     pub(super) tenant: Uuid,
     pub(super) segment: ObjectId,
-    pub(super) block: u32,
-    pub(super) group: Group,
+    /// The number that it is sealed under.
+    pub(super) page: u64,
 }
 
 /// An opened page.
@@ -29,6 +29,8 @@ pub(super) enum Page {
     Bytes(Arc<[u8]>),
     /// Messages and attributes, taken apart.
     Texts(Arc<Texts>),
+    /// Rows of a frequent word.
+    Rows(Arc<BitSet>),
 }
 
 impl Page {
@@ -36,6 +38,7 @@ impl Page {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Texts(texts) => texts.memory_bytes(),
+            Self::Rows(rows) => rows.memory_bytes(),
         }
     }
 }

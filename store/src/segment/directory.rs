@@ -1,4 +1,5 @@
-//! The block directory: where each block's pages lie, and what is known of a block without reading it.
+//! The directory: where each block's pages and the lists of rows lie, and what is known of a block without reading
+//! it.
 
 use std::ops::Range;
 
@@ -11,6 +12,8 @@ use super::pages::Page;
 pub(super) const ROWS_MAX: usize = 1 << 16;
 /// Least bytes that a block takes in the directory.
 const ENTRY_BYTES_MIN: usize = 16;
+/// Least bytes that a list of rows takes there.
+const LIST_BYTES_MIN: usize = 6;
 
 /// The groups of columns, each a page of its own: what one question needs lies together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,8 +79,15 @@ impl Entry {
     }
 }
 
+/// What the directory says.
+pub(super) struct Directory {
+    pub(super) entries: Vec<Entry>,
+    /// Pages of [row lists](super::row_lists), by number.
+    pub(super) row_lists: Vec<Page>,
+}
+
 /// The directory's bytes.
-pub(super) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
+pub(super) fn to_bytes(entries: &[Entry], row_lists: &[Page]) -> Vec<u8> {
     let mut out = Vec::new();
     put_varint(&mut out, entries.len() as u64);
     let (mut time, mut commit, mut source) = (0_i64, 0_i64, 0_u32);
@@ -97,16 +107,21 @@ pub(super) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
         (time, commit) = (entry.first.as_nanos(), entry.commit_first);
         source = entry.sources.start;
     }
+    put_varint(&mut out, row_lists.len() as u64);
+    for page in row_lists {
+        put_varint(&mut out, page.stored.into());
+        put_varint(&mut out, page.plain.into());
+    }
     // Checksums do not compress: apart, so that the rest does.
-    for page in entries.iter().flat_map(|e| &e.pages).filter(|p| !p.is_none()) {
+    for page in entries.iter().flat_map(|e| &e.pages).filter(|p| !p.is_none()).chain(row_lists) {
         out.extend_from_slice(&page.crc.to_le_bytes());
     }
     out
 }
 
 /// Reads [`to_bytes`]. The pages of a block but for its columns lie one after the other from `start`; the
-/// columns of all blocks follow behind them, up to `end`.
-pub(super) fn read(bytes: &[u8], start: u64, end: u64) -> Parsed<Vec<Entry>> {
+/// columns of all blocks follow behind them, then the lists of rows, up to `end`.
+pub(super) fn read(bytes: &[u8], start: u64, end: u64) -> Parsed<Directory> {
     let mut from = Cursor::new(bytes);
     let count = from.count(bytes.len() / ENTRY_BYTES_MIN)?;
     let mut entries = Vec::with_capacity(count);
@@ -115,6 +130,11 @@ pub(super) fn read(bytes: &[u8], start: u64, end: u64) -> Parsed<Vec<Entry>> {
         let entry = entry(&mut from, before)?;
         before = (entry.first.as_nanos(), entry.commit_first, entry.sources.start);
         entries.push(entry);
+    }
+    let lists = from.count(bytes.len() / LIST_BYTES_MIN)?;
+    let mut row_lists = vec![Page::default(); lists];
+    for page in &mut row_lists {
+        (page.stored, page.plain) = (from.u32()?, from.u32()?);
     }
     let mut offset = start;
     let columns = |g: &Group| *g == Group::Columns;
@@ -127,11 +147,20 @@ pub(super) fn read(bytes: &[u8], start: u64, end: u64) -> Parsed<Vec<Entry>> {
             }
         }
     }
-    for page in entries.iter_mut().flat_map(|e| &mut e.pages).filter(|p| !p.is_none()) {
+    for page in &mut row_lists {
+        page.offset = offset;
+        offset = page.range().end;
+    }
+    let of_blocks = entries.iter_mut().flat_map(|e| &mut e.pages).filter(|p| !p.is_none());
+    for page in of_blocks.chain(&mut row_lists) {
         page.crc = from.u32_le()?;
     }
     from.finish()?;
-    if offset == end { Ok(entries) } else { Err(Malformed("its lengths do not add up")) }
+    if offset == end {
+        Ok(Directory { entries, row_lists })
+    } else {
+        Err(Malformed("its lengths do not add up"))
+    }
 }
 
 fn entry(from: &mut Cursor<'_>, (time, commit, source): (i64, i64, u32)) -> Parsed<Entry> {

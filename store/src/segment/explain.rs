@@ -7,6 +7,7 @@ use super::Segment;
 use super::directory::Group;
 use super::plan::{self, Plan};
 use super::reader::Index;
+use super::row_lists::RowLists;
 use crate::error::Result;
 
 /// What a scan would look at in one segment.
@@ -31,22 +32,23 @@ impl Segment {
     /// its way to a thread and back, which takes longer than the look.
     pub fn glance(&self, scan: &Scan) -> Result<Option<Answer>> {
         let mut collector = Collector::new(scan);
-        if plan::bounds(scan).touches(self.meta.first, self.meta.last)
-            && !Plan::new(&self.index, scan, &mut collector)?.blocks.is_empty()
-        {
-            return Ok(None);
+        if plan::bounds(scan).touches(self.meta.first, self.meta.last) {
+            let lists = RowLists::kept(&self.opened, scan)?;
+            if !Plan::new(&self.opened.index, scan, &lists, &mut collector)?.blocks.is_empty() {
+                return Ok(None);
+            }
         }
         Ok(Some(collector.finish()))
     }
 }
 
 /// Plans a scan and counts. CPU work: off the async threads.
-pub(super) fn explain(index: &Index, scan: &Scan) -> Result<Explained> {
+pub(super) fn explain(index: &Index, scan: &Scan, lists: &RowLists) -> Result<Explained> {
     // As if records were wanted: nothing of the filter's blocks is answered by the directory then.
     let every = Want::Records { order: Order::Desc, limit: usize::MAX, after: None };
     let every = Scan { want: every, ..scan.clone() };
-    let possible = Plan::new(index, &every, &mut Collector::new(&every))?;
-    let plan = Plan::new(index, scan, &mut Collector::new(scan))?;
+    let possible = Plan::new(index, &every, lists, &mut Collector::new(&every))?;
+    let plan = Plan::new(index, scan, lists, &mut Collector::new(scan))?;
     let stored = |block: u32| {
         let entry = index.entry(block)?;
         let read = Group::ALL.into_iter().filter(|group| plan.reads(block, entry, *group));

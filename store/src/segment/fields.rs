@@ -7,7 +7,7 @@ use heliograph_model::airflow::Identity;
 use heliograph_model::filter::{Field, Test, View};
 use heliograph_model::record::RecordRef;
 
-use super::blocks::Blocks;
+use super::bitset::BitSet;
 use super::columns::{Cursor, Parsed};
 use super::dictionary::{Dictionary, Interner, put_values};
 use super::directory::Entry;
@@ -172,9 +172,9 @@ impl Fields {
         field: &Field,
         test: &Test,
         entries: &[Entry],
-    ) -> Result<(Blocks, Blocks, Vec<bool>, Vec<u32>)> {
+    ) -> Result<(BitSet, BitSet, Vec<bool>, Vec<u32>)> {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        let mut possible = Blocks::none(count);
+        let mut possible = BitSet::none(count);
         let mut passing = vec![0_u32; entries.len()];
         let Some(index) = self.0.get(slot) else {
             return Ok((possible.clone(), possible, Vec::new(), passing));
@@ -192,12 +192,12 @@ impl Fields {
             });
         }
         let rows = |block: u32| entries.get(block as usize).map(|entry| entry.rows);
-        let certain = Blocks::of(count, |block| passing.get(block as usize).copied() == rows(block));
+        let certain = BitSet::of(count, |block| passing.get(block as usize).copied() == rows(block));
         Ok((possible, certain, passes, passing))
     }
 
     /// Calls `each` with every value of a field, and how many records of the meant blocks have it.
-    pub(super) fn count_values(&self, slot: usize, of: &Blocks, mut each: impl FnMut(&str, u64)) {
+    pub(super) fn count_values(&self, slot: usize, of: &BitSet, mut each: impl FnMut(&str, u64)) {
         let Some(field) = self.0.get(slot) else { return };
         let numbers = 0..field.values.len();
         let totals = of.is_all().then(|| {
@@ -217,8 +217,8 @@ impl Fields {
     }
 
     /// The blocks in which some record has a value of a field.
-    pub(super) fn blocks_with_any(&self, slot: usize, count: u32) -> Blocks {
-        let mut out = Blocks::none(count);
+    pub(super) fn blocks_with_any(&self, slot: usize, count: u32) -> BitSet {
+        let mut out = BitSet::none(count);
         for number in 0..self.0.get(slot).map_or(0, |field| field.values.len()) {
             self.for_each_block(slot, number, |block, _| out.insert(block));
         }

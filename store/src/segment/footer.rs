@@ -32,8 +32,8 @@ pub(super) enum Section {
     Terms,
     /// Templates and blocks of each word.
     Postings,
-    /// A filter of the messages' identifiers for each block.
-    Filters,
+    /// Identifiers of the messages, with their blocks.
+    Identifiers,
     /// Names of attributes with counts.
     Names,
     /// Templates of messages, and the blocks that use each, with counts.
@@ -46,8 +46,8 @@ pub(super) enum Section {
     AttributeTerms,
     /// Templates and blocks of each word.
     AttributePostings,
-    /// A filter of the attributes' identifiers for each block.
-    AttributeFilters,
+    /// Identifiers of the attributes, with their blocks.
+    AttributeIdentifiers,
 }
 
 impl Section {
@@ -58,14 +58,14 @@ impl Section {
         Self::Fields,
         Self::Terms,
         Self::Postings,
-        Self::Filters,
+        Self::Identifiers,
         Self::Names,
         Self::Templates,
         Self::AttributeTemplates,
         Self::Summary,
         Self::AttributeTerms,
         Self::AttributePostings,
-        Self::AttributeFilters,
+        Self::AttributeIdentifiers,
     ];
 
     pub(super) const fn part(self) -> &'static str {
@@ -75,14 +75,14 @@ impl Section {
             Self::Fields => "fields",
             Self::Terms => "terms",
             Self::Postings => "postings",
-            Self::Filters => "filters",
+            Self::Identifiers => "identifiers",
             Self::Names => "attribute names",
             Self::Templates => "templates",
             Self::AttributeTemplates => "attribute templates",
             Self::Summary => "summary",
             Self::AttributeTerms => "attribute terms",
             Self::AttributePostings => "attribute postings",
-            Self::AttributeFilters => "attribute filters",
+            Self::AttributeIdentifiers => "attribute identifiers",
         }
     }
 

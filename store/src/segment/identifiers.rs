@@ -1,36 +1,32 @@
-//! Identifiers: tokens that stand for one thing (ids, hashes, counters, stamps), and the bloom filter for each
-//! block that knows them and their beginnings.
+//! Identifiers: tokens that stand for one thing (ids, hashes, counters, stamps), and the table that knows in which
+//! blocks they and their beginnings are.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use heliograph_model::token::is_word_char;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::blocks::Blocks;
-use super::columns::{Cursor, Malformed, Parsed};
+use super::bitset::BitSet;
+use super::columns::Parsed;
+use super::fingerprints::{Fingerprints, FingerprintsBuilder};
 use super::template::{WORD_BYTES_MAX, is_variable};
 
 /// Up to this length a token with digits is still vocabulary (`s3`, `200`), as there are few of them.
 pub(super) const SHORT_BYTES_MAX: usize = 3;
 /// Numbers of an address.
 pub(super) const ADDRESS_NUMBERS: usize = 4;
-/// Bits of a filter for each of its entries, and how many of them an entry sets: 0.06 % false answers.
-const FILTER_BITS: usize = 16;
-const FILTER_PROBES: u64 = 8;
-/// Characters of an identifier's beginning that the filter knows, for prefix searches.
+/// Characters of an identifier's beginning that the table knows, for prefix searches.
 const HEAD_CHARS: usize = 4;
 /// Seeds that keep whole identifiers and beginnings apart. Part of the format.
 const WHOLE: u64 = 0;
 const HEAD: u64 = 1;
 
-/// Whether a token belongs to the filters and not to the vocabulary. Part of the format.
+/// Whether a token belongs to the identifiers and not to the vocabulary. Part of the format.
 pub(super) fn is_identifier(token: &str) -> bool {
     token.len() > WORD_BYTES_MAX || (token.len() > SHORT_BYTES_MAX && is_variable(token))
 }
 
-/// Numbers of one to three digits with dots between, four in a row, as in an address: the filters know each such
+/// Numbers of one to three digits with dots between, four in a row, as in an address: the table knows each such
 /// four as one, since its numbers by themselves are everywhere. Part of the format.
 ///
 /// With `is_open` the text's last number may go on.
@@ -63,7 +59,7 @@ pub(super) fn addresses(text: &str, is_open: bool) -> Vec<String> {
     out
 }
 
-/// What the filter knows of an identifier's beginning: what comes before its first digit, up to four
+/// What the table knows of an identifier's beginning: what comes before its first digit, up to four
 /// characters. Part of the format.
 fn head(token: &str) -> &str {
     let end = token
@@ -81,120 +77,58 @@ fn head_of_prefix(prefix: &str) -> Option<&str> {
     (is_known && !head.is_empty()).then_some(head)
 }
 
-/// What stands for a text in a filter: it alone chooses the bits, so that two texts of one hash need not be told
-/// apart. Part of the format.
+/// What stands for a text in the table. Part of the format.
 fn hash(text: &str, seed: u64) -> u64 {
     xxh3_64_with_seed(text.as_bytes(), seed)
 }
 
-/// Takes a hash as it is.
+/// Gathers the identifiers of each block.
 #[derive(Default)]
-struct Hashed(u64);
+pub(super) struct IdentifiersBuilder(FingerprintsBuilder);
 
-impl Hasher for Hashed {
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// Gathers the identifiers of a block.
-#[derive(Default)]
-pub(super) struct FilterBuilder(HashSet<u64, BuildHasherDefault<Hashed>>);
-
-impl FilterBuilder {
-    /// Adds an identifier and its head.
+impl IdentifiersBuilder {
+    /// Adds an identifier of the present block, and its head.
     pub(super) fn add(&mut self, token: &str) {
-        if self.0.insert(hash(token, WHOLE)) {
+        if self.0.add(hash(token, WHOLE)) {
             let head = head(token);
             if !head.is_empty() {
-                self.0.insert(hash(head, HEAD));
+                self.0.add(hash(head, HEAD));
             }
         }
     }
 
     /// Adds what is asked for as a whole only.
     pub(super) fn add_whole(&mut self, text: &str) {
-        self.0.insert(hash(text, WHOLE));
+        self.0.add(hash(text, WHOLE));
     }
 
-    /// The filter's bytes; the next block begins.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
-        let mut bits = vec![0_u8; self.0.len() * FILTER_BITS / 8];
-        let count = bits.len() as u64 * 8;
-        for hash in self.0.drain() {
-            for bit in filter_bits(hash, count) {
-                if let Some(byte) = bits.get_mut(bit / 8) {
-                    *byte |= 1 << (bit % 8);
-                }
-            }
-        }
-        bits
+    /// Ends the present block, which has this number.
+    pub(super) fn end_block(&mut self, block: u32) {
+        self.0.end_block(block);
+    }
+
+    /// The section of a segment of so many blocks.
+    pub(super) fn finish(self, blocks: u32) -> Vec<u8> {
+        self.0.finish(blocks)
     }
 }
 
-/// The bits of a hash in a filter of `count` bits. Part of the format.
-fn filter_bits(hash: u64, count: u64) -> impl Iterator<Item = usize> {
-    let step = hash.rotate_left(32) | 1;
-    (0..FILTER_PROBES).map(move |n| {
-        let at = hash.wrapping_add(n.wrapping_mul(step));
-        let bit = (u128::from(at) * u128::from(count)) >> 64;
-        usize::try_from(bit).unwrap_or(usize::MAX)
-    })
-}
+/// The identifiers of an opened segment.
+pub(super) struct Identifiers(Fingerprints);
 
-/// The identifier filters of an opened segment.
-pub(super) struct Filters {
-    bytes: Vec<u8>,
-    ranges: Vec<Range<usize>>,
-}
-
-impl Filters {
+impl Identifiers {
     pub(super) fn read(bytes: Vec<u8>, blocks: u32) -> Parsed<Self> {
-        let mut from = Cursor::new(&bytes);
-        let lengths = (0..blocks).map(|_| from.count(bytes.len())).collect::<Parsed<Vec<_>>>()?;
-        let mut start = bytes.len() - from.remaining();
-        let ranges = lengths
-            .into_iter()
-            .map(|length| {
-                let range = start..start + length;
-                start = range.end;
-                range
-            })
-            .collect();
-        if start != bytes.len() {
-            return Err(Malformed("its lengths do not add up"));
-        }
-        Ok(Self { bytes, ranges })
+        Fingerprints::read(bytes, blocks).map(Self)
     }
 
-    /// The blocks of some that may have an identifier.
-    pub(super) fn with(&self, token: &str, within: &Blocks) -> Blocks {
-        self.with_hash(token, WHOLE, within)
+    /// The blocks that may have an identifier.
+    pub(super) fn with(&self, token: &str) -> BitSet {
+        self.0.blocks_with(hash(token, WHOLE))
     }
 
-    /// The blocks that may have an identifier that begins so, where the filters can tell.
-    pub(super) fn with_prefix(&self, prefix: &str) -> Option<Blocks> {
-        let all = Blocks::all(u32::try_from(self.ranges.len()).unwrap_or(u32::MAX));
-        head_of_prefix(prefix).map(|head| self.with_hash(head, HEAD, &all))
-    }
-
-    fn with_hash(&self, text: &str, seed: u64, within: &Blocks) -> Blocks {
-        let hash = hash(text, seed);
-        let mut out = Blocks::none(u32::try_from(self.ranges.len()).unwrap_or(u32::MAX));
-        for (block, range) in (0_u32..).zip(&self.ranges).filter(|(block, _)| within.contains(*block)) {
-            let filter = self.bytes.get(range.clone()).unwrap_or_default();
-            let is_set = |bit: usize| filter.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
-            if !filter.is_empty() && filter_bits(hash, filter.len() as u64 * 8).all(is_set) {
-                out.insert(block);
-            }
-        }
-        out
+    /// The blocks that may have an identifier that begins so, where that is known.
+    pub(super) fn with_prefix(&self, prefix: &str) -> Option<BitSet> {
+        head_of_prefix(prefix).map(|head| self.0.blocks_with(hash(head, HEAD)))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Pairs of words that are joined, as in `ada.lovelace`, `etl-daily` or `dags/sales`: names, hosts and paths are
-//! made of words that are everywhere by themselves, so the filters know each two neighbours as one.
+//! made of words that are everywhere by themselves, so the index knows each two neighbours as one.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '.' | '-' | '/' | '@')
 }
 
-/// Writes a pair as the filters know it; `false` if they do not: identifiers are rare enough by themselves, and
+/// Writes a pair as the index knows it; `false` if it does not: identifiers are rare enough by themselves, and
 /// numbers are not rarer in pairs. Part of the format.
 pub(super) fn put_pair(first: &str, joiner: char, second: &str, out: &mut String) -> bool {
     let is_number = |token: &str| token.bytes().all(|b| b.is_ascii_digit());

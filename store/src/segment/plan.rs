@@ -8,12 +8,13 @@ use heliograph_model::source::{Position, SourceId};
 use heliograph_model::time::TimeRange;
 
 use super::answer;
+use super::bitset::BitSet;
 use super::block::Needs;
-use super::blocks::Blocks;
 use super::directory::{Entry, Group};
 use super::fields;
 use super::prune::{self, of_entries};
 use super::reader::{Index, Kind};
+use super::row_lists::RowLists;
 use super::verdict::Known;
 use crate::error::Result;
 
@@ -80,16 +81,21 @@ pub(super) struct Plan {
     /// What is known of the filter's conditions.
     pub(super) conditions: Vec<Known>,
     /// Blocks in which the filter must see messages, and those in which it must see attributes.
-    undecided: [Blocks; 2],
-    certain: Blocks,
+    undecided: [BitSet; 2],
+    certain: BitSet,
     want: Reads,
     filter: Reads,
     committed_after: Option<CommitId>,
 }
 
 impl Plan {
-    /// Plans a scan, and gives the collector what the directory knows by itself.
-    pub(super) fn new(index: &Index, scan: &Scan, collector: &mut Collector) -> Result<Self> {
+    /// Plans a scan, and gives the collector what the directory and the lists at hand know by themselves.
+    pub(super) fn new(
+        index: &Index,
+        scan: &Scan,
+        lists: &RowLists,
+        collector: &mut Collector,
+    ) -> Result<Self> {
         let count = index.blocks();
         let after = scan.committed_after;
         let entries = index.entries();
@@ -109,10 +115,10 @@ impl Plan {
         let known = if outer.possible.is_empty() {
             outer
         } else {
-            prune::known(index, &scan.filter, &mut conditions)?.and(&outer)
+            prune::known((index, lists), &scan.filter, &mut conditions)?.and(&outer)
         };
         let undecided = |of: Kind| {
-            conditions.iter().fold(Blocks::none(count), |all, condition| match condition {
+            conditions.iter().fold(BitSet::none(count), |all, condition| match condition {
                 Known::Text { kind, undecided, .. } if *kind == of => all.or(undecided),
                 _ => all,
             })

@@ -1,95 +1,67 @@
 //! Where a word of the vocabulary stands: a posting, written and read.
 
-use super::blocks::Blocks;
-use super::columns::{Cursor, Parsed, put_varint};
+use super::bitset::{BitSet, List};
+use super::columns::{Cursor, Parsed};
 
-/// Whether it is known of a word in which templates it is a variable. A number is one in so many that it would
-/// cost more than it saves. Part of the format.
-fn has_holders(word: &[u8]) -> bool {
+/// Whether it is known of a word in which templates it is a variable, and of a frequent one in which rows. A number
+/// is one in so many that it would cost more than it saves. Part of the format.
+pub(super) fn has_holders(word: &[u8]) -> bool {
     !word.iter().any(u8::is_ascii_digit)
-}
-
-/// Rising numbers, each as its distance from the one before.
-#[derive(Default)]
-pub(super) struct List {
-    /// The number after the newest one.
-    next: u32,
-    count: u32,
-    bytes: Vec<u8>,
-}
-
-impl List {
-    /// Adds a number; one that is not above the newest is there already.
-    pub(super) fn add(&mut self, number: u32) {
-        if self.count == 0 || number >= self.next {
-            put_varint(&mut self.bytes, (number - self.next).into());
-            self.next = number + 1;
-            self.count += 1;
-        }
-    }
-
-    pub(super) fn len(&self) -> u32 {
-        self.count
-    }
-
-    fn put(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.count.into());
-        out.extend_from_slice(&self.bytes);
-    }
 }
 
 /// A posting in the making.
 #[derive(Default)]
 pub(super) struct Posting {
-    /// Templates that have the word in their fixed part; they come in order.
-    pub(super) templates: List,
+    /// Templates that have the word in their fixed part, rising.
+    templates: Vec<u32>,
     /// Templates of which it is a variable, rising.
     holders: Vec<u32>,
+    /// The newest of `holders`, and whether the word's rows are listed there.
+    newest: Option<(u32, bool)>,
     /// Blocks that have it as a variable, or in a text that is kept whole.
-    pub(super) blocks: List,
+    blocks: List,
 }
 
 impl Posting {
-    /// Notes that the word is a variable of a template, or stands in a text that is kept whole.
-    pub(super) fn add(&mut self, word: &str, template: u32, block: u32) {
+    /// Notes that a template has the word in its fixed part; templates come in order.
+    pub(super) fn add_template(&mut self, template: u32) {
+        if self.templates.last() != Some(&template) {
+            self.templates.push(template);
+        }
+    }
+
+    /// Notes that the word is a variable of a template, or stands in a text that is kept whole. Says whether its
+    /// rows there are worth a list: where the template has it, too, each row has it anyway.
+    pub(super) fn add(&mut self, word: &str, template: u32, block: u32) -> bool {
         self.blocks.add(block);
-        if has_holders(word.as_bytes())
-            && let Err(place) = self.holders.binary_search(&template)
+        if let Some((newest, is_listed)) = self.newest
+            && newest == template
         {
+            return is_listed;
+        }
+        let has_holders = has_holders(word.as_bytes());
+        if has_holders && let Err(place) = self.holders.binary_search(&template) {
             self.holders.insert(place, template);
         }
+        let is_listed = has_holders && self.templates.binary_search(&template).is_err();
+        self.newest = Some((template, is_listed));
+        is_listed
+    }
+
+    /// How many blocks have it as a variable, or in a text that is kept whole.
+    pub(super) fn blocks(&self) -> u32 {
+        self.blocks.len()
     }
 
     /// Appends the number of templates and their list; the same of those of which it is a variable, for words
-    /// without digits; then the list of blocks, or a bitmap of the segment's blocks where that is not longer: the
-    /// length tells which.
+    /// without digits; then the [set](List::put_set) of blocks.
     pub(super) fn write(&self, word: &str, blocks: u32, out: &mut Vec<u8>) {
-        self.templates.put(out);
+        List::of(&self.templates).put(out);
         if has_holders(word.as_bytes()) {
-            let mut holders = List::default();
-            self.holders.iter().for_each(|holder| holders.add(*holder));
-            holders.put(out);
+            List::of(&self.holders).put(out);
         }
-        if self.blocks.bytes.len() < bitmap_bytes(blocks) {
-            out.extend_from_slice(&self.blocks.bytes);
-            return;
-        }
-        let mut bitmap = vec![0_u8; bitmap_bytes(blocks)];
-        let mut from = Cursor::new(&self.blocks.bytes);
-        let mut next = 0_u32;
-        while let Ok(distance) = from.u32() {
-            let block = next.saturating_add(distance);
-            if let Some(byte) = bitmap.get_mut(block as usize / 8) {
-                *byte |= 1 << (block % 8);
-            }
-            next = block.saturating_add(1);
-        }
-        out.extend_from_slice(&bitmap);
+        self.blocks.put_set(blocks, out);
     }
-}
-
-fn bitmap_bytes(blocks: u32) -> usize {
-    blocks.div_ceil(8) as usize
 }
 
 /// Where a word stands, or several do.
@@ -101,17 +73,17 @@ pub(super) struct Places {
     /// texts that are kept whole; none where it may be any.
     pub(super) holders: Option<Vec<u32>>,
     /// Blocks that have it as a variable, or in a text that is kept whole.
-    pub(super) blocks: Blocks,
+    pub(super) blocks: BitSet,
 }
 
 impl Places {
     /// Of a word that is nowhere.
     pub(super) fn none(blocks: u32) -> Self {
-        Self { templates: Vec::new(), holders: Some(Vec::new()), blocks: Blocks::none(blocks) }
+        Self { templates: Vec::new(), holders: Some(Vec::new()), blocks: BitSet::none(blocks) }
     }
 
-    /// Adds a word's [posting](Posting::write) in a segment of so many blocks.
-    pub(super) fn add(&mut self, word: &[u8], posting: &[u8], blocks: u32) -> Parsed<()> {
+    /// Adds a word's [posting](Posting::write).
+    pub(super) fn add(&mut self, word: &[u8], posting: &[u8]) -> Parsed<()> {
         let mut from = Cursor::new(posting);
         put_numbers(&mut from, &mut self.templates)?;
         if !has_holders(word) {
@@ -121,19 +93,7 @@ impl Places {
         } else {
             put_numbers(&mut from, &mut Vec::new())?;
         }
-        if from.remaining() == bitmap_bytes(blocks) {
-            for (at, byte) in (0_u32..).zip(from.bytes(from.remaining())?) {
-                (0..8).filter(|bit| byte >> bit & 1 == 1).for_each(|bit| self.blocks.insert(at * 8 + bit));
-            }
-            return Ok(());
-        }
-        let mut next = 0_u32;
-        while from.remaining() > 0 {
-            let block = next.saturating_add(from.u32()?);
-            self.blocks.insert(block);
-            next = block.saturating_add(1);
-        }
-        Ok(())
+        self.blocks.read(&mut from)
     }
 
     /// The same after several words were added.

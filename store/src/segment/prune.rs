@@ -11,19 +11,20 @@ use heliograph_model::filter::{Field, Filter, Matcher, Test};
 use heliograph_model::level::Level;
 use heliograph_model::time::Timestamp;
 
-use super::blocks::Blocks;
+use super::bitset::BitSet;
 use super::dictionary::Probe;
 use super::directory::Entry;
 use super::fields;
 use super::reader::Index;
+use super::row_lists::RowLists;
 use super::sources::Sources;
 use super::verdict::Known as Condition;
 use crate::error::Result;
 
 /// What is known of a condition.
 pub(super) struct Known {
-    pub(super) possible: Blocks,
-    pub(super) certain: Blocks,
+    pub(super) possible: BitSet,
+    pub(super) certain: BitSet,
 }
 
 impl Known {
@@ -41,34 +42,39 @@ impl Known {
 }
 
 /// The blocks whose entry says so.
-pub(super) fn of_entries(entries: &[Entry], mut holds: impl FnMut(&Entry) -> bool) -> Blocks {
+pub(super) fn of_entries(entries: &[Entry], mut holds: impl FnMut(&Entry) -> bool) -> BitSet {
     let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    Blocks::of(count, |b| entries.get(b as usize).is_some_and(&mut holds))
+    BitSet::of(count, |b| entries.get(b as usize).is_some_and(&mut holds))
 }
 
-/// What is known of a filter; adds what is known of each of its conditions, in their order.
-pub(super) fn known(index: &Index, filter: &Filter, conditions: &mut Vec<Condition>) -> Result<Known> {
-    let count = index.blocks();
+/// What is known of a filter, by the index and the lists at hand; adds what is known of each of its conditions, in
+/// their order.
+pub(super) fn known(
+    by: (&Index, &RowLists),
+    filter: &Filter,
+    conditions: &mut Vec<Condition>,
+) -> Result<Known> {
+    let count = by.0.blocks();
     let known = match filter {
-        Filter::All => Known { possible: Blocks::all(count), certain: Blocks::all(count) },
-        Filter::None => Known { possible: Blocks::none(count), certain: Blocks::none(count) },
+        Filter::All => Known { possible: BitSet::all(count), certain: BitSet::all(count) },
+        Filter::None => Known { possible: BitSet::none(count), certain: BitSet::none(count) },
         Filter::And(parts) => {
-            let mut all = Known { possible: Blocks::all(count), certain: Blocks::all(count) };
+            let mut all = Known { possible: BitSet::all(count), certain: BitSet::all(count) };
             for part in parts {
-                all = all.and(&known(index, part, conditions)?);
+                all = all.and(&known(by, part, conditions)?);
             }
             all
         }
         Filter::Or(parts) => {
-            let mut all = Known { possible: Blocks::none(count), certain: Blocks::none(count) };
+            let mut all = Known { possible: BitSet::none(count), certain: BitSet::none(count) };
             for part in parts {
-                all = all.or(&known(index, part, conditions)?);
+                all = all.or(&known(by, part, conditions)?);
             }
             all
         }
-        Filter::Not(inner) => known(index, inner, conditions)?.not(),
+        Filter::Not(inner) => known(by, inner, conditions)?.not(),
         Filter::Is(field, test) => {
-            let (known, condition) = condition(index, field, test)?;
+            let (known, condition) = condition(by, field, test)?;
             conditions.push(condition);
             known
         }
@@ -76,10 +82,10 @@ pub(super) fn known(index: &Index, filter: &Filter, conditions: &mut Vec<Conditi
     Ok(known)
 }
 
-fn condition(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condition)> {
+fn condition((index, lists): (&Index, &RowLists), field: &Field, test: &Test) -> Result<(Known, Condition)> {
     let count = index.blocks();
     Ok(match field {
-        Field::Message => return text::of_message(index, test),
+        Field::Message => return text::of_message(index, lists, test),
         Field::Level => (level(index, test)?, Condition::Nothing),
         Field::Timestamp => (time(index, test), Condition::Nothing),
         Field::Attribute(path) => return text::of_attribute(index, path, test),
@@ -91,7 +97,7 @@ fn condition(index: &Index, field: &Field, test: &Test) -> Result<(Known, Condit
                 (Known { possible, certain }, Condition::Field { slot, passes, passing })
             }
             None => {
-                (Known { possible: Blocks::all(count), certain: Blocks::none(count) }, Condition::Nothing)
+                (Known { possible: BitSet::all(count), certain: BitSet::none(count) }, Condition::Nothing)
             }
         },
     })
@@ -118,14 +124,14 @@ fn time(index: &Index, test: &Test) -> Known {
     let parse = |text: &String| Timestamp::parse(text).ok();
     // A bound as the first or last moment that passes it; a bound that cannot be read was refused before.
     let (lower, upper) = match test {
-        Test::Exists => return Known { possible: Blocks::all(count), certain: Blocks::all(count) },
+        Test::Exists => return Known { possible: BitSet::all(count), certain: BitSet::all(count) },
         Test::Text(text) => (parse(text).map(|t| (t, true)), parse(text).map(|t| (t, true))),
         Test::Range { lower, upper } => {
             let bound =
                 |b: &Option<(String, bool)>| b.as_ref().and_then(|(t, inside)| Some((parse(t)?, *inside)));
             (bound(lower), bound(upper))
         }
-        _ => return Known { possible: Blocks::all(count), certain: Blocks::none(count) },
+        _ => return Known { possible: BitSet::all(count), certain: BitSet::none(count) },
     };
     let above = |t: Timestamp| lower.is_none_or(|(l, inside)| t > l || (inside && t == l));
     let below = |t: Timestamp| upper.is_none_or(|(u, inside)| t < u || (inside && t == u));

@@ -7,13 +7,15 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use super::bitset::BitSet;
 use super::columns::Malformed;
-use super::directory::{self, Entry, Group};
+use super::directory::{self, Directory, Entry, Group};
 use super::fields::Fields;
 use super::footer::{Footer, HEAD, Section};
-use super::identifiers::Filters;
+use super::identifiers::Identifiers;
 use super::names::Names;
-use super::pages::Pages;
+use super::pages::{Page, Pages};
+use super::row_lists;
 use super::sources::Sources;
 use super::summary::Summary;
 use super::templates::Templates;
@@ -31,6 +33,9 @@ pub(super) struct Index {
     bytes: Bytes,
     footer: Footer,
     entries: Vec<Entry>,
+    /// For each block the number of its first row among all of the segment's.
+    first_rows: Vec<u32>,
+    row_lists: Vec<Page>,
     sources: OnceLock<Sources>,
     fields: OnceLock<Fields>,
     names: OnceLock<Names>,
@@ -53,7 +58,7 @@ pub(super) struct TextSections {
     pub(super) templates: Section,
     pub(super) terms: Section,
     pub(super) postings: Section,
-    pub(super) filters: Section,
+    pub(super) identifiers: Section,
 }
 
 impl Kind {
@@ -71,13 +76,13 @@ impl Kind {
                 templates: Section::Templates,
                 terms: Section::Terms,
                 postings: Section::Postings,
-                filters: Section::Filters,
+                identifiers: Section::Identifiers,
             },
             Self::Attributes => TextSections {
                 templates: Section::AttributeTemplates,
                 terms: Section::AttributeTerms,
                 postings: Section::AttributePostings,
-                filters: Section::AttributeFilters,
+                identifiers: Section::AttributeIdentifiers,
             },
         }
     }
@@ -88,7 +93,7 @@ impl Kind {
 pub(super) struct TextIndex {
     templates: OnceLock<Templates>,
     words: OnceLock<Words>,
-    filters: OnceLock<Filters>,
+    identifiers: OnceLock<Identifiers>,
 }
 
 impl Index {
@@ -99,17 +104,26 @@ impl Index {
         footer.check(&bytes, meta.index_offset, meta.bytes, &pages)?;
         let part = Section::Directory.part();
         let plain = footer.open(Section::Directory, &bytes, &pages)?;
-        let entries =
+        let Directory { entries, row_lists } =
             directory::read(&plain, HEAD.len() as u64, footer.index_offset).map_err(pages.malformed(part))?;
         let records: u64 = entries.iter().map(|e| u64::from(e.rows)).sum();
         if entries.len() != footer.blocks as usize || records != footer.records {
             return Err(pages.corrupt(part, "its counts are not those of the footer"));
+        }
+        let mut first_rows = Vec::with_capacity(entries.len());
+        let mut rows = 0_u32;
+        for entry in &entries {
+            first_rows.push(rows);
+            let too_many = || pages.corrupt(part, "it has too many records");
+            rows = rows.checked_add(entry.rows).ok_or_else(too_many)?;
         }
         Ok(Self {
             pages,
             bytes,
             footer,
             entries,
+            first_rows,
+            row_lists,
             sources: OnceLock::new(),
             fields: OnceLock::new(),
             names: OnceLock::new(),
@@ -131,6 +145,26 @@ impl Index {
 
     pub(super) fn entry(&self, block: u32) -> Option<&Entry> {
         self.entries.get(block as usize)
+    }
+
+    /// The numbers of a block's rows among all of the segment's.
+    pub(super) fn rows(&self, block: u32) -> std::ops::Range<u32> {
+        let first = self.first_rows.get(block as usize).copied().unwrap_or_default();
+        first..first + self.entry(block).map_or(0, |entry| entry.rows)
+    }
+
+    /// Where a list of rows lies.
+    pub(super) fn row_list(&self, list: u32) -> Option<&Page> {
+        self.row_lists.get(list as usize)
+    }
+
+    /// Opens a list of rows.
+    pub(super) fn open_row_list(&self, list: u32, sealed: &[u8]) -> Result<BitSet> {
+        let (page, part) = (self.row_list(list).copied().unwrap_or_default(), row_lists::part(list));
+        let plain = self.pages.open(row_lists::page_number(list), &page, &part, sealed)?;
+        // There are no more: they were counted when the index was opened.
+        let records = u32::try_from(self.footer.records).unwrap_or(u32::MAX);
+        row_lists::read(&plain, records).map_err(self.pages.malformed(&part))
     }
 
     fn section(&self, section: Section) -> Result<Vec<u8>> {
@@ -180,9 +214,9 @@ impl Index {
     }
 
     /// The identifiers of a kind of texts.
-    pub(super) fn filters(&self, kind: Kind) -> Result<&Filters> {
-        let section = kind.sections().filters;
-        self.once(&self.texts(kind).filters, section, |bytes| Filters::read(bytes, self.blocks()))
+    pub(super) fn identifiers(&self, kind: Kind) -> Result<&Identifiers> {
+        let section = kind.sections().identifiers;
+        self.once(&self.texts(kind).identifiers, section, |bytes| Identifiers::read(bytes, self.blocks()))
     }
 
     pub(super) fn names(&self) -> Result<&Names> {
@@ -216,7 +250,7 @@ impl Index {
         for kind in [Kind::Messages, Kind::Attributes] {
             self.templates(kind)?;
             self.words(kind)?;
-            self.filters(kind)?;
+            self.identifiers(kind)?;
         }
         Ok(())
     }

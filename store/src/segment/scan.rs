@@ -14,17 +14,16 @@ use heliograph_model::source::{Position, SourceId};
 use heliograph_model::time::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use uuid::Uuid;
 
-use super::ScanStats;
 use super::block::{Block, Columns, Line, Needs, Order as OrderPage};
-use super::cache::{Key, Page, PageCache};
+use super::cache::Page;
 use super::directory::{Entry, Group};
 use super::plan::{Plan, may_take};
 use super::reader::{Index, Kind};
+use super::row_lists::RowLists;
 use super::texts::Texts;
+use super::{Opened, ScanStats};
 use crate::error::{Error, Result};
-use crate::layout::ObjectId;
 
 /// Blocks of the first batch; each later batch has twice as many. The newest lines lie in few blocks.
 const FIRST_BLOCKS: usize = 4;
@@ -36,19 +35,9 @@ const GAP_BYTES_MAX: u64 = 16 << 10;
 
 /// Everything that an evaluation needs off the async threads.
 pub(super) struct Task {
-    pub(super) index: Arc<Index>,
+    pub(super) of: Opened,
     pub(super) scan: Scan,
     pub(super) matcher: Arc<Matcher>,
-    pub(super) cache: Arc<PageCache>,
-    /// The tenant's uid and the segment's id.
-    pub(super) name: (Uuid, ObjectId),
-}
-
-impl Task {
-    fn key(&self, block: u32, group: Group) -> Key {
-        let (tenant, segment) = self.name;
-        Key { tenant, segment, block, group }
-    }
 }
 
 /// A block's pages, by group: sealed, or opened before.
@@ -71,10 +60,11 @@ pub(super) async fn run(
     mut collector: Collector,
     stats: &mut ScanStats,
 ) -> Result<Collector> {
+    let lists = RowLists::read(objects, path, &task.of, &task.scan, stats).await?;
     let task = Arc::new(task);
     let planning = Arc::clone(&task);
     let (plan, planned) = blocking(move || {
-        let plan = Plan::new(&planning.index, &planning.scan, &mut collector);
+        let plan = Plan::new(&planning.of.index, &planning.scan, &lists, &mut collector);
         (plan, collector)
     })
     .await?;
@@ -115,7 +105,7 @@ fn take_batch(
         && bytes < BATCH_BYTES_MAX
         && let Some(block) = waiting.pop_front()
     {
-        if let Some(entry) = task.index.entry(block)
+        if let Some(entry) = task.of.index.entry(block)
             && may_take(entry, &task.scan.want, collector)
         {
             bytes += groups(task, plan, block).map(|(_, range)| range.end - range.start).sum::<u64>();
@@ -127,7 +117,7 @@ fn take_batch(
 
 /// The pages of a block that the plan reads, with their places.
 fn groups<'a>(task: &'a Task, plan: &'a Plan, block: u32) -> impl Iterator<Item = (Group, Range<u64>)> + 'a {
-    let entry = task.index.entry(block);
+    let entry = task.of.index.entry(block);
     entry.into_iter().flat_map(move |entry| {
         let read = Group::ALL.into_iter().filter(move |g| plan.reads(block, entry, *g));
         read.map(|group| (group, entry.page(group).range()))
@@ -147,7 +137,7 @@ async fn fetch(
     for (at, block) in batch.iter().enumerate() {
         let mut fetched = Fetched { block: *block, pages: Default::default(), kept: Default::default() };
         for (group, range) in groups(task, plan, *block) {
-            fetched.kept[group as usize] = task.cache.get(&task.key(*block, group));
+            fetched.kept[group as usize] = task.of.cache.get(&task.of.key(group.number(*block)));
             if fetched.kept[group as usize].is_none() {
                 wanted.push((range, at, group));
             }
@@ -155,29 +145,42 @@ async fn fetch(
         out.push(fetched);
     }
     wanted.sort_unstable_by_key(|(range, ..)| range.start);
-    let runs = coalesce(wanted.iter().map(|(range, ..)| range.clone()));
-    if runs.is_empty() {
-        return Ok(out);
-    }
-    let read = match objects.get_ranges(path, &runs).await {
-        Ok(read) => read,
-        Err(e) => {
-            return Err(read_error(objects, path, &task.index, e, runs.last().map_or(0, |r| r.end)).await);
-        }
-    };
-    stats.bytes += read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-    let mut run = 0;
-    for (range, at, group) in wanted {
-        while runs.get(run).is_some_and(|r| r.end < range.end) {
-            run += 1;
-        }
-        let page = runs.get(run).zip(read.get(run)).and_then(|(r, bytes)| slice(bytes, r.start, &range));
+    let ranges: Vec<_> = wanted.iter().map(|(range, ..)| range.clone()).collect();
+    let pages = fetch_pages(objects, path, &task.of.index, &ranges, stats).await?;
+    for ((_, at, group), page) in wanted.into_iter().zip(pages) {
         if let Some(fetched) = out.get_mut(at) {
-            let page = page.ok_or_else(|| task.index.cut_off(&group.part(fetched.block)))?;
+            let page = page.ok_or_else(|| task.of.index.cut_off(&group.part(fetched.block)))?;
             fetched.pages[group as usize] = Some(page);
         }
     }
     Ok(out)
+}
+
+/// Reads pages, which come sorted; none where the object ends before one.
+pub(super) async fn fetch_pages(
+    objects: &Arc<dyn ObjectStore>,
+    path: &Path,
+    index: &Index,
+    pages: &[Range<u64>],
+    stats: &mut ScanStats,
+) -> Result<Vec<Option<Bytes>>> {
+    let runs = coalesce(pages.iter().cloned());
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = match objects.get_ranges(path, &runs).await {
+        Ok(read) => read,
+        Err(e) => return Err(read_error(objects, path, index, e, runs.last().map_or(0, |r| r.end)).await),
+    };
+    stats.bytes += read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+    let mut run = 0;
+    let page = |range: &Range<u64>| {
+        while runs.get(run).is_some_and(|r| r.end < range.end) {
+            run += 1;
+        }
+        runs.get(run).zip(read.get(run)).and_then(|(r, bytes)| slice(bytes, r.start, range))
+    };
+    Ok(pages.iter().map(page).collect())
 }
 
 fn slice(bytes: &Bytes, start: u64, range: &Range<u64>) -> Option<Bytes> {
@@ -226,7 +229,7 @@ fn evaluate(
         if collector.is_cancelled() {
             break;
         }
-        let Some(entry) = task.index.entry(fetched.block) else { continue };
+        let Some(entry) = task.of.index.entry(fetched.block) else { continue };
         // Blocks fetched ahead may be of no use by now.
         if may_take(entry, &task.scan.want, &collector) {
             evaluate_block(task, plan, fetched, entry, &mut collector)?;
@@ -243,7 +246,7 @@ fn evaluate_block(
     entry: &Entry,
     collector: &mut Collector,
 ) -> Result<()> {
-    let index = &*task.index;
+    let index = &*task.of.index;
     let number = fetched.block;
     let rows = entry.rows as usize;
     let block = Block {
@@ -253,6 +256,7 @@ fn evaluate_block(
         attribute_templates: index.templates(Kind::Attributes)?,
         conditions: &plan.conditions,
         number,
+        first_row: index.rows(number).start,
         some: fetched.columns(task, rows, plan.columns(number))?,
         all: OnceCell::new(),
         order: OnceCell::new(),
@@ -321,8 +325,8 @@ impl Fetched {
             return Ok(Arc::clone(bytes));
         }
         let sealed = self.pages[group as usize].as_deref().unwrap_or_default();
-        let bytes: Arc<[u8]> = task.index.page(self.block, group, sealed, |bytes| Ok(bytes.into()))?;
-        task.cache.put(task.key(self.block, group), Page::Bytes(Arc::clone(&bytes)));
+        let bytes: Arc<[u8]> = task.of.index.page(self.block, group, sealed, |bytes| Ok(bytes.into()))?;
+        task.of.cache.put(task.of.key(group.number(self.block)), Page::Bytes(Arc::clone(&bytes)));
         Ok(bytes)
     }
 
@@ -333,17 +337,17 @@ impl Fetched {
             return Ok(Arc::clone(texts));
         }
         let sealed = self.pages[group as usize].as_deref().unwrap_or_default();
-        let texts = Arc::new(task.index.page(self.block, group, sealed, |bytes| {
+        let texts = Arc::new(task.of.index.page(self.block, group, sealed, |bytes| {
             Texts::read(bytes, block.columns().texts(kind), block.some.rows, block.templates(kind))
         })?);
-        task.cache.put(task.key(self.block, group), Page::Texts(Arc::clone(&texts)));
+        task.of.cache.put(task.of.key(group.number(self.block)), Page::Texts(Arc::clone(&texts)));
         Ok(texts)
     }
 
     fn columns(&self, task: &Task, rows: usize, needs: Needs) -> Result<Columns> {
         let bytes = self.bytes(task, Group::Columns)?;
         let part = Group::Columns.part(self.block);
-        Columns::read(&bytes, rows, needs).map_err(task.index.malformed(&part))
+        Columns::read(&bytes, rows, needs).map_err(task.of.index.malformed(&part))
     }
 
     /// Opens everything that a record is made of.
@@ -365,7 +369,7 @@ impl Fetched {
                     let bytes = self.bytes(task, group)?;
                     let part = group.part(self.block);
                     let order = OrderPage::read(&bytes, block.columns());
-                    let order = order.map_err(task.index.malformed(&part))?;
+                    let order = order.map_err(task.of.index.malformed(&part))?;
                     block.order.get_or_init(|| order);
                 }
             }
@@ -377,7 +381,7 @@ impl Fetched {
             }
             Group::Attributes => {
                 if block.attributes.get().is_none() {
-                    let is_there = task.index.entry(self.block).is_some_and(|e| !e.page(group).is_none());
+                    let is_there = task.of.index.entry(self.block).is_some_and(|e| !e.page(group).is_none());
                     let texts = is_there.then(|| self.texts(task, block, Kind::Attributes)).transpose()?;
                     block.attributes.get_or_init(|| texts);
                 }

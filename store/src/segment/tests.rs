@@ -54,7 +54,9 @@ fn refs(parts: &[(CommitId, Rows)]) -> Vec<(CommitId, &Rows)> {
 
 /// The bytes of a segment with blocks of about `block_bytes`.
 pub(super) fn built(tenant: &OpenTenant, id: ObjectId, records: &[Committed], block_bytes: usize) -> Built {
-    writer::build_in_blocks(tenant, id, &refs(&parts(records)), block_bytes).unwrap()
+    let frequent = row_lists::Frequent { rows_min: 3, rows_a_block: 0 };
+    let shape = writer::Shape { block_bytes, frequent };
+    writer::build_as(tenant, id, &refs(&parts(records)), shape).unwrap()
 }
 
 /// Builds and opens a segment with blocks of about `block_bytes`.
@@ -127,7 +129,7 @@ async fn a_hundred_thousand_sources_share_blocks() {
     let mut random = sample::Random(11);
     let records = sample::records(&mut random, 100_000, 100_000);
     let segment = check_roundtrip(records, writer::BLOCK_BYTES).await;
-    assert!(segment.index.blocks() < 400, "{} blocks", segment.index.blocks());
+    assert!(segment.opened.index.blocks() < 400, "{} blocks", segment.opened.index.blocks());
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn no_records_make_no_segment() {
 async fn the_directory_answers_alone_and_limits_stop_early() {
     let mut random = sample::Random(3);
     let segment = sealed(&sample::records(&mut random, 20_000, 30), 16 << 10).await;
-    let blocks = u64::from(segment.index.blocks());
+    let blocks = u64::from(segment.opened.index.blocks());
     assert!(blocks > 50, "{blocks}");
     for want in [
         Want::Histogram { interval_nanos: i64::MAX, by_level: true },
@@ -163,4 +165,47 @@ async fn the_directory_answers_alone_and_limits_stop_early() {
     let (_, counted) =
         scan(&segment, &all(Want::Histogram { interval_nanos: 1, by_level: true })).await.unwrap();
     assert!(counted.blocks == blocks && counted.bytes * 3 < whole.bytes, "{counted:?} {whole:?}");
+}
+
+#[tokio::test]
+async fn a_count_of_a_frequent_word_reads_its_list_and_no_message() {
+    use heliograph_model::filter::{Field, Test};
+    let mut random = sample::Random(13);
+    let mut records = sample::records(&mut random, 2_000, 20);
+    for (n, (_, record)) in records.iter_mut().enumerate() {
+        // A variable of a template, a part of one, and a word of a message that is kept whole.
+        let message = match n % 5 {
+            0 => format!("user=blue took {n} ms"),
+            1 => format!("user=red took {n} ms"),
+            2 => format!("blue user={n}"),
+            3 => format!("said\u{11} {n} blue or not"),
+            _ => format!("nothing of {n}"),
+        };
+        Arc::make_mut(record).message = message.into();
+    }
+    let segment = sealed(&records, 4 << 10).await;
+    let word = |want| Scan { filter: Filter::Is(Field::Message, Test::Text("Blue".into())), ..all(want) };
+    let count = word(Want::Histogram { interval_nanos: i64::MAX, by_level: false });
+    // What is not in memory is not waited for.
+    assert_eq!(segment.glance(&count).unwrap(), None);
+    let page = segment.opened.index.row_list(0).unwrap().stored;
+    let blocks = u64::from(segment.opened.index.blocks());
+    let counted = |answer: Answer| match answer {
+        Answer::Histogram(histogram) => histogram.buckets.values().flatten().sum::<u64>(),
+        other => panic!("{other:?}"),
+    };
+    for bytes in [page.into(), 0] {
+        let (answer, stats) = scan(&segment, &count).await.unwrap();
+        assert_eq!((counted(answer), stats.blocks), (1_200, 0));
+        assert!(stats.bytes <= bytes, "{stats:?}");
+    }
+    assert_eq!(segment.glance(&count).unwrap().map(counted), Some(1_200));
+    // By time the columns are read, too.
+    let fine = word(Want::Histogram { interval_nanos: 1, by_level: true });
+    let (answer, stats) = scan(&segment, &fine).await.unwrap();
+    let explained = segment.explain(&fine).await.unwrap();
+    assert_eq!((counted(answer), stats.blocks), (1_200, blocks));
+    let entries = segment.opened.index.entries();
+    let columns = entries.iter().map(|e| u64::from(e.page(directory::Group::Columns).stored)).sum::<u64>();
+    assert_eq!((explained.read, explained.bytes), (blocks, columns));
 }

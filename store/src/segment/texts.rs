@@ -79,12 +79,14 @@ pub(super) trait TextSink {
     fn begin(&mut self, template: u32);
     /// A variable.
     fn variable(&mut self, variable: &str, class: Class);
+    /// A row of the block that has the variable told last.
+    fn row(&mut self, row: u32);
     /// Four numbers of an address, which are variables of their own.
     fn address(&mut self, address: &str);
     /// Two variables and the character between them that joins them; folded where they are not ASCII.
     fn pair(&mut self, pair: &str);
-    /// A text that is kept whole.
-    fn whole(&mut self, text: &str);
+    /// A row's text that is kept whole.
+    fn whole(&mut self, text: &str, row: u32);
 }
 
 /// A text with its variables.
@@ -107,13 +109,13 @@ pub(super) fn put_texts<'a>(
         of_group.extend(group.iter().map(|(_, row)| texts(*row as usize)));
         sink.begin(number);
         if number == WHOLE {
-            for (text, _) in &of_group {
-                sink.whole(text);
+            for ((text, _), (_, row)) in of_group.iter().zip(group) {
+                sink.whole(text, *row);
                 out.extend_from_slice(text.as_bytes());
                 put_varint(&mut lengths, text.len() as u64);
             }
         } else {
-            put_variables(&of_group, (out, &mut lengths), sink)?;
+            put_variables(&of_group, group, (out, &mut lengths), sink)?;
         }
     }
     let length = u32::try_from(out.len()).ok()?;
@@ -122,9 +124,10 @@ pub(super) fn put_texts<'a>(
     Some(())
 }
 
-/// Writes one template's variables, column by column.
+/// Writes one template's variables, column by column; `numbers` are those of the template and of each row.
 fn put_variables(
     rows: &[Split<'_>],
+    numbers: &[(u32, u32)],
     (values, lengths): (&mut Vec<u8>, &mut Vec<u8>),
     sink: &mut impl TextSink,
 ) -> Option<()> {
@@ -132,13 +135,14 @@ fn put_variables(
     put_addresses(rows, sink);
     for column in 0..variables.len() {
         let mut last = "";
-        for (text, variables) in rows {
+        for ((text, variables), (_, row)) in rows.iter().zip(numbers) {
             let variable = variables.get(column)?;
             let value = text.get(variable.range())?;
             if value != last {
                 sink.variable(value, variable.class());
                 last = value;
             }
+            sink.row(*row);
             values.extend_from_slice(value.as_bytes());
             put_varint(lengths, value.len() as u64);
         }

@@ -2,8 +2,8 @@
 //!
 //! Words of the *vocabulary* lie in a term dictionary of tantivy's, each with the templates that have it, and with
 //! the templates and the blocks in which it is a variable or stands in a text that is kept whole. *Identifiers* (ids, hashes, counters: most
-//! of the distinct tokens, and nearly all in one block only) lie in a bloom filter for each block, where they
-//! cost two bytes instead of a dictionary's entry. Which of the two a token belongs to is a pure function of the
+//! of the distinct tokens, and nearly all in one block only) lie in a table of fingerprints, where they cost
+//! two bytes instead of a dictionary's entry. Which of the two a token belongs to is a pure function of the
 //! token, the same when writing and when asking. An answer may name a block too many, never one too few.
 
 use std::collections::HashMap;
@@ -15,11 +15,12 @@ use tantivy::directory::FileSlice;
 use tantivy::postings::TermInfo;
 use tantivy::termdict::{TermDictionary, TermDictionaryBuilder};
 
-use super::columns::{Malformed, put_varint};
+use super::columns::Malformed;
 use super::hashing::Seeded;
-use super::identifiers::{FilterBuilder, addresses, is_identifier};
+use super::identifiers::{IdentifiersBuilder, addresses, is_identifier};
 use super::pairs::{for_each_joined, put_pair};
 use super::postings::{Places, Posting};
+use super::row_lists::{Frequent, RowListsBuilder};
 use super::template::Class;
 use super::texts::TextSink;
 
@@ -35,11 +36,15 @@ pub(super) struct TokensBuilder {
     words: HashMap<Box<str>, usize, Seeded>,
     /// By the numbers in `words`.
     postings: Vec<Posting>,
-    identifiers: FilterBuilder,
+    /// Of words, by their numbers in `words`.
+    rows: RowListsBuilder,
+    /// The number of the block's first row.
+    first_row: u32,
+    /// The word that was told last, if its rows are to be listed.
+    listed: Option<u32>,
+    identifiers: IdentifiersBuilder,
     /// Identifiers that stand in templates, which only other scripts' words can be.
     in_templates: HashMap<u32, Vec<Box<str>>>,
-    filter_lengths: Vec<u8>,
-    filters: Vec<u8>,
     scratch: String,
     /// Texts are JSON: what is escaped there is found as it reads, too.
     is_json: bool,
@@ -49,7 +54,9 @@ pub(super) struct TokensBuilder {
 pub(super) struct TokenSections {
     pub(super) terms: Vec<u8>,
     pub(super) postings: Vec<u8>,
-    pub(super) filters: Vec<u8>,
+    pub(super) identifiers: Vec<u8>,
+    /// The [row lists](super::row_lists), by number.
+    pub(super) row_lists: Vec<Vec<u8>>,
 }
 
 impl TokensBuilder {
@@ -64,14 +71,15 @@ impl TokensBuilder {
         token::for_each_token(text, &mut scratch, |token| {
             if is_identifier(token) {
                 self.in_templates.entry(number).or_default().push(token.into());
-            } else if let Some(posting) = self.posting(token) {
-                posting.templates.add(number);
+            } else if let Some((_, posting)) = self.posting(token) {
+                posting.add_template(number);
             }
         });
         self.scratch = scratch;
     }
 
-    fn posting(&mut self, token: &str) -> Option<&mut Posting> {
+    /// A word's number and posting.
+    fn posting(&mut self, token: &str) -> Option<(usize, &mut Posting)> {
         let number = match self.words.get(token) {
             Some(number) => *number,
             None => {
@@ -80,7 +88,7 @@ impl TokensBuilder {
                 self.postings.len() - 1
             }
         };
-        self.postings.get_mut(number)
+        Some((number, self.postings.get_mut(number)?))
     }
 
     /// Notes that the present block has rows of a template.
@@ -92,6 +100,7 @@ impl TokensBuilder {
 
     fn add(&mut self, token: &str) {
         if is_identifier(token) {
+            self.listed = None;
             self.identifiers.add(token);
         } else {
             self.add_word(token);
@@ -100,21 +109,23 @@ impl TokensBuilder {
 
     fn add_word(&mut self, word: &str) {
         let (template, block) = (self.template, self.block);
-        if let Some(posting) = self.posting(word) {
-            posting.add(word, template, block);
-        }
+        let of_word = self.posting(word);
+        let listed =
+            of_word.and_then(|(number, posting)| posting.add(word, template, block).then_some(number));
+        self.listed = listed.filter(|_| !self.is_json).and_then(|number| u32::try_from(number).ok());
     }
 
-    /// Ends the present block.
-    pub(super) fn end_block(&mut self) {
-        let filter = self.identifiers.finish();
-        put_varint(&mut self.filter_lengths, filter.len() as u64);
-        self.filters.extend_from_slice(&filter);
+    /// Ends the present block, which has so many rows.
+    pub(super) fn end_block(&mut self, rows: u32) {
+        self.first_row += rows;
+        self.identifiers.end_block(self.block);
         self.block += 1;
     }
 
-    /// The sections.
-    pub(super) fn finish(self) -> std::io::Result<TokenSections> {
+    /// The sections; frequent words get a list of their rows.
+    pub(super) fn finish(self, frequent: Frequent) -> std::io::Result<TokenSections> {
+        let rows = self.rows.finish(self.words.len(), frequent.rows(self.block));
+        let mut row_lists = Vec::new();
         let mut words: Vec<_> = self.words.into_iter().collect();
         words.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut terms = TermDictionaryBuilder::create(Vec::new())?;
@@ -124,14 +135,14 @@ impl TokensBuilder {
             let start = postings.len();
             posting.write(&word, self.block, &mut postings);
             let postings_range = start..postings.len();
-            terms.insert(
-                word.as_bytes(),
-                &TermInfo { doc_freq: posting.blocks.len(), postings_range, positions_range: 0..0 },
-            )?;
+            let list = row_lists.len();
+            row_lists.extend(rows.list(number, self.first_row));
+            let positions_range = list..row_lists.len();
+            let doc_freq = posting.blocks();
+            terms.insert(word.as_bytes(), &TermInfo { doc_freq, postings_range, positions_range })?;
         }
-        let mut filters = self.filter_lengths;
-        filters.extend_from_slice(&self.filters);
-        Ok(TokenSections { terms: terms.finish()?, postings, filters })
+        let identifiers = self.identifiers.finish(self.block);
+        Ok(TokenSections { terms: terms.finish()?, postings, identifiers, row_lists })
     }
 }
 
@@ -150,7 +161,10 @@ impl TextSink for TokensBuilder {
         scratch.push_str(variable);
         scratch.make_ascii_lowercase();
         match class {
-            Class::Identifier => self.identifiers.add(&scratch),
+            Class::Identifier => {
+                self.listed = None;
+                self.identifiers.add(&scratch);
+            }
             Class::Word | Class::Number | Class::Other => self.add_word(&scratch),
         }
         self.scratch = scratch;
@@ -167,9 +181,18 @@ impl TextSink for TokensBuilder {
         self.identifiers.add_whole(&self.scratch);
     }
 
-    fn whole(&mut self, text: &str) {
+    fn row(&mut self, row: u32) {
+        if let Some(word) = self.listed {
+            self.rows.add(word, self.first_row + row);
+        }
+    }
+
+    fn whole(&mut self, text: &str, row: u32) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        token::for_each_token(text, &mut scratch, |token| self.add(token));
+        token::for_each_token(text, &mut scratch, |token| {
+            self.add(token);
+            self.row(row);
+        });
         self.scratch = scratch;
         self.add_joined(text);
         if self.is_json && is_escaped(text) {
@@ -225,7 +248,7 @@ impl Words {
 
     fn add(&self, word: &[u8], info: &TermInfo, out: &mut Places) -> std::io::Result<()> {
         let posting = self.postings.get(info.postings_range.clone()).unwrap_or_default();
-        out.add(word, posting, self.blocks).map_err(|Malformed(reason)| std::io::Error::other(reason))
+        out.add(word, posting).map_err(|Malformed(reason)| std::io::Error::other(reason))
     }
 
     /// Where a word stands.
@@ -235,6 +258,12 @@ impl Words {
             self.add(word.as_bytes(), &info, &mut out)?;
         }
         Ok(out)
+    }
+
+    /// The number of a word's [row list](super::row_lists), if it has one.
+    pub(super) fn row_list(&self, word: &str) -> std::io::Result<Option<u32>> {
+        let lists = self.terms.get(word)?.map(|info| info.positions_range).filter(|lists| !lists.is_empty());
+        Ok(lists.and_then(|lists| u32::try_from(lists.start).ok()))
     }
 
     /// Where words stand that begin so; none where there are too many of them to look.
@@ -260,36 +289,36 @@ impl Words {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::blocks::Blocks;
-    use super::super::identifiers::Filters;
+    use super::super::bitset::BitSet;
+    use super::super::identifiers::Identifiers;
     use super::super::templates::WHOLE;
     use super::*;
 
-    fn blocks_with(words: &Words, filters: &Filters, token: &str) -> Blocks {
+    fn blocks_with(words: &Words, identifiers: &Identifiers, token: &str) -> BitSet {
         let places = words.with(token).unwrap();
-        let all = Places::none(words.blocks).blocks.not();
-        if is_identifier(token) { filters.with(token, &all) } else { places.blocks }
+        if is_identifier(token) { identifiers.with(token) } else { places.blocks }
     }
 
-    fn index(blocks: &[Vec<String>]) -> (Words, Filters) {
+    fn index(blocks: &[Vec<String>]) -> (Words, Identifiers) {
         let mut builder = TokensBuilder::default();
         for texts in blocks {
             builder.begin(WHOLE);
-            texts.iter().for_each(|text| builder.whole(text));
-            builder.end_block();
+            (0..).zip(texts).for_each(|(row, text)| builder.whole(text, row));
+            builder.end_block(u32::try_from(texts.len()).unwrap());
         }
         let count = u32::try_from(blocks.len()).unwrap();
-        let sections = builder.finish().unwrap();
+        let sections = builder.finish(Frequent::DEFAULT).unwrap();
         let words = Words::open(sections.terms, sections.postings, count).unwrap();
-        (words, Filters::read(sections.filters, count).unwrap())
+        (words, Identifiers::read(sections.identifiers, count).unwrap())
     }
 
     #[test]
     fn a_missing_identifier_is_in_few_blocks() {
         let ids = |n: u32| (0..2_000).map(|i| format!("id{:08x}", n * 10_000 + i)).collect();
-        let (words, filters) = index(&(0..50).map(ids).collect::<Vec<_>>());
-        let wrong: u32 = (0..200).map(|n| blocks_with(&words, &filters, &format!("no{n:08x}")).len()).sum();
-        assert!(wrong < 40, "{wrong} of 10,000 are false");
+        let (words, identifiers) = index(&(0..50).map(ids).collect::<Vec<_>>());
+        let wrong: u32 =
+            (0..200).map(|n| blocks_with(&words, &identifiers, &format!("no{n:08x}")).len()).sum();
+        assert!(wrong < 20, "{wrong} of 10,000 are false");
     }
 
     #[test]
@@ -301,16 +330,16 @@ mod tests {
         builder.begin(2);
         builder.variable("12", Class::Number);
         builder.variable("Took", Class::Word);
-        builder.end_block();
+        builder.end_block(1);
         builder.begin(1);
         builder.variable("took", Class::Word);
-        builder.end_block();
-        let sections = builder.finish().unwrap();
+        builder.end_block(1);
+        let sections = builder.finish(Frequent::DEFAULT).unwrap();
         let words = Words::open(sections.terms, sections.postings, 2).unwrap();
         let places = |templates: &[u32], holders: Option<Vec<u32>>, blocks: &[u32]| Places {
             templates: templates.to_vec(),
             holders,
-            blocks: Blocks::of(2, |block| blocks.contains(&block)),
+            blocks: BitSet::of(2, |block| blocks.contains(&block)),
         };
         assert_eq!(words.with("took").unwrap(), places(&[1, 4], Some(vec![1, 2]), &[0, 1]));
         assert_eq!(words.with("ms").unwrap(), places(&[1, 2], Some(vec![]), &[]));
@@ -325,15 +354,15 @@ mod tests {
             blocks in proptest::collection::vec(
                 proptest::collection::vec("[a-cA-Ö0-9_ .é]{0,30}|[a-z]{3,5}[0-9]{1,4}|[a-z]{45}", 0..6), 1..20),
         ) {
-            let (words, filters) = index(&blocks);
+            let (words, identifiers) = index(&blocks);
             for (block, messages) in (0_u32..).zip(&blocks) {
                 for token in messages.iter().flat_map(|m| token::tokens(m)) {
-                    prop_assert!(blocks_with(&words, &filters, &token).contains(block), "{token}");
+                    prop_assert!(blocks_with(&words, &identifiers, &token).contains(block), "{token}");
                     for (at, _) in token.char_indices() {
                         let prefix = token.get(..at).unwrap();
                         let found = words.with_prefix(prefix).unwrap().unwrap().blocks;
-                        let found = match filters.with_prefix(prefix) {
-                            Some(identifiers) => found.or(&identifiers),
+                        let found = match identifiers.with_prefix(prefix) {
+                            Some(begun) => found.or(&begun),
                             None => continue,
                         };
                         prop_assert!(found.contains(block), "{prefix} of {token}");

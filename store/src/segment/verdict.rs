@@ -1,7 +1,9 @@
 //! What is known of a filter's conditions before a row is looked at: a condition on a text is decided by the
 //! text's template, one on a field by the field's value.
 
-use super::blocks::Blocks;
+use std::sync::Arc;
+
+use super::bitset::BitSet;
 use super::candidates::Search;
 use super::reader::Kind;
 use super::template::MARK;
@@ -30,11 +32,13 @@ pub(super) enum Known {
         /// By the number of the template; numbers beyond the list are [`Verdict::No`].
         by_template: Vec<Verdict>,
         /// The only blocks in which a [`Verdict::Maybe`] or [`Verdict::Varies`] can be true.
-        undecided: Blocks,
+        undecided: BitSet,
         /// Rows of each block that pass by their templates.
         passing: Vec<u32>,
         /// What a row's variables must have for one of the two to be true.
         search: Option<Search>,
+        /// All rows that pass without a [`Verdict::Yes`], where they are listed: nothing is undecided then.
+        rows: Option<Arc<BitSet>>,
     },
     /// By the number of the field's value, where 0 is none.
     Field {

@@ -14,9 +14,11 @@ use super::Built;
 use super::block::{Row, field_column, put_columns, put_order};
 use super::directory::{self, Entry, Group, ROWS_MAX};
 use super::fields::{FIELDS, FieldsBuilder, FieldsWriter, Numbers};
+use super::fingerprints::BLOCKS_MAX;
 use super::footer::{Footer, HEAD, Section};
 use super::names::NamesBuilder;
 use super::pages::{Page, Pages};
+use super::row_lists::{self, Frequent};
 use super::sources::SourcesBuilder;
 use super::summary::SummaryBuilder;
 use super::templates::{TemplatesBuilder, TemplatesWriter, Variables};
@@ -36,15 +38,24 @@ type Committed<'a> = (CommitId, RecordRef<'a>);
 
 /// Builds a segment from records in any order.
 pub(super) fn build(tenant: &OpenTenant, id: ObjectId, parts: &[(CommitId, &Rows)]) -> Result<Built> {
-    build_in_blocks(tenant, id, parts, BLOCK_BYTES)
+    build_as(tenant, id, parts, Shape { block_bytes: BLOCK_BYTES, frequent: Frequent::DEFAULT })
 }
 
-/// The same with blocks of another size: readers take any, up to [`ROWS_MAX`] records.
-pub(super) fn build_in_blocks(
+/// What a writer may choose: readers take any.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// About how large blocks are, of up to [`ROWS_MAX`] records.
+    pub(super) block_bytes: usize,
+    /// The words whose rows are listed.
+    pub(super) frequent: Frequent,
+}
+
+/// The same in a shape of one's own.
+pub(super) fn build_as(
     tenant: &OpenTenant,
     id: ObjectId,
     parts: &[(CommitId, &Rows)],
-    block_bytes: usize,
+    shape: Shape,
 ) -> Result<Built> {
     let mut records: Vec<Committed<'_>> =
         parts.iter().flat_map(|(commit, rows)| rows.iter().map(|record| (*commit, record))).collect();
@@ -56,13 +67,13 @@ pub(super) fn build_in_blocks(
     let mut rest = records.as_slice();
     let mut numbers = numbers.as_slice();
     while !rest.is_empty() {
-        let rows = block_rows(rest, block_bytes);
+        let rows = block_rows(rest, shape.block_bytes);
         let (block, later) = rest.split_at(rows);
         let (block_numbers, later_numbers) = numbers.split_at(rows);
         writer.add_block(block, block_numbers)?;
         (rest, numbers) = (later, later_numbers);
     }
-    writer.finish(records.len() as u64)
+    writer.finish(records.len() as u64, shape.frequent)
 }
 
 /// The first pass: numbers what records share.
@@ -171,7 +182,8 @@ impl Writer {
     }
 
     fn add_block(&mut self, records: &[Committed<'_>], numbers: &[RowNumbers]) -> Result<()> {
-        let block = u32::try_from(self.entries.len()).map_err(|_| too_large())?;
+        let block = u32::try_from(self.entries.len()).ok().filter(|block| *block < BLOCKS_MAX);
+        let block = block.ok_or_else(too_large)?;
         let prepared = self.prepare(records, numbers);
         for (number, rows) in prepared.message_column.counts(records.len()) {
             self.messages.add_use(number, block, rows);
@@ -188,8 +200,8 @@ impl Writer {
         for group in Group::ALL {
             entry.pages[group as usize] = self.put_page(block, group, &prepared)?;
         }
-        self.tokens.end_block();
-        self.attribute_tokens.end_block();
+        self.tokens.end_block(entry.rows);
+        self.attribute_tokens.end_block(entry.rows);
         self.entries.push(entry);
         Ok(())
     }
@@ -245,7 +257,7 @@ impl Writer {
         self.pages.seal(group.number(block), plain, 0, out)
     }
 
-    fn finish(self, records: u64) -> Result<Built> {
+    fn finish(self, records: u64, frequent: Frequent) -> Result<Built> {
         let Self { pages, mut out, columns, entries, sources, fields, tokens, names, raw_bytes, .. } = self;
         let (messages, attributes) = (self.messages, self.attributes);
         let (attribute_tokens, summary) = (self.attribute_tokens, self.summary);
@@ -257,10 +269,13 @@ impl Writer {
         };
         out.extend_from_slice(&columns);
         drop(columns);
-        let index_offset = out.len() as u64;
         let terms_fail = |e: std::io::Error| pages.corrupt("terms", e.to_string());
-        let tokens = tokens.finish().map_err(terms_fail)?;
-        let attribute_tokens = attribute_tokens.finish().map_err(terms_fail)?;
+        let tokens = tokens.finish(frequent).map_err(terms_fail)?;
+        let attribute_tokens = attribute_tokens.finish(frequent).map_err(terms_fail)?;
+        let row_lists = (0..).zip(&tokens.row_lists);
+        let row_lists = row_lists.map(|(n, list)| pages.seal(row_lists::page_number(n), list, 0, &mut out));
+        let row_lists: Vec<Page> = row_lists.collect::<Result<_>>()?;
+        let index_offset = out.len() as u64;
         let mut footer = Footer {
             index_offset,
             bytes: 0,
@@ -271,6 +286,7 @@ impl Writer {
         let mut sizes: Vec<(&'static str, u64)> = Group::ALL
             .into_iter()
             .map(|group| (group.name(), entries.iter().map(|e| u64::from(e.page(group).stored)).sum()))
+            .chain([("row lists", row_lists.iter().map(|page| u64::from(page.stored)).sum())])
             .collect();
         let mut put = |section: Section, plain: &[u8], out: &mut Vec<u8>| -> Result<()> {
             let page = pages.seal(section.number(), plain, 0, out)?;
@@ -279,19 +295,19 @@ impl Writer {
             Ok(())
         };
         let whole_messages = messages.rows_kept_whole();
-        put(Section::Directory, &directory::to_bytes(&entries), &mut out)?;
+        put(Section::Directory, &directory::to_bytes(&entries, &row_lists), &mut out)?;
         put(Section::Sources, &sources.to_bytes(), &mut out)?;
         put(Section::Fields, &fields.into_bytes(), &mut out)?;
         put(Section::Terms, &tokens.terms, &mut out)?;
         put(Section::Postings, &tokens.postings, &mut out)?;
-        put(Section::Filters, &tokens.filters, &mut out)?;
+        put(Section::Identifiers, &tokens.identifiers, &mut out)?;
         put(Section::Names, &names.finish().to_bytes(), &mut out)?;
         put(Section::Templates, &messages.into_bytes(), &mut out)?;
         put(Section::AttributeTemplates, &attributes.into_bytes(), &mut out)?;
         put(Section::Summary, &summary.into_bytes(), &mut out)?;
         put(Section::AttributeTerms, &attribute_tokens.terms, &mut out)?;
         put(Section::AttributePostings, &attribute_tokens.postings, &mut out)?;
-        put(Section::AttributeFilters, &attribute_tokens.filters, &mut out)?;
+        put(Section::AttributeIdentifiers, &attribute_tokens.identifiers, &mut out)?;
         footer.bytes = (out.len() + super::footer::FOOTER_BYTES) as u64;
         out.extend_from_slice(&footer.to_bytes(&pages)?);
         let bytes = Bytes::from(out);

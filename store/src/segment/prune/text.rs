@@ -1,13 +1,16 @@
 //! What templates and tokens say of a condition on a text.
 
+use std::sync::Arc;
+
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
 use heliograph_model::token::{self, Run};
 
-use super::super::blocks::Blocks;
+use super::super::bitset::BitSet;
 use super::super::candidates::Search;
 use super::super::dictionary::Probe;
-use super::super::directory::Group;
+use super::super::directory::{Entry, Group};
 use super::super::reader::{Index, Kind};
+use super::super::row_lists::RowLists;
 use super::super::templates::{Templates, WHOLE};
 use super::super::verdict::{Known as Condition, Verdict, has_mark};
 use super::words::{self, Limits};
@@ -15,7 +18,7 @@ use super::{Known, of_entries, pattern};
 use crate::error::Result;
 
 /// What is known of a condition on the message.
-pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition)> {
+pub(super) fn of_message(index: &Index, lists: &RowLists, test: &Test) -> Result<(Known, Condition)> {
     let kind = Kind::Messages;
     let templates = index.templates(kind)?;
     let (verdicts, limits, search) = match test {
@@ -33,7 +36,37 @@ pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition
         Test::Regex(pattern) => by_pattern(index, kind, test, pattern)?,
         Test::Range { .. } => (by_looking(templates, test, |_, _, _| Verdict::Maybe)?, None, None),
     };
+    if let Test::Text(text) = test
+        && let Some(rows) = lists.of(index, text)?
+    {
+        return Ok(by_rows(index, templates, verdicts, rows));
+    }
     Ok(answer(index, kind, verdicts, limits.as_ref(), search))
+}
+
+/// What is known where all rows are listed that pass otherwise than by their templates.
+fn by_rows(
+    index: &Index,
+    templates: &Templates,
+    verdicts: Vec<Verdict>,
+    rows: Arc<BitSet>,
+) -> (Known, Condition) {
+    let none = Limits::of_all(&BitSet::none(index.blocks()));
+    let (_, undecided, mut passing) = blocks(index, templates, &verdicts, Some(&none));
+    for (block, passing) in (0..).zip(&mut passing) {
+        let listed = index.rows(block);
+        *passing = passing.saturating_add(rows.len_between(listed.start, listed.end));
+    }
+    let of = |holds: fn(u32, &Entry) -> bool| {
+        let mut by_block = passing.iter();
+        of_entries(index.entries(), |e| by_block.next().is_some_and(|passing| holds(*passing, e)))
+    };
+    let known = Known { possible: of(|passing, _| passing > 0), certain: of(|passing, e| passing == e.rows) };
+    let kind = Kind::Messages;
+    (
+        known,
+        Condition::Text { kind, by_template: verdicts, undecided, passing, search: None, rows: Some(rows) },
+    )
 }
 
 /// What is known of a condition on an attribute: where it cannot hold. Its texts stand in the attributes' JSON as
@@ -41,7 +74,7 @@ pub(super) fn of_message(index: &Index, test: &Test) -> Result<(Known, Condition
 pub(super) fn of_attribute(index: &Index, path: &str, test: &Test) -> Result<(Known, Condition)> {
     let count = index.blocks();
     if !index.names()?.may_have(path) {
-        let known = Known { possible: Blocks::none(count), certain: Blocks::none(count) };
+        let known = Known { possible: BitSet::none(count), certain: BitSet::none(count) };
         return Ok((known, Condition::Nothing));
     }
     let kind = Kind::Attributes;
@@ -56,9 +89,15 @@ pub(super) fn of_attribute(index: &Index, path: &str, test: &Test) -> Result<(Kn
             let possible = of_entries(index.entries(), |e| !e.page(Group::Attributes).is_none());
             let by_template = vec![Verdict::Maybe; index.templates(kind)?.len() as usize + 1];
             let undecided = possible.clone();
-            let condition =
-                Condition::Text { kind, by_template, undecided, passing: Vec::new(), search: None };
-            return Ok((Known { possible, certain: Blocks::none(count) }, condition));
+            let condition = Condition::Text {
+                kind,
+                by_template,
+                undecided,
+                passing: Vec::new(),
+                search: None,
+                rows: None,
+            };
+            return Ok((Known { possible, certain: BitSet::none(count) }, condition));
         }
     };
     let (verdicts, limits, search) = words::verdicts(index, kind, text, None, open.as_deref())?;
@@ -81,11 +120,11 @@ fn answer(
     let (known, undecided, passing) = match index.templates(kind) {
         Ok(templates) => blocks(index, templates, &verdicts, limits),
         Err(_) => {
-            let all = Blocks::all(index.blocks());
-            (Known { possible: all.clone(), certain: Blocks::none(index.blocks()) }, all, Vec::new())
+            let all = BitSet::all(index.blocks());
+            (Known { possible: all.clone(), certain: BitSet::none(index.blocks()) }, all, Vec::new())
         }
     };
-    (known, Condition::Text { kind, by_template: verdicts, undecided, passing, search })
+    (known, Condition::Text { kind, by_template: verdicts, undecided, passing, search, rows: None })
 }
 
 /// The blocks by what the templates say, those in which it depends on the variables, and how many rows of each
@@ -95,9 +134,9 @@ fn blocks(
     templates: &Templates,
     verdicts: &[Verdict],
     limits: Option<&Limits>,
-) -> (Known, Blocks, Vec<u32>) {
+) -> (Known, BitSet, Vec<u32>) {
     let count = index.blocks();
-    let (mut sure, mut undecided) = (Blocks::none(count), Blocks::none(count));
+    let (mut sure, mut undecided) = (BitSet::none(count), BitSet::none(count));
     let mut passing = vec![0_u32; count as usize];
     for (number, verdict) in (WHOLE..).zip(verdicts) {
         match verdict {
@@ -173,15 +212,15 @@ fn by_pattern(index: &Index, kind: Kind, test: &Test, pattern: &str) -> Result<L
 struct Begun {
     token: Option<(Run, words::Token)>,
     limits: Option<Limits>,
-    all: Blocks,
+    all: BitSet,
 }
 
 impl Begun {
     fn look_up(index: &Index, kind: Kind, token: Option<(String, bool)>) -> Result<Self> {
-        let all = Blocks::all(index.blocks());
+        let all = BitSet::all(index.blocks());
         let Some((token, is_whole)) = token else { return Ok(Self { token: None, limits: None, all }) };
         let (run, of_token) = match is_whole {
-            true => (Run::whole(&token), words::look_up(index, kind, &token, &all)?),
+            true => (Run::whole(&token), words::look_up(index, kind, &token)?),
             false => (Run::prefix(&token), words::look_up_prefix(index, kind, &token)?),
         };
         let limits = Limits::of_all(&of_token.blocks);

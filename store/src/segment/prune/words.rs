@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use heliograph_model::token::{self, Run};
 
-use super::super::blocks::Blocks;
+use super::super::bitset::BitSet;
 use super::super::candidates::{Search, TOKENS_MAX, Tokens};
 use super::super::identifiers::{addresses, is_identifier};
 use super::super::pairs::pairs;
@@ -18,26 +18,26 @@ use crate::error::Result;
 /// The only blocks in which a template's [`Verdict::Maybe`] can be true.
 pub(super) struct Limits {
     /// Of texts that are kept whole.
-    whole: Blocks,
+    whole: BitSet,
     /// Of templates that have none of the tokens themselves.
-    outside: Blocks,
+    outside: BitSet,
     /// Of templates that have some.
-    by_template: HashMap<u32, Blocks>,
+    by_template: HashMap<u32, BitSet>,
 }
 
 impl Limits {
     /// The same for all.
-    pub(super) fn of_all(blocks: &Blocks) -> Self {
+    pub(super) fn of_all(blocks: &BitSet) -> Self {
         Self { whole: blocks.clone(), outside: blocks.clone(), by_template: HashMap::new() }
     }
 
     /// Widens a template's.
-    pub(super) fn lift(&mut self, template: u32, blocks: &Blocks) {
+    pub(super) fn lift(&mut self, template: u32, blocks: &BitSet) {
         self.by_template.insert(template, blocks.clone());
     }
 
     /// Of a template, or of texts that are kept whole.
-    pub(super) fn of(&self, number: u32) -> &Blocks {
+    pub(super) fn of(&self, number: u32) -> &BitSet {
         if number == WHOLE { &self.whole } else { self.by_template.get(&number).unwrap_or(&self.outside) }
     }
 }
@@ -49,7 +49,7 @@ pub(super) struct Token {
     /// The only templates of which it is a variable; none where it may be any.
     holders: Option<Vec<u32>>,
     /// Blocks that have it as a variable, or in a text that is kept whole.
-    pub(super) blocks: Blocks,
+    pub(super) blocks: BitSet,
 }
 
 impl Token {
@@ -84,7 +84,7 @@ pub(super) fn verdicts(
     let Some(tokens) = look_up_all(index, kind, &whole, (text, open.is_some()))? else {
         return Ok((Vec::new(), None, None));
     };
-    let all = Blocks::all(index.blocks());
+    let all = BitSet::all(index.blocks());
     let with_all = tokens.iter().fold(all.clone(), |with_all, token| with_all.and(&token.blocks));
     let open_token = open.map(|open| look_up_prefix(index, kind, open)).transpose()?;
     let with_open = open_token.as_ref().map(|token| &token.blocks);
@@ -160,15 +160,15 @@ fn lacking(tokens: &[Token], number: u32) -> u64 {
 /// The blocks in which the tokens that a template lacks stand as variables; none where it lacks them all. A
 /// template that has them all may still have them otherwise than in this run, and one of them as a variable, too;
 /// with an open token (`all` are all blocks) that one may be anywhere.
-fn limit(tokens: &[Token], number: u32, all: Option<&Blocks>) -> Option<Blocks> {
+fn limit(tokens: &[Token], number: u32, all: Option<&BitSet>) -> Option<BitSet> {
     let (having, lacking): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| token.is_in(number));
     let first = having.first()?;
-    let join = |of: &[&Token], join: fn(Blocks, &Blocks) -> Blocks| {
+    let join = |of: &[&Token], join: fn(BitSet, &BitSet) -> BitSet| {
         let blocks = of.iter().skip(1).map(|token| &token.blocks);
         of.first().map(|first| blocks.fold(first.blocks.clone(), join))
     };
-    let any = || join(&having, Blocks::or).unwrap_or_else(|| first.blocks.clone());
-    Some(join(&lacking, Blocks::and).or_else(|| all.cloned()).unwrap_or_else(any))
+    let any = || join(&having, BitSet::or).unwrap_or_else(|| first.blocks.clone());
+    Some(join(&lacking, BitSet::and).or_else(|| all.cloned()).unwrap_or_else(any))
 }
 
 /// Where tokens stand, the whole ones of a text whose last may go on; behind them the text's addresses and pairs. None
@@ -180,42 +180,28 @@ fn look_up_all(
     (text, is_open): (&str, bool),
 ) -> Result<Option<Vec<Token>>> {
     let mut tokens = Vec::with_capacity(whole.len());
-    // What no template has must be in the block of every match: others need not be looked for elsewhere.
-    let mut within = Blocks::all(index.blocks());
-    let mut take = |token: Token, within: &mut Blocks| {
-        if token.templates.is_empty() {
-            *within = within.clone().and(&token.blocks);
-        }
-        let is_somewhere = !token.is_nowhere();
-        tokens.push(token);
-        is_somewhere
-    };
     for token in whole {
-        if !take(look_up(index, kind, token, &within)?, &mut within) {
+        tokens.push(look_up(index, kind, token)?);
+        if tokens.last().is_some_and(Token::is_nowhere) {
             return Ok(None);
         }
     }
     for address in addresses(text, is_open) {
-        let blocks = index.filters(kind)?.with(&address, &within);
-        if !take(Token { templates: Vec::new(), holders: None, blocks }, &mut within) {
-            return Ok(None);
-        }
+        let blocks = index.identifiers(kind)?.with(&address);
+        tokens.push(Token { templates: Vec::new(), holders: None, blocks });
     }
     for (first, pair) in pairs(text, is_open) {
         let of_pair = tokens.get(first..first + 2).unwrap_or_default();
-        let pair = look_up_pair(index, kind, &pair, of_pair, &within)?;
-        if pair.is_nowhere() {
-            return Ok(None);
-        }
+        let pair = look_up_pair(index, kind, &pair, of_pair)?;
         tokens.push(pair);
     }
-    Ok(Some(tokens))
+    Ok(if tokens.iter().any(Token::is_nowhere) { None } else { Some(tokens) })
 }
 
-/// Where a token stands; of one that the filters know, within some blocks.
-pub(super) fn look_up(index: &Index, kind: Kind, token: &str, within: &Blocks) -> Result<Token> {
+/// Where a token stands.
+pub(super) fn look_up(index: &Index, kind: Kind, token: &str) -> Result<Token> {
     if is_identifier(token) {
-        let blocks = index.filters(kind)?.with(token, within);
+        let blocks = index.identifiers(kind)?.with(token);
         let templates = if may_be_anywhere(token) { everywhere(index, kind)? } else { Vec::new() };
         return Ok(Token { templates, holders: None, blocks });
     }
@@ -225,11 +211,11 @@ pub(super) fn look_up(index: &Index, kind: Kind, token: &str, within: &Blocks) -
 }
 
 /// Where two joined tokens stand as variables; a template that has one of them says nothing of the other.
-fn look_up_pair(index: &Index, kind: Kind, pair: &str, tokens: &[Token], within: &Blocks) -> Result<Token> {
+fn look_up_pair(index: &Index, kind: Kind, pair: &str, tokens: &[Token]) -> Result<Token> {
     let mut templates: Vec<u32> = tokens.iter().flat_map(|token| &token.templates).copied().collect();
     templates.sort_unstable();
     templates.dedup();
-    Ok(Token { templates, holders: None, blocks: index.filters(kind)?.with(pair, within) })
+    Ok(Token { templates, holders: None, blocks: index.identifiers(kind)?.with(pair) })
 }
 
 /// Whether a letter of another script could have become a part of this token: the Kelvin sign folds to `k`, and a
@@ -238,8 +224,8 @@ fn is_folded(token: &str) -> bool {
     !token.bytes().any(|b| b.is_ascii_digit()) && token.contains(['k', 'i'])
 }
 
-/// Whether a token that the filters know may stand in a template, too: as a longer word of another script. The
-/// filters of the blocks that use the template have it then.
+/// Whether an identifier may stand in a template, too: as a longer word of another script. The index has it in the
+/// blocks that use the template then.
 fn may_be_anywhere(token: &str) -> bool {
     is_identifier(token) && (!token.is_ascii() || is_folded(token))
 }
@@ -251,11 +237,11 @@ fn everywhere(index: &Index, kind: Kind) -> Result<Vec<u32>> {
 /// Where a token that begins so may stand outside of templates.
 pub(super) fn look_up_prefix(index: &Index, kind: Kind, prefix: &str) -> Result<Token> {
     let found = index.words(kind)?.with_prefix(prefix).map_err(index.bad_terms(kind))?;
-    // Where the filters cannot tell, identifiers that begin so may be anywhere.
-    let (holders, blocks) = match (found, index.filters(kind)?.with_prefix(prefix)) {
+    // Where that cannot be told, identifiers that begin so may be anywhere.
+    let (holders, blocks) = match (found, index.identifiers(kind)?.with_prefix(prefix)) {
         (Some(found), Some(identifiers)) if identifiers.is_empty() => (found.holders, found.blocks),
         (Some(found), Some(identifiers)) => (None, found.blocks.or(&identifiers)),
-        _ => (None, Blocks::all(index.blocks())),
+        _ => (None, BitSet::all(index.blocks())),
     };
     Ok(Token { templates: Vec::new(), holders, blocks })
 }

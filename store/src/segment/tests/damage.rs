@@ -6,7 +6,7 @@ use super::*;
 
 /// What all scans of a segment's bytes answer.
 async fn answers(tenant: &Arc<OpenTenant>, meta: &SegmentMeta, bytes: Bytes) -> Result<Vec<Answer>> {
-    let segment = open(tenant, meta.clone(), bytes).await?;
+    let segment = open(tenant, meta.clone(), bytes.clone()).await?;
     let word = Filter::Is(
         heliograph_model::filter::Field::Message,
         heliograph_model::filter::Test::Text("failed".into()),
@@ -19,6 +19,11 @@ async fn answers(tenant: &Arc<OpenTenant>, meta: &SegmentMeta, bytes: Bytes) -> 
         all(Want::Values { field: heliograph_model::filter::Field::DagId }),
     ] {
         out.push(scan(&segment, &asked).await?.0);
+    }
+    let index = &segment.opened.index;
+    for (list, page) in (0..).map_while(|list| Some((list, index.row_list(list)?))) {
+        let (start, end) = (page.range().start.try_into().unwrap(), page.range().end.try_into().unwrap());
+        assert!(!index.open_row_list(list, bytes.get(start..end).unwrap_or_default())?.is_empty());
     }
     Ok(out)
 }
@@ -47,7 +52,7 @@ async fn a_changed_byte_is_named_or_does_not_matter() {
     }
     // All but the head, which nobody reads.
     assert_eq!(named, built.bytes.len() - footer::HEAD.len());
-    for part in ["block 1 messages", "block 0 columns", "footer", "directory", "filters"] {
+    for part in ["block 1 messages", "block 0 columns", "row list 0", "footer", "directory", "identifiers"] {
         assert!(parts.iter().any(|p| p.ends_with(part)), "{part} is not among {parts:?}");
     }
 }
@@ -63,6 +68,7 @@ async fn the_neighbours_of_a_bad_block_are_read() {
     let page = *open(&tenant, meta.clone(), built.bytes.clone())
         .await
         .unwrap()
+        .opened
         .index
         .entry(1)
         .unwrap()
@@ -74,16 +80,16 @@ async fn the_neighbours_of_a_bad_block_are_read() {
         matches!(&error, Error::Corrupt { object, .. } if object.ends_with("block 1 messages")),
         "{error}"
     );
-    for (block, entry) in segment.index.entries().iter().enumerate().filter(|(block, _)| *block != 1) {
-        let source = segment.index.sources().unwrap().id(entry.sources.start).unwrap();
+    for (block, entry) in segment.opened.index.entries().iter().enumerate().filter(|(block, _)| *block != 1) {
+        let source = segment.opened.index.sources().unwrap().id(entry.sources.start).unwrap();
         let key = heliograph_model::record::RecordKey {
             time: entry.first,
             source,
             position: heliograph_model::source::Position(0),
         };
         // Those of other sources, however described, have nothing to do with the bad block.
-        let bad = segment.index.entry(1).unwrap().sources.clone();
-        let same = segment.index.sources().unwrap().of_id(source);
+        let bad = segment.opened.index.entry(1).unwrap().sources.clone();
+        let same = segment.opened.index.sources().unwrap().of_id(source);
         if same.end <= bad.start || bad.end <= same.start {
             let (answer, _) =
                 scan(&segment, &all(Want::Around { key, before: 1, after: 100 })).await.unwrap();

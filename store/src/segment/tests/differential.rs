@@ -50,7 +50,7 @@ async fn compare(seed: u64) -> (u64, ScanStats) {
         );
         compared += 1;
         total.blocks += stats.blocks;
-        total.segments += u64::from(segment.index.blocks());
+        total.segments += u64::from(segment.opened.index.blocks());
     }
     (compared, total)
 }
