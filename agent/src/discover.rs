@@ -6,7 +6,7 @@
 pub(crate) mod scope;
 pub(crate) mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +25,9 @@ use watch::{Wake, Watch};
 const UNSETTLED: Duration = Duration::from_secs(2);
 /// Deepest directory below a root.
 const DEPTH_MAX: usize = 32;
+/// A directory that is watched and settled is looked at in one scan of so many: there, the scan only makes good what
+/// events that were lost would have told.
+const TURNS: u64 = 8;
 
 /// A directory as just listed.
 #[derive(Debug)]
@@ -50,26 +53,61 @@ pub(crate) struct Listed {
 #[derive(Debug)]
 pub(crate) struct Discovery {
     scopes: Vec<Scope>,
-    dirs: BTreeMap<PathBuf, Dir>,
+    dirs: HashMap<Arc<Path>, Dir>,
     watch: Watch,
+    /// Scans so far.
+    scans: u64,
 }
 
 #[derive(Debug)]
 struct Dir {
     /// Which scopes look here, how deep below their base.
-    scopes: Vec<(usize, usize)>,
+    scopes: Vec<Look>,
     changed: Option<SystemTime>,
     /// Device and inode, to notice that it was made anew under its name.
     inode: (u64, u64),
     settled: Instant,
-    subdirs: Vec<PathBuf>,
+    subdirs: Vec<Arc<Path>>,
+    /// Whether its changes are told.
+    is_watched: bool,
+    /// The scan that saw it last.
+    scan: u64,
+    /// In which of [`TURNS`] scans it has its turn.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Look {
+    scope: usize,
+    depth: usize,
+    /// The subdirectories in which the scope looks on.
+    below: Vec<Arc<Path>>,
+}
+
+/// A directory to visit.
+struct Step {
+    path: Arc<Path>,
+    scope: usize,
+    depth: usize,
+}
+
+/// Why directories are visited.
+struct Visit<'a> {
+    now: Instant,
+    /// Whether those that seem unchanged are listed, too.
+    lists_all: bool,
+    /// Whether those have no turn that are watched.
+    by_turns: bool,
+    /// Those listed so far: once is enough, whoever looks there.
+    listed: BTreeSet<Arc<Path>>,
+    listings: &'a mut Vec<Listing>,
 }
 
 impl Discovery {
     /// Checks the inputs. Nothing is listed yet.
     pub(crate) fn new(config: &Config, metrics: Metrics, wake: Arc<Wake>) -> Result<Self> {
         let scopes = config.inputs.iter().map(|i| Scope::new(i, config)).collect::<Result<_>>()?;
-        Ok(Self { scopes, dirs: BTreeMap::new(), watch: Watch::new(wake, metrics) })
+        Ok(Self { scopes, dirs: HashMap::new(), watch: Watch::new(wake, metrics), scans: 0 })
     }
 
     /// Whose a path is, were it there.
@@ -77,21 +115,26 @@ impl Discovery {
         self.scopes.iter().find_map(|s| s.owner(path)).map(Arc::new)
     }
 
-    /// Lists every directory that has changed since it was last listed.
-    pub(crate) fn scan(&mut self, now: Instant) -> Vec<Listing> {
+    /// Lists every directory that has changed since it was last listed. Those that are watched and settled are
+    /// looked at by turns, unless `everything` is to be compared.
+    pub(crate) fn scan(&mut self, now: Instant, everything: bool) -> Vec<Listing> {
         let mut listings = vec![];
-        let bases: Vec<_> = self.scopes.iter().map(|s| s.base().to_owned()).collect();
-        let mut todo: Vec<_> = bases.into_iter().enumerate().map(|(at, base)| (base, at, 0)).collect();
-        let mut seen = BTreeSet::new();
-        while let Some((path, scope, depth)) = todo.pop() {
-            let first = seen.insert(path.clone());
-            let subdirs = self.visit(&path, scope, depth, now, first, false, &mut listings);
-            todo.extend(subdirs.into_iter().map(|dir| (dir, scope, depth + 1)));
+        self.scans += 1;
+        let base = |(scope, rules): (usize, &Scope)| Step { path: rules.base().into(), scope, depth: 0 };
+        let mut todo: Vec<_> = self.scopes.iter().enumerate().map(base).collect();
+        let mut visit = Visit {
+            now,
+            lists_all: false,
+            by_turns: !everything,
+            listed: BTreeSet::new(),
+            listings: &mut listings,
+        };
+        while let Some(step) = todo.pop() {
+            self.visit(step, &mut visit, &mut todo);
         }
-        let gone: Vec<_> = self.dirs.keys().filter(|path| !seen.contains(*path)).cloned().collect();
-        for dir in gone {
-            self.remove(dir, &mut listings);
-        }
+        let gone = self.dirs.iter().filter(|(_, dir)| dir.scan != self.scans);
+        let gone: Vec<_> = gone.map(|(path, _)| Arc::clone(path)).collect();
+        gone.iter().for_each(|dir| self.remove(dir, &mut listings));
         listings
     }
 
@@ -99,67 +142,85 @@ impl Discovery {
     pub(crate) fn look(&mut self, paths: &BTreeSet<PathBuf>, now: Instant) -> Vec<Listing> {
         let mut listings = vec![];
         for path in paths {
-            let Some(dir) = self.dirs.get(path) else { continue };
-            let mut todo: Vec<_> = dir.scopes.iter().map(|(s, d)| (path.clone(), *s, *d)).collect();
-            let mut forced = BTreeSet::new();
-            while let Some((path, scope, depth)) = todo.pop() {
-                let first = forced.insert(path.clone());
-                let known: BTreeSet<_> =
-                    self.dirs.get(&path).map(|d| d.subdirs.iter().cloned().collect()).unwrap_or_default();
-                let subdirs = self.visit(&path, scope, depth, now, first, true, &mut listings);
-                let new = subdirs.into_iter().filter(|d| !known.contains(d) || !self.dirs.contains_key(d));
-                todo.extend(new.map(|dir| (dir, scope, depth + 1)).collect::<Vec<_>>());
+            let Some((path, dir)) = self.dirs.get_key_value(path.as_path()) else { continue };
+            let step = |look: &Look| Step { path: Arc::clone(path), scope: look.scope, depth: look.depth };
+            let mut todo: Vec<_> = dir.scopes.iter().map(step).collect();
+            let listed = BTreeSet::new();
+            let mut visit = Visit { now, lists_all: true, by_turns: false, listed, listings: &mut listings };
+            while let Some(step) = todo.pop() {
+                let known: BTreeSet<_> = self
+                    .dirs
+                    .get(&step.path)
+                    .map(|d| d.subdirs.iter().cloned().collect())
+                    .unwrap_or_default();
+                let mut below = vec![];
+                self.visit(step, &mut visit, &mut below);
+                let is_new = |step: &Step| !known.contains(&step.path) || !self.dirs.contains_key(&step.path);
+                todo.extend(below.into_iter().filter(is_new));
             }
         }
         listings
     }
 
-    /// Lists a directory if it may have changed (at most once a scan: `first`); gives the directories to
-    /// visit below it.
-    #[expect(clippy::too_many_arguments, reason = "the state of one step of a walk")]
-    fn visit(
-        &mut self,
-        path: &Path,
-        scope: usize,
-        depth: usize,
-        now: Instant,
-        first: bool,
-        force: bool,
-        listings: &mut Vec<Listing>,
-    ) -> Vec<PathBuf> {
-        let Some(rules) = self.scopes.get(scope) else { return vec![] };
-        let looked = std::fs::metadata(path).and_then(|m| Ok((m.modified()?, (m.dev(), m.ino()))));
-        let Ok((changed, inode)) = looked else {
-            if self.dirs.contains_key(path) {
-                self.remove(path.to_owned(), listings);
+    /// Lists a directory if it may have changed; adds the directories to visit below it.
+    fn visit(&mut self, step: Step, visit: &mut Visit<'_>, todo: &mut Vec<Step>) {
+        let Step { path, scope, depth } = step;
+        let (now, scans) = (visit.now, self.scans);
+        if let Some(dir) = self.dirs.get_mut(&path) {
+            dir.scan = scans;
+            if visit.by_turns && dir.may_wait(scans, now) && dir.descend(scope, depth, todo) {
+                return;
             }
-            return vec![];
+        }
+        let looked = std::fs::metadata(&path).and_then(|m| Ok((m.modified()?, (m.dev(), m.ino()))));
+        let Ok((changed, inode)) = looked else {
+            if self.dirs.contains_key(&path) {
+                self.remove(&path, visit.listings);
+            }
+            return;
         };
-        let dir = self.dirs.entry(path.to_owned()).or_insert_with(|| {
-            self.watch.add(path);
-            Dir { scopes: vec![], changed: None, inode, settled: now, subdirs: vec![] }
+        let turn = self.dirs.len() as u64;
+        let dir = self.dirs.entry(Arc::clone(&path)).or_insert_with(|| Dir {
+            scopes: vec![],
+            changed: None,
+            inode,
+            settled: now,
+            subdirs: vec![],
+            is_watched: self.watch.add(&path),
+            scan: scans,
+            turn,
         });
         if std::mem::replace(&mut dir.inode, inode) != inode {
             // A watch is on the directory, not on its name.
-            self.watch.remove(path);
-            self.watch.add(path);
+            self.watch.remove(&path);
+            dir.is_watched = self.watch.add(&path);
         }
-        let new_scope = !dir.scopes.contains(&(scope, depth));
-        if new_scope {
-            dir.scopes.push((scope, depth));
+        let is_new_scope = !dir.scopes.iter().any(|look| (look.scope, look.depth) == (scope, depth));
+        if is_new_scope {
+            dir.scopes.push(Look { scope, depth, below: vec![] });
         }
         if dir.changed != Some(changed) {
             dir.changed = Some(changed);
             dir.settled = now + UNSETTLED;
-        } else if !new_scope && !force && dir.settled <= now {
-            return descend(rules, &dir.subdirs, depth);
+        } else if !is_new_scope && !visit.lists_all && dir.settled <= now {
+            dir.descend(scope, depth, todo);
+            return;
         }
-        if first || new_scope {
-            match list(path, rules) {
+        let Some(rules) = self.scopes.get(scope) else { return };
+        if visit.listed.insert(Arc::clone(&path)) || is_new_scope {
+            match list(&path, rules) {
                 Ok((subdirs, names)) => {
                     dir.subdirs = subdirs;
+                    for look in &mut dir.scopes {
+                        let rules = self.scopes.get(look.scope);
+                        let deeper = |path: &&Arc<Path>| {
+                            look.depth < DEPTH_MAX
+                                && rules.is_some_and(|rules| rules.descends(path, look.depth))
+                        };
+                        look.below = dir.subdirs.iter().filter(deeper).cloned().collect();
+                    }
                     let files = self.owned(&names);
-                    listings.push(Listing { dir: path.to_owned(), files });
+                    visit.listings.push(Listing { dir: path.to_path_buf(), files });
                 }
                 Err(error) => {
                     dir.changed = None;
@@ -167,15 +228,16 @@ impl Discovery {
                 }
             }
         }
-        let subdirs = self.dirs.get(path).map(|d| d.subdirs.clone()).unwrap_or_default();
-        self.scopes.get(scope).map(|rules| descend(rules, &subdirs, depth)).unwrap_or_default()
+        if let Some(dir) = self.dirs.get(&path) {
+            dir.descend(scope, depth, todo);
+        }
     }
 
     /// A directory is gone, or not ours to see any more.
-    fn remove(&mut self, dir: PathBuf, listings: &mut Vec<Listing>) {
-        self.dirs.remove(&dir);
-        self.watch.remove(&dir);
-        listings.push(Listing { dir, files: vec![] });
+    fn remove(&mut self, dir: &Path, listings: &mut Vec<Listing>) {
+        self.dirs.remove(dir);
+        self.watch.remove(dir);
+        listings.push(Listing { dir: dir.to_owned(), files: vec![] });
     }
 
     /// The files among `names` that an input owns, without those that rotation made of another one.
@@ -204,14 +266,26 @@ impl Discovery {
     }
 }
 
-/// The subdirectories in which a scope looks on.
-fn descend(rules: &Scope, subdirs: &[PathBuf], depth: usize) -> Vec<PathBuf> {
-    let deeper = |d: &&PathBuf| depth < DEPTH_MAX && rules.descends(d, depth);
-    subdirs.iter().filter(deeper).cloned().collect()
+impl Dir {
+    /// Whether events tell of its changes, and it has no turn in this scan.
+    fn may_wait(&self, scan: u64, now: Instant) -> bool {
+        self.is_watched
+            && self.changed.is_some()
+            && self.settled <= now
+            && !(scan + self.turn).is_multiple_of(TURNS)
+    }
+
+    /// Adds the directories below that a scope visits; says whether the scope has looked here before.
+    fn descend(&self, scope: usize, depth: usize, todo: &mut Vec<Step>) -> bool {
+        let look = self.scopes.iter().find(|look| (look.scope, look.depth) == (scope, depth));
+        let step = |path: &Arc<Path>| Step { path: Arc::clone(path), scope, depth: depth + 1 };
+        todo.extend(look.into_iter().flat_map(|look| &look.below).map(step));
+        look.is_some()
+    }
 }
 
 /// Directories and files of a directory. Links count as what they lead to where the scope allows links.
-fn list(path: &Path, rules: &Scope) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+fn list(path: &Path, rules: &Scope) -> io::Result<(Vec<Arc<Path>>, Vec<PathBuf>)> {
     let (mut dirs, mut files) = (vec![], vec![]);
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
@@ -221,7 +295,7 @@ fn list(path: &Path, rules: &Scope) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> 
             kind = meta.file_type();
         }
         if kind.is_dir() {
-            dirs.push(entry.path());
+            dirs.push(entry.path().into());
         } else if kind.is_file() {
             files.push(entry.path());
         }

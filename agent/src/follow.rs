@@ -106,10 +106,11 @@ impl Follower {
     fn follow(&mut self, ready: &signal::Sender<bool>) -> Result<(), Closed> {
         self.adopt_saved(Instant::now());
         let mut next_scan = Instant::now();
+        let mut everything = false;
         loop {
             let now = Instant::now();
             if next_scan <= now {
-                self.scan(now);
+                self.scan(now, std::mem::take(&mut everything));
                 ready.send_replace(true);
                 next_scan = Instant::now() + self.context.scan_every;
             }
@@ -126,7 +127,7 @@ impl Follower {
                 return Ok(());
             }
             if woken.rescan {
-                next_scan = Instant::now();
+                (next_scan, everything) = (Instant::now(), true);
             }
             self.look(woken);
         }
@@ -217,9 +218,9 @@ impl Follower {
         self.gather.add(&tenant, records, moves, now)
     }
 
-    /// Compares everything there is with everything that was read.
-    fn scan(&mut self, now: Instant) {
-        let listings = self.discovery.scan(now);
+    /// Compares what there is with what was read; directories that are watched by turns, unless `everything`.
+    fn scan(&mut self, now: Instant, everything: bool) {
+        let listings = self.discovery.scan(now, everything);
         self.adopt(listings, now);
         for id in std::mem::take(&mut self.failing) {
             self.reconcile(id, now);

@@ -1,6 +1,6 @@
 //! Directory watches, as a wake-up; and the wake-up itself, which never grows and never blocks who rings it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,7 +96,7 @@ impl Wake {
 #[derive(Debug)]
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    watched: HashSet<PathBuf>,
     metrics: Metrics,
     warned: bool,
 }
@@ -104,7 +104,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch nothing. Without inotify, the scans find everything.
     pub(crate) fn new(wake: Arc<Wake>, metrics: Metrics) -> Self {
-        let mut watch = Self { watcher: None, watched: BTreeSet::new(), metrics, warned: false };
+        let mut watch = Self { watcher: None, watched: HashSet::new(), metrics, warned: false };
         match notify::recommended_watcher(move |event| wake.event(event)) {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => watch.exhausted(&error),
@@ -112,15 +112,19 @@ impl Watch {
         watch
     }
 
-    /// Watches a directory, not what is below it.
-    pub(crate) fn add(&mut self, dir: &Path) {
-        let Some(watcher) = &mut self.watcher else { return };
+    /// Watches a directory, not what is below it; says whether that worked.
+    pub(crate) fn add(&mut self, dir: &Path) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
         match watcher.watch(dir, RecursiveMode::NonRecursive) {
             Ok(()) => drop(self.watched.insert(dir.to_owned())),
             // It vanished again: the scan notices.
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
-            Err(error) => self.exhausted(&error),
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => return false,
+            Err(error) => {
+                self.exhausted(&error);
+                return false;
+            }
         }
+        true
     }
 
     /// The directory is gone.
