@@ -42,6 +42,8 @@ pub struct Config {
     pub flush_after: Duration,
     /// How often all files are compared with what was read of them.
     pub scan_every: Duration,
+    /// Most bytes a second that are read of a tenant's files, those of four seconds at once; none without a bound.
+    pub tenant_bytes_per_second: Option<u64>,
 }
 
 /// Where log files lie, and what they look like.
@@ -152,6 +154,7 @@ mod tests {
             batch_bytes_max: BATCH_BYTES_MAX,
             flush_after: FLUSH_AFTER,
             scan_every: SCAN_EVERY,
+            tenant_bytes_per_second: None,
         };
         assert!(!format!("{config:?}").contains("geheim"));
     }

@@ -3,7 +3,10 @@
 //! Files are read in turns of one buffer each, so that a busy one starves nobody. Events say where to read at
 //! once; the scan compares every file with what was read of it, and is the truth.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod lag;
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use heliograph_model::batch::ProducerId;
 use heliograph_model::source::SourceId;
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{Clock, Timestamp};
 use tokio::sync::watch as signal;
 
@@ -24,6 +28,8 @@ use crate::spool::positions::Saved;
 use crate::tail::identity::FileIdentity;
 use crate::tail::survey::Found;
 use crate::tail::{Progress, Run, Tail};
+use lag::Lag;
+use turns::Turns;
 
 /// Bytes of one turn. Bounds how long one file keeps the others waiting, and how far a batch overshoots.
 const TURN_BYTES: usize = 256 << 10;
@@ -39,7 +45,9 @@ pub(crate) struct Follower {
     inodes: HashMap<u64, BTreeSet<SourceId>>,
     saved: BTreeMap<SourceId, Saved>,
     /// Whose turn it is.
-    queue: VecDeque<SourceId>,
+    turns: Turns,
+    /// Tenants with files, at the last scan.
+    tenants: BTreeSet<TenantId>,
     /// Sources in which something is due at a time.
     held: BTreeMap<SourceId, Instant>,
     /// Paths that could not be opened.
@@ -59,6 +67,8 @@ pub(crate) struct Context {
     pub wake: Arc<Wake>,
     /// How often it scans.
     pub scan_every: Duration,
+    /// Most bytes a second that are read of a tenant's files; none without a bound.
+    pub tenant_bytes_per_second: Option<u64>,
     /// Its figures.
     pub metrics: Metrics,
 }
@@ -87,7 +97,8 @@ impl Follower {
             by_path: BTreeMap::new(),
             inodes: HashMap::new(),
             saved,
-            queue: VecDeque::new(),
+            turns: Turns::new(TURN_BYTES, context.tenant_bytes_per_second),
+            tenants: BTreeSet::new(),
             held: BTreeMap::new(),
             failing: BTreeSet::new(),
             gather,
@@ -116,9 +127,10 @@ impl Follower {
             }
             self.turns()?;
             self.gather.flush_due(Instant::now())?;
-            let until = if self.queue.is_empty() {
+            let until = if self.turns.len() == 0 {
                 let due = self.held.values().copied().min();
-                [self.gather.deadline(), due].into_iter().flatten().fold(next_scan, Instant::min)
+                let times = [self.gather.deadline(), due, self.turns.deadline()];
+                times.into_iter().flatten().fold(next_scan, Instant::min)
             } else {
                 Instant::now()
             };
@@ -156,14 +168,15 @@ impl Follower {
         if let Some(followed) = self.followed.get_mut(&id)
             && !std::mem::replace(&mut followed.queued, true)
         {
-            self.queue.push_back(id);
+            self.turns.push(&followed.enricher.owner().tenant, id, Instant::now());
         }
     }
 
     /// One turn for each file that has something to read.
     fn turns(&mut self) -> Result<(), Closed> {
-        for _ in 0..self.queue.len() {
-            let Some(id) = self.queue.pop_front() else { break };
+        // One at least: of those that waited for their quota, some may read again.
+        for _ in 0..self.turns.len().max(1) {
+            let Some(id) = self.turns.next(Instant::now()) else { break };
             self.turn(id)?;
         }
         Ok(())
@@ -174,9 +187,11 @@ impl Follower {
         let Some(followed) = self.followed.get_mut(&id) else { return Ok(()) };
         followed.queued = false;
         let progress = followed.tail.turn(&mut self.buffer, now);
+        let read = if let Ok(Progress::Read(n)) = &progress { *n } else { 0 };
+        self.turns.spent(&followed.enricher.owner().tenant, read);
         let again = match &progress {
-            Ok(Progress::Read(n)) => {
-                self.context.metrics.bytes.inc_by(*n as u64);
+            Ok(Progress::Read(_)) => {
+                self.context.metrics.bytes.inc_by(read as u64);
                 true
             }
             Ok(Progress::Idle) | Err(_) => false,
@@ -226,18 +241,24 @@ impl Follower {
             self.reconcile(id, now);
         }
         let (mut unread, mut displaced, mut over) = (vec![], vec![], vec![]);
-        let (mut lag, mut open) = (0, 0);
+        let (mut lag, mut open) = (Lag::default(), 0);
+        let clock_now = self.context.clock.now();
+        let mut tenants = BTreeSet::new();
         for (id, followed) in &mut self.followed {
             if followed.tail.is_link() && followed.tail.is_displaced() {
                 displaced.push(*id);
             }
             if followed.tail.has_unread(now) {
-                lag += followed.tail.lag_bytes();
+                let (tenant, last) = (&followed.enricher.owner().tenant, followed.enricher.last());
+                lag.add(tenant, followed.tail.lag_bytes(), last, clock_now);
                 if !followed.queued {
                     unread.push(*id);
                 }
             }
             open += followed.tail.open_count();
+            if !tenants.contains(&followed.enricher.owner().tenant) {
+                tenants.insert(followed.enricher.owner().tenant.clone());
+            }
             self.context.metrics.lost_rests.inc_by(followed.tail.take_lost_rests());
             if !followed.tail.is_over() {
                 followed.vanished = None;
@@ -253,7 +274,11 @@ impl Follower {
         unread.into_iter().for_each(|id| self.enqueue(id));
         over.into_iter().for_each(|id| self.forget(id, now));
         let metrics = &self.context.metrics;
-        metrics.lag_bytes.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        lag.show(&tenants, metrics);
+        self.tenants.difference(&tenants).for_each(|tenant| Lag::end(tenant, metrics));
+        self.tenants = tenants;
+        metrics.throttled_tenants.set(i64::try_from(self.turns.parked()).unwrap_or(i64::MAX));
+        self.turns.tidy(now);
         metrics.open_files.set(i64::try_from(open).unwrap_or(i64::MAX));
         metrics.followed_files.set(i64::try_from(self.followed.len()).unwrap_or(i64::MAX));
     }

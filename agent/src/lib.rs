@@ -77,6 +77,7 @@ pub async fn run(
         clock,
         wake: Arc::clone(&wake),
         scan_every: config.scan_every,
+        tenant_bytes_per_second: config.tenant_bytes_per_second,
         metrics,
     };
     let saved = spool.positions().0;

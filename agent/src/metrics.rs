@@ -1,10 +1,10 @@
 //! The agent's figures, registered on the registry that `run` is given.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::error::{Error, Result};
 
-/// All handles. Labels come from closed sets.
+/// All handles. Labels come from closed sets, or are the tenants that have files on the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     /// Lines read from files.
@@ -18,6 +18,12 @@ pub(crate) struct Metrics {
     pub batches: IntCounterVec,
     /// Bytes in followed files that are not read yet, at the last scan.
     pub lag_bytes: IntGauge,
+    /// The same by tenant.
+    pub tenant_lag_bytes: IntGaugeVec,
+    /// Seconds since the newest record read of a file that has unread bytes, the most of each tenant's.
+    pub tenant_lag_seconds: IntGaugeVec,
+    /// Tenants that wait for their quota, at the last scan.
+    pub throttled_tenants: IntGauge,
     /// Descriptors held.
     pub open_files: IntGauge,
     /// Paths followed.
@@ -60,6 +66,18 @@ impl Metrics {
             records: r.counter("heliograph_agent_records_total", "Records made of lines")?,
             batches: r.counters("heliograph_agent_batches_total", "Sent batches by answer", "answer")?,
             lag_bytes: r.gauge("heliograph_agent_lag_bytes", "Bytes in followed files not read yet")?,
+            tenant_lag_bytes: r.gauges(
+                "heliograph_agent_tenant_lag_bytes",
+                "Bytes in a tenant's files not read yet",
+                "tenant",
+            )?,
+            tenant_lag_seconds: r.gauges(
+                "heliograph_agent_tenant_lag_seconds",
+                "Seconds since the newest record read of a tenant's file that has unread bytes",
+                "tenant",
+            )?,
+            throttled_tenants: r
+                .gauge("heliograph_agent_throttled_tenants", "Tenants that wait for their byte rate")?,
             open_files: r.gauge("heliograph_agent_open_files", "Descriptors of followed files")?,
             followed_files: r.gauge("heliograph_agent_followed_files", "Paths followed")?,
             spool_bytes: r.gauge("heliograph_agent_spool_bytes", "Bytes of the spool on disk")?,
@@ -107,6 +125,10 @@ impl Registrar<'_> {
 
     fn counters(&self, name: &'static str, help: &'static str, label: &str) -> Result<IntCounterVec> {
         self.add(name, IntCounterVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn gauges(&self, name: &'static str, help: &'static str, label: &str) -> Result<IntGaugeVec> {
+        self.add(name, IntGaugeVec::new(Opts::new(name, help), &[label]))
     }
 
     fn add<C: prometheus::core::Collector + Clone + 'static>(

@@ -53,6 +53,7 @@ pub(crate) struct Agent {
     pub(crate) batch_bytes_max: usize,
     pub(crate) flush_after: Duration,
     pub(crate) scan_every: Duration,
+    pub(crate) tenant_bytes_per_second: Option<u64>,
 }
 
 /// `[indexer]`.
@@ -282,6 +283,7 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         batch_bytes_max: bytes(r, "batch_bytes_max", agent::config::BATCH_BYTES_MAX as u64),
         flush_after: r.setting("flush_after", Span(agent::config::FLUSH_AFTER)).0,
         scan_every: r.setting("scan_every", Span(agent::config::SCAN_EVERY)).0,
+        tenant_bytes_per_second: r.optional("tenant_bytes_per_second").map(|Bytes(bytes)| bytes),
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn agent_config(
         batch_bytes_max: agent.batch_bytes_max,
         flush_after: agent.flush_after,
         scan_every: agent.scan_every,
+        tenant_bytes_per_second: agent.tenant_bytes_per_second,
     }
 }
 

@@ -25,6 +25,7 @@ fn config(inputs: Vec<Input>) -> Config {
         batch_bytes_max: 0,
         flush_after: Duration::ZERO,
         scan_every: Duration::ZERO,
+        tenant_bytes_per_second: None,
     }
 }
 

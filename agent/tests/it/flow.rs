@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heliograph_agent::{Input, NamespaceFrom};
+use heliograph_agent::{Config, Input, NamespaceFrom};
 use heliograph_model::level::Level;
 use heliograph_model::record::Record;
 use heliograph_model::tenant::TenantId;
@@ -26,9 +26,13 @@ struct Agent {
 
 impl Agent {
     async fn start(dir: &Path, url: &str, inputs: Vec<Input>) -> Self {
+        Self::run(config(dir, url, inputs)).await
+    }
+
+    async fn run(config: Config) -> Self {
         let (ready_tx, ready) = watch::channel(false);
         let (stop, registry) = (CancellationToken::new(), prometheus::Registry::new());
-        let (config, token, metrics) = (config(dir, url, inputs), stop.clone(), registry.clone());
+        let (token, metrics) = (stop.clone(), registry.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(
             async move { heliograph_agent::run(config, Arc::new(Real), &metrics, ready_tx, token).await },
@@ -215,4 +219,26 @@ async fn mistakes_are_named_and_one_agent_has_the_directory() {
     let error = run(config(dir.path(), "http://127.0.0.1:1", vec![])).await;
     assert!(error.ends_with("is in use by another agent"), "{error}");
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_beyond_its_byte_rate_waits_and_nobody_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let indexer = Indexer::start().await;
+    let line = |n: usize| format!("2026-11-02T06:00:00Z stdout F {n:0>200}\n");
+    let pods = dir.path().join("pods");
+    // Twice what may be read at once.
+    let lines = 2 << 20 >> 8;
+    append(&pods.join("noisy_pod_1/main/0.log"), &(0..lines).map(line).collect::<String>());
+    append(&pods.join("quiet_pod_2/main/0.log"), &line(7));
+    let mut config = config(dir.path(), &indexer.url, vec![Input::Containers { root: pods }]);
+    config.tenant_bytes_per_second = Some(256 << 10);
+    let agent = Agent::run(config).await;
+    indexer.wait_for(lines + 1).await;
+    agent.stop().await;
+    assert_eq!((records(&indexer, "noisy").len(), records(&indexer, "quiet").len()), (lines, 1));
+    let arrived = indexer.indexed.lock();
+    let quiet = arrived.records.iter().position(|(tenant, _)| tenant == "quiet").unwrap();
+    // The last half of the noisy one's is read a second later and more.
+    assert!(quiet < lines / 2 + 2_000, "{quiet}");
 }

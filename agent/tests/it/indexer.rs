@@ -108,5 +108,6 @@ pub(crate) fn config(dir: &Path, url: &str, inputs: Vec<Input>) -> Config {
         batch_bytes_max: 64 << 10,
         flush_after: Duration::from_millis(10),
         scan_every: Duration::from_millis(200),
+        tenant_bytes_per_second: None,
     }
 }
