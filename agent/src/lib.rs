@@ -44,7 +44,7 @@ use ship::Shipper;
 use spool::Spool;
 
 /// Batches between the reading thread and the spool's: enough to write several with one sync.
-const GATHERED_MAX: usize = 8;
+const GATHERED_MAX: usize = 4;
 /// How long a stop waits for what is spooled to be sent. What is not is sent at the next start.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
 
