@@ -134,7 +134,8 @@ impl Follower {
             } else {
                 Instant::now()
             };
-            let woken = self.context.wake.wait(until);
+            // What is written while a batch waits is read when that is due: it goes with it.
+            let woken = self.context.wake.wait(until, self.gather.deadline().is_some());
             if woken.stop {
                 return Ok(());
             }

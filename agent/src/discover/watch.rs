@@ -25,11 +25,13 @@ pub(crate) struct Woken {
     pub rescan: bool,
     /// No more reading.
     pub stop: bool,
+    /// Whether who waits reads at its time anyway, and need not be told before of what is only written.
+    gathers: bool,
 }
 
 impl Woken {
     fn is_quiet(&self) -> bool {
-        self.written.is_empty() && self.changed.is_empty() && !self.rescan && !self.stop
+        (self.gathers || self.written.is_empty()) && self.changed.is_empty() && !self.rescan && !self.stop
     }
 }
 
@@ -41,9 +43,11 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// Waits until something happens or the time comes. `stop` stays set.
-    pub(crate) fn wait(&self, until: Instant) -> Woken {
+    /// Waits until something happens or the time comes; with `gathers`, what is written is no reason to wake up
+    /// before. `stop` stays set.
+    pub(crate) fn wait(&self, until: Instant, gathers: bool) -> Woken {
         let mut state = self.state.lock();
+        state.gathers = gathers;
         while state.is_quiet() {
             if self.rung.wait_until(&mut state, until).timed_out() {
                 break;
@@ -67,7 +71,9 @@ impl Wake {
             state.changed.clear();
             state.rescan = true;
         }
-        self.rung.notify_all();
+        if !state.is_quiet() {
+            self.rung.notify_all();
+        }
     }
 
     fn event(&self, event: notify::Result<Event>) {
