@@ -2,6 +2,7 @@
 //! rows only.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use heliograph_model::token;
 use regex::Regex;
@@ -17,7 +18,7 @@ pub(super) const TOKENS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) enum Search {
     /// One of them has a part that this finds.
-    Part(Regex),
+    Part(Arc<Regex>),
     /// Some of them are these tokens.
     Tokens(Tokens),
 }

@@ -3,6 +3,7 @@
 //! Two sets for every node of the filter: *possible* blocks (outside of them no record passes) and *certain*
 //! ones (inside of them every record passes). With both, `Not` is as exact as the rest.
 
+mod compiled;
 mod pattern;
 mod text;
 mod words;

@@ -1,8 +1,12 @@
 //! What a pattern needs, so that not every text must be tried.
 
+use std::sync::Arc;
+
 use heliograph_model::token::{fold, is_word_char, pattern_in_any_case};
 use regex::Regex;
 use regex_syntax::hir::{Hir, HirKind};
+
+use super::compiled;
 
 /// A text that every match has as it stands; the longest that is plain to see.
 pub(super) fn needed(pattern: &str) -> Option<String> {
@@ -65,15 +69,14 @@ pub(super) fn begun_token(text: &str) -> Option<(String, bool)> {
 
 /// What variables must have if one of these texts is to touch them: one of their runs of word characters. None
 /// where they have no such run, and so touch no variable.
-pub(super) fn of_variables(texts: &[&str], in_any_case: bool) -> Option<Regex> {
+pub(super) fn of_variables(texts: &[&str], in_any_case: bool) -> Option<Arc<Regex>> {
     let runs = texts.iter().flat_map(|text| text.split(|c| !is_word_char(c))).filter(|run| !run.is_empty());
     let run = if in_any_case { pattern_in_any_case } else { regex::escape };
     let pattern = runs.map(run).collect::<Vec<_>>().join("|");
     if pattern.is_empty() {
         return None;
     }
-    // A pattern that is too large to compile leaves the question open: everything has it.
-    Regex::new(&pattern).or_else(|_| Regex::new("")).ok()
+    compiled::regex(&pattern)
 }
 
 #[cfg(test)]

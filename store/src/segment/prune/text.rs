@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heliograph_model::filter::{Field, Filter, Matcher, Test};
+use heliograph_model::filter::Test;
 use heliograph_model::token::{self, Run};
 
 use super::super::bitset::BitSet;
@@ -14,7 +14,7 @@ use super::super::row_lists::RowLists;
 use super::super::templates::{Templates, WHOLE};
 use super::super::verdict::{Known as Condition, Verdict, has_mark};
 use super::words::{self, Limits};
-use super::{Known, of_entries, pattern};
+use super::{Known, compiled, of_entries, pattern};
 use crate::error::Result;
 
 /// What is known of a condition on the message.
@@ -263,7 +263,7 @@ fn by_looking(
     test: &Test,
     mut decide: impl FnMut(u32, &str, bool) -> Verdict,
 ) -> Result<Vec<Verdict>> {
-    let matcher = Matcher::new(&Filter::Is(Field::Message, test.clone()))?;
+    let matcher = compiled::matcher(test)?;
     let verdict = |number: u32| {
         let Some(text) = templates.text(number) else { return Verdict::Maybe };
         let passes = matcher.matches(&Probe::Message(text));
