@@ -16,6 +16,10 @@ pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Default of [`Config::flush_after`]: short enough for a live tail, long enough to batch a busy file.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(25);
+/// Default of [`Config::unlinked_bytes_max`].
+pub const UNLINKED_BYTES_MAX: u64 = 2 << 30;
+/// Default of [`Config::unlinked_container_bytes_max`]: several times what the kubelet keeps of a container's log.
+pub const UNLINKED_CONTAINER_BYTES_MAX: u64 = 256 << 20;
 /// Default of [`Config::scan_every`].
 pub const SCAN_EVERY: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,11 @@ pub struct Config {
     pub scan_every: Duration,
     /// Most bytes a second that are read of a tenant's files, those of four seconds at once; none without a bound.
     pub tenant_bytes_per_second: Option<u64>,
+    /// Most bytes on the node's disk that are held by files which are deleted and not read to their end. Beyond it
+    /// the oldest are let go.
+    pub unlinked_bytes_max: u64,
+    /// The same for the files of one container.
+    pub unlinked_container_bytes_max: u64,
 }
 
 /// Where log files lie, and what they look like.
@@ -155,6 +164,8 @@ mod tests {
             flush_after: FLUSH_AFTER,
             scan_every: SCAN_EVERY,
             tenant_bytes_per_second: None,
+            unlinked_bytes_max: UNLINKED_BYTES_MAX,
+            unlinked_container_bytes_max: UNLINKED_CONTAINER_BYTES_MAX,
         };
         assert!(!format!("{config:?}").contains("geheim"));
     }

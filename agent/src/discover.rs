@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::Config;
 use crate::error::Result;
 use crate::metrics::Metrics;
-use crate::tail::survey::rotated_from;
+use crate::tail::names::rotated_from;
 use scope::{Owner, Scope};
 use watch::{Wake, Watch};
 

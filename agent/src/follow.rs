@@ -3,6 +3,7 @@
 //! Files are read in turns of one buffer each, so that a busy one starves nobody. Events say where to read at
 //! once; the scan compares every file with what was read of it, and is the truth.
 
+pub(crate) mod budget;
 mod lag;
 mod turns;
 
@@ -25,9 +26,9 @@ use crate::enrich::Enricher;
 use crate::gather::{Closed, Gather, Move};
 use crate::metrics::Metrics;
 use crate::spool::positions::Saved;
-use crate::tail::identity::FileIdentity;
 use crate::tail::survey::Found;
 use crate::tail::{Progress, Run, Tail};
+use budget::UnlinkedMax;
 use lag::Lag;
 use turns::Turns;
 
@@ -43,6 +44,7 @@ pub(crate) struct Follower {
     by_path: BTreeMap<PathBuf, SourceId>,
     /// Which sources have files with this inode.
     inodes: HashMap<u64, BTreeSet<SourceId>>,
+    /// Positions of sources that are not followed, or not for now.
     saved: BTreeMap<SourceId, Saved>,
     /// Whose turn it is.
     turns: Turns,
@@ -69,6 +71,8 @@ pub(crate) struct Context {
     pub scan_every: Duration,
     /// Most bytes a second that are read of a tenant's files; none without a bound.
     pub tenant_bytes_per_second: Option<u64>,
+    /// How much of the disk deleted files may hold.
+    pub unlinked_max: UnlinkedMax,
     /// Its figures.
     pub metrics: Metrics,
 }
@@ -125,9 +129,15 @@ impl Follower {
                 ready.send_replace(true);
                 next_scan = Instant::now() + self.context.scan_every;
             }
-            self.turns()?;
-            self.gather.flush_due(Instant::now())?;
-            let until = if self.turns.len() == 0 {
+            let stuck = !self.gather.pass_on(&self.context.wake)?;
+            if !stuck {
+                self.turns()?;
+                self.gather.flush_due(Instant::now())?;
+            }
+            let until = if stuck {
+                // Reading waits. Looking for new files does not: they may be gone before there is room.
+                next_scan
+            } else if self.turns.len() == 0 {
                 let due = self.held.values().copied().min();
                 let times = [self.gather.deadline(), due, self.turns.deadline()];
                 times.into_iter().flatten().fold(next_scan, Instant::min)
@@ -177,6 +187,9 @@ impl Follower {
     fn turns(&mut self) -> Result<(), Closed> {
         // One at least: of those that waited for their quota, some may read again.
         for _ in 0..self.turns.len().max(1) {
+            if self.gather.is_stuck() {
+                break;
+            }
             let Some(id) = self.turns.next(Instant::now()) else { break };
             self.turn(id)?;
         }
@@ -274,6 +287,7 @@ impl Follower {
         self.context.metrics.reconcile_repairs.inc_by(unread.len() as u64);
         unread.into_iter().for_each(|id| self.enqueue(id));
         over.into_iter().for_each(|id| self.forget(id, now));
+        self.keep_within_budget(now);
         let metrics = &self.context.metrics;
         lag.show(&tenants, metrics);
         self.tenants.difference(&tenants).for_each(|tenant| Lag::end(tenant, metrics));
@@ -287,8 +301,10 @@ impl Follower {
     /// Paths that were read before, whether or not they are there now.
     fn adopt_saved(&mut self, now: Instant) {
         for (id, saved) in std::mem::take(&mut self.saved) {
-            if let Some(owner) = self.discovery.owner_of(&saved.path) {
-                self.follow_path(id, owner, saved, true, now);
+            match self.discovery.owner_of(&saved.path) {
+                Some(owner) => self.follow_path(id, owner, saved, true, now),
+                // Nobody's for now: where it is somebody's again, it goes on there.
+                None => drop(self.saved.insert(id, saved)),
             }
         }
     }
@@ -300,8 +316,9 @@ impl Follower {
                     None if self.is_renamed(&path, &owner) => {}
                     None => {
                         let id = SourceId::of(self.context.producer.as_str(), &path.to_string_lossy());
-                        let saved =
+                        let new =
                             Saved { path: path.clone(), last: Timestamp::MIN, generations: BTreeMap::new() };
+                        let saved = self.saved.remove(&id).unwrap_or(new);
                         self.follow_path(id, owner, saved, rotated, now);
                     }
                     Some(id) => {
@@ -316,7 +333,7 @@ impl Follower {
             let here = self.by_path.range(dir.clone()..).take_while(|(path, _)| path.starts_with(&dir));
             let here: Vec<_> = here.filter(|(p, _)| p.parent() == Some(&dir)).map(|(_, id)| *id).collect();
             for id in here {
-                if self.followed.get(&id).is_some_and(|f| f.tail.is_displaced() || f.tail.is_between()) {
+                if self.followed.get(&id).is_some_and(|f| f.tail.wants_look()) {
                     self.reconcile(id, now);
                     self.enqueue(id);
                 }
@@ -330,10 +347,9 @@ impl Follower {
         let Some(sources) = self.inodes.get(&std::os::unix::fs::MetadataExt::ino(&meta)) else {
             return false;
         };
-        let Ok((file, meta)) = owner.reach.open(path) else { return false };
-        let Ok(identity) = FileIdentity::of(&file, &meta) else { return false };
+        let Ok(found) = Found::open(&owner.reach, path, true) else { return false };
         let others = sources.iter().filter_map(|id| self.followed.get(id));
-        others.into_iter().any(|f| f.tail.has(&identity, &meta, &file))
+        others.into_iter().any(|f| f.tail.has(&found))
     }
 
     fn follow_path(&mut self, id: SourceId, owner: Arc<Owner>, saved: Saved, rotated: bool, now: Instant) {
@@ -365,7 +381,7 @@ impl Follower {
         let foreign = |found: &Found| {
             let sources = self.inodes.get(&found.identity.ino);
             let others = sources.into_iter().flatten().filter_map(|other| self.followed.get(other));
-            others.into_iter().any(|f| f.tail.has(&found.identity, &found.meta, &found.file))
+            others.into_iter().any(|f| f.tail.has(found))
         };
         let done = followed.tail.reconcile(now, &foreign);
         self.followed.insert(id, followed);
@@ -445,6 +461,14 @@ const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
 impl Followed {
+    /// What its deleted files count for.
+    fn container(&self) -> Arc<Path> {
+        match (&self.enricher.owner().source.container, self.path.parent()) {
+            (Some(_), Some(dir)) => dir.into(),
+            _ => Arc::clone(&self.path),
+        }
+    }
+
     /// Whether a vanished path will not come back: its directory is gone, or it has been away for long.
     fn may_be_forgotten(&mut self, now: Instant) -> bool {
         let gone = |path: &Path| std::fs::symlink_metadata(path).is_err_and(|e| is_gone(&e));

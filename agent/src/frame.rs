@@ -21,6 +21,9 @@ const BLOCK_MAX: Duration = Duration::from_secs(1);
 /// Most bytes of finished records that wait for the other stream.
 const BLOCKED_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
+/// The attribute that holds the figures of what was given up.
+const GAP: &str = "heliograph.gap";
+
 /// What the lines of a source look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -181,6 +184,16 @@ impl Framer {
     fn finish(&mut self, event: Event) {
         self.ready_bytes += event.text.len();
         self.ready.push(event);
+    }
+
+    /// Says in the place of bytes that were given up how many they were. Nothing may be unfinished.
+    pub(crate) fn gap(&mut self, start: Position, end: Position, bytes: u64) {
+        let text = serde_json::json!({
+            "event": format!("{bytes} bytes of this log were deleted before they could be read"),
+            "level": "error",
+            GAP: {"bytes": bytes, "reasons": ["deleted"]},
+        });
+        self.finish(Event { start, end, stream: None, at: None, text: text.to_string(), cut: false });
     }
 
     /// Finishes what waits for lines that are not likely to come, or not in time. To be called where the

@@ -2,7 +2,7 @@
 //!
 //! What a run lets go stays together with the positions that it moves: they reach the spool in one entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,9 @@ use heliograph_model::source::SourceId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
+use crate::discover::watch::Wake;
 use crate::tail::Step;
 
 /// What is to be saved of a source.
@@ -39,6 +41,9 @@ pub(crate) struct Gathered {
     pub moves: Vec<Move>,
 }
 
+/// Most batches that are stuck, if reading goes on all the same.
+const STUCK_MAX: usize = 64;
+
 /// The spool takes nothing any more.
 #[derive(Debug)]
 pub(crate) struct Closed;
@@ -48,6 +53,8 @@ pub(crate) struct Closed;
 pub(crate) struct Gather {
     open: BTreeMap<TenantId, Open>,
     out: mpsc::Sender<Gathered>,
+    /// Batches that the spool has no time or room for at present.
+    stuck: VecDeque<Gathered>,
     bytes_max: usize,
     flush_after: Duration,
 }
@@ -63,10 +70,39 @@ struct Open {
 impl Gather {
     /// Batches go to `out`.
     pub(crate) fn new(out: mpsc::Sender<Gathered>, bytes_max: usize, flush_after: Duration) -> Self {
-        Self { open: BTreeMap::new(), out, bytes_max, flush_after }
+        Self { open: BTreeMap::new(), out, stuck: VecDeque::new(), bytes_max, flush_after }
     }
 
-    /// Adds what belongs together. Waits while the spool is behind.
+    /// Whether the spool is behind: nothing more should be read.
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.stuck.is_empty()
+    }
+
+    /// Passes on what is stuck; says whether all went. If not, `wake` rings once there is room.
+    pub(crate) fn pass_on(&mut self, wake: &Wake) -> Result<bool, Closed> {
+        if self.pass()? {
+            return Ok(true);
+        }
+        wake.want_room();
+        // There may have been room in between.
+        self.pass()
+    }
+
+    fn pass(&mut self) -> Result<bool, Closed> {
+        while let Some(batch) = self.stuck.pop_front() {
+            match self.out.try_send(batch) {
+                Ok(()) => {}
+                Err(TrySendError::Full(batch)) => {
+                    self.stuck.push_front(batch);
+                    return Ok(false);
+                }
+                Err(TrySendError::Closed(_)) => return Err(Closed),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds what belongs together. Waits only if very much is stuck.
     pub(crate) fn add(
         &mut self,
         tenant: &TenantId,
@@ -101,10 +137,11 @@ impl Gather {
         due.iter().try_for_each(|tenant| self.flush(tenant))
     }
 
-    /// Sends all batches.
+    /// Sends all batches, and waits until the spool has taken them.
     pub(crate) fn flush_all(&mut self) -> Result<(), Closed> {
         let tenants: Vec<_> = self.open.keys().cloned().collect();
-        tenants.iter().try_for_each(|tenant| self.flush(tenant))
+        tenants.iter().try_for_each(|tenant| self.flush(tenant))?;
+        self.stuck.drain(..).try_for_each(|batch| self.out.blocking_send(batch).map_err(|_| Closed))
     }
 
     /// When [`Self::flush_due`] has something to do.
@@ -122,7 +159,14 @@ impl Gather {
         // Stable: within a source the order stays.
         records.sort_by_key(|r| r.source.id);
         let moves = moves.into_values().collect();
-        self.out.blocking_send(Gathered { tenant: tenant.clone(), records, moves }).map_err(|_| Closed)
+        self.stuck.push_back(Gathered { tenant: tenant.clone(), records, moves });
+        if !self.pass()?
+            && self.stuck.len() > STUCK_MAX
+            && let Some(batch) = self.stuck.pop_front()
+        {
+            self.out.blocking_send(batch).map_err(|_| Closed)?;
+        }
+        Ok(())
     }
 }
 

@@ -36,6 +36,7 @@ pub use error::{Error, Result};
 
 use discover::Discovery;
 use discover::watch::Wake;
+use follow::budget::UnlinkedMax;
 use follow::{Context, Follower};
 use gather::{Gather, Gathered};
 use home::Home;
@@ -78,6 +79,10 @@ pub async fn run(
         wake: Arc::clone(&wake),
         scan_every: config.scan_every,
         tenant_bytes_per_second: config.tenant_bytes_per_second,
+        unlinked_max: UnlinkedMax {
+            node: config.unlinked_bytes_max,
+            container: config.unlinked_container_bytes_max,
+        },
         metrics,
     };
     let saved = spool.positions().0;
@@ -85,8 +90,8 @@ pub async fn run(
 
     let tracker = TaskTracker::new();
     let mut reading = tracker.spawn_blocking(move || follower.run(&ready));
-    let spooler = Arc::clone(&spool);
-    let spooling = tracker.spawn_blocking(move || spool_all(&spooler, gathered_rx));
+    let (spooler, room) = (Arc::clone(&spool), Arc::clone(&wake));
+    let spooling = tracker.spawn_blocking(move || spool_all(&spooler, gathered_rx, &room));
     let (drained, abandon) = (CancellationToken::new(), CancellationToken::new());
     let shipping = tracker.spawn(Arc::new(shipper).run(drained.clone(), abandon.clone()));
     tracker.close();
@@ -127,12 +132,13 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Resul
 }
 
 /// Spools batches as they come, several with one sync where several wait.
-fn spool_all(spool: &Spool, mut gathered: mpsc::Receiver<Gathered>) -> Result<()> {
+fn spool_all(spool: &Spool, mut gathered: mpsc::Receiver<Gathered>, wake: &Wake) -> Result<()> {
     while let Some(first) = gathered.blocking_recv() {
         let mut batches = vec![first];
         while let Ok(next) = gathered.try_recv() {
             batches.push(next);
         }
+        wake.made_room();
         if !spool.append(batches)? {
             tracing::info!("stopped while the spool was full, the last lines will be read again");
             break;

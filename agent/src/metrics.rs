@@ -50,8 +50,12 @@ pub(crate) struct Metrics {
     pub dropped: IntCounterVec,
     /// Files that could not be followed: `reason` = denied, not_regular, too_many_open, other.
     pub unreadable: IntCounterVec,
-    /// Truncations and rotations whose unread rest was gone.
+    /// Truncations and rotations whose unread rest was gone, or may have been.
     pub lost_rests: IntCounter,
+    /// Bytes of deleted files that were let go unread, because too much of the disk was held.
+    pub gap_bytes: IntCounter,
+    /// Bytes of deleted files that are held open, at the last scan.
+    pub unlinked_bytes: IntGauge,
     /// 1 while files are found by polling because inotify is exhausted.
     pub polling: IntGauge,
 }
@@ -107,6 +111,12 @@ impl Metrics {
                 "heliograph_agent_lost_rests_total",
                 "Files whose unread rest was gone before it was read",
             )?,
+            gap_bytes: r.counter(
+                "heliograph_agent_gap_bytes_total",
+                "Bytes of deleted files let go unread over the budget",
+            )?,
+            unlinked_bytes: r
+                .gauge("heliograph_agent_unlinked_bytes", "Bytes of deleted files that are held open")?,
             polling: r.gauge("heliograph_agent_polling", "1 while inotify is exhausted")?,
         })
     }

@@ -4,13 +4,15 @@
 //! A path names one file after the other; each is a generation, read to its end through its descriptor before
 //! the next one is. Knows neither tenants nor what the lines say.
 
+pub(crate) mod content;
 pub(crate) mod generation;
 pub(crate) mod identity;
+pub(crate) mod names;
 pub(crate) mod open;
+mod reconcile;
 pub(crate) mod survey;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -20,9 +22,9 @@ use heliograph_model::source::Position;
 
 use crate::frame::{Event, Form, Framer};
 use generation::Generation;
-use identity::{FileIdentity, born};
+use identity::FileIdentity;
 use open::Reach;
-use survey::{Found, survey};
+use survey::Found;
 
 /// How long a file whose path names nothing any more must be quiet to count as ended.
 const GONE_WAIT: Duration = Duration::from_secs(5);
@@ -43,6 +45,11 @@ pub(crate) struct Known {
     pub identity: FileIdentity,
     /// Up to where its records are spooled.
     pub offset: u64,
+    /// Hash of the bytes before `offset`, which tell whether the file was replaced by one that begins alike; 0
+    /// where it is not known.
+    pub before: u64,
+    /// Whether it was read to its end when the path had come to name another file, or none.
+    pub ended: bool,
 }
 
 /// How far a generation is done with.
@@ -94,7 +101,9 @@ pub(crate) struct Tail {
     /// Whether the path is a link, whose target changes without a trace in the link's directory.
     link: bool,
     framer: Framer,
-    /// Generations whose unread rest was gone, since last asked.
+    /// Whether what was saved has not been looked for yet.
+    resumed: bool,
+    /// Generations whose unread rest was gone, or may have been, since last asked.
     lost_rests: u64,
 }
 
@@ -110,6 +119,7 @@ impl Tail {
             reading: 0,
             surveyed: !known.is_empty(),
             link: path.is_symlink(),
+            resumed: !known.is_empty(),
             known,
             next_number,
             path,
@@ -125,12 +135,10 @@ impl Tail {
     }
 
     /// Whether a file found under another name is one of this path's.
-    pub(crate) fn has(&self, found: &FileIdentity, meta: &Metadata, file: &std::fs::File) -> bool {
-        self.open_files().any(|g| g.identity.same_inode(meta) && g.identity.dev == found.dev)
-            || self
-                .known
-                .values()
-                .any(|k| k.identity.same_inode(meta) && k.identity.same_head(file).unwrap_or(false))
+    pub(crate) fn has(&self, found: &Found) -> bool {
+        let same = |identity: &FileIdentity| identity.same_inode(&found.meta);
+        self.open_files().any(|g| same(&g.identity) && g.identity.dev == found.identity.dev)
+            || self.known.values().any(|k| same(&k.identity) && k.identity.begins(&found.head))
     }
 
     fn open_files(&self) -> impl Iterator<Item = &Generation> {
@@ -145,6 +153,34 @@ impl Tail {
     /// Bytes that are not read.
     pub(crate) fn lag_bytes(&self) -> u64 {
         self.files.iter().map(Generation::unread).sum()
+    }
+
+    /// Bytes that stay on the disk only because their files are open here.
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        self.open_files().map(Generation::pinned).sum()
+    }
+
+    /// Lets go of the oldest deleted file, whether or not it was read to its end; an event in its place says how
+    /// many bytes were not. Gives that number; none where there is no such file, or an older one has its turn.
+    pub(crate) fn let_go_oldest(&mut self, now: Instant) -> Option<u64> {
+        let read = |g: &Generation| g.pinned() > 0 && g.unread() == 0 && g.moved == g.read();
+        if let Some(at) = self.lingering.iter().position(read) {
+            let file = self.lingering.remove(at);
+            self.forget(file);
+            return Some(0);
+        }
+        if self.files.front().is_none_or(|g| g.pinned() == 0) {
+            return None;
+        }
+        let mut file = self.files.pop_front()?;
+        self.framer.settle(now, true);
+        let (start, bytes) = (file.place(file.consumed()), file.give_up());
+        if bytes > 0 {
+            self.framer.gap(start, file.place(file.read()), bytes);
+        }
+        file.ended = true;
+        self.ended.push(file);
+        Some(bytes)
     }
 
     /// Whether nothing is open and nothing is held back: the path is gone.
@@ -174,8 +210,19 @@ impl Tail {
 
     /// Whether the path named a file and will perhaps name another: what is renamed now may never be seen
     /// under the path itself.
-    pub(crate) fn is_between(&self) -> bool {
+    fn is_between(&self) -> bool {
         !self.is_over() && !self.files.iter().any(|g| g.live)
+    }
+
+    /// Whether nothing was read yet of the file that the path names: a copy of it may be all that is left of
+    /// what was in it.
+    fn is_untouched(&self) -> bool {
+        self.surveyed && self.files.iter().any(|g| g.live && g.read() == 0)
+    }
+
+    /// Whether a change in the directory may be one of this path's files.
+    pub(crate) fn wants_look(&self) -> bool {
+        self.is_displaced() || self.is_between() || self.is_untouched()
     }
 
     /// Whether there is something to read, as `fstat` says; lets go of files that lingered long enough.
@@ -189,16 +236,28 @@ impl Tail {
                 self.files.insert(place, file);
             } else if file.touched + LINGER <= now && file.moved == file.read() {
                 let file = self.lingering.remove(at);
-                self.forget(&file);
+                self.forget(file);
             } else {
                 at += 1;
             }
         }
-        self.files.iter().any(|g| g.meta().is_ok_and(|m| m.len() != g.read()))
+        let mut unread = false;
+        for file in &mut self.files {
+            if file.is_unread() {
+                unread = true;
+                if let Err(error) = file.learn_head() {
+                    tracing::debug!(path = %self.path.display(), %error, "head not read");
+                }
+            }
+        }
+        unread
     }
 
-    fn forget(&mut self, file: &Generation) {
-        self.known.insert(file.number, Known { identity: file.identity, offset: file.read() });
+    fn forget(&mut self, mut file: Generation) {
+        let offset = file.read();
+        let before = file.hash_before(offset);
+        let known = Known { identity: file.identity, offset, before, ended: file.ended };
+        self.known.insert(file.number, known);
         while self.known.len() > KNOWN_MAX {
             self.known.pop_first();
         }
@@ -208,13 +267,13 @@ impl Tail {
     pub(crate) fn turn(&mut self, buffer: &mut [u8], now: Instant) -> io::Result<Progress> {
         loop {
             // Asked before the read: what was written before a successor had bytes is then read by it.
-            let succeeded = self.files.iter().skip(1).any(|g| g.meta().is_ok_and(|m| m.len() > 0));
+            let succeeded = self.files.iter().skip(1).any(|g| g.len().is_ok_and(|len| len > 0));
             let followed = self.files.len() > 1;
             let Some(file) = self.files.front_mut() else {
                 self.framer.settle(now, false);
                 return Ok(Progress::Idle);
             };
-            if file.is_truncated(&file.meta()?)? {
+            if file.is_truncated()? {
                 return Ok(Progress::Displaced);
             }
             if file.number < self.reading {
@@ -247,6 +306,8 @@ impl Tail {
     fn finish_first(&mut self, now: Instant) {
         if let Some(mut file) = self.files.pop_front() {
             file.end_line(&mut self.framer, now);
+            file.ended = true;
+            self.lost_rests += u64::from(file.is_damaged());
             self.lingering.push(file);
         }
     }
@@ -277,13 +338,15 @@ impl Tail {
                 std::cmp::Ordering::Equal => resume_offset,
                 std::cmp::Ordering::Greater => continue,
             };
-            if offset != file.moved {
-                file.moved = offset;
-                steps.push(Step { number: file.number, known: Known { identity: file.identity, offset } });
+            let ended = file.ended && offset == file.read();
+            if offset != file.moved || ended != file.told_ended {
+                (file.moved, file.told_ended) = (offset, ended);
+                let (identity, before) = (file.identity, file.hash_before(offset));
+                steps.push(Step { number: file.number, known: Known { identity, offset, before, ended } });
             }
         }
         for file in self.ended.extract_if(.., |g| g.moved == g.read()).collect::<Vec<_>>() {
-            self.forget(&file);
+            self.forget(file);
         }
         (!events.is_empty() || !steps.is_empty()).then_some(Run { events, steps })
     }
@@ -296,166 +359,6 @@ impl Tail {
     /// Whether the renamed files beside the path have been looked at.
     pub(crate) fn is_surveyed(&self) -> bool {
         self.surveyed
-    }
-
-    /// Opens the path without a look at its directory, where that is enough: it is new and nothing lies beside
-    /// it, or it is the file that was read last. Says whether it was.
-    pub(crate) fn open(&mut self, rotated: bool, now: Instant) -> io::Result<bool> {
-        let (file, meta) = self.reach.open(&self.path)?;
-        let identity = FileIdentity::of(&file, &meta)?;
-        let found = Found { file, meta, identity, live: true };
-        let Some((number, known)) = self.known.last_key_value() else {
-            if !rotated {
-                self.begin(self.next_number, found, now);
-                self.next_number += 1;
-            }
-            return Ok(!rotated);
-        };
-        let same = known.identity.same_inode(&found.meta)
-            && found.meta.len() >= known.offset
-            && known.identity.same_head(&found.file)?;
-        if same {
-            self.take_up(*number, found, now);
-        }
-        Ok(same)
-    }
-
-    fn begin(&mut self, number: u32, found: Found, now: Instant) {
-        let mut file = Generation::new(number, found.file, found.identity, 0, now);
-        file.live = found.live;
-        self.files.push_back(file);
-    }
-
-    /// Compares the directory with what is open and known: finds successors, files renamed while nobody
-    /// looked, and what a truncation left. `foreign` says which files belong to other paths.
-    pub(crate) fn reconcile(&mut self, now: Instant, foreign: &dyn Fn(&Found) -> bool) -> io::Result<()> {
-        let wanted = self.inodes();
-        let found = survey(&self.reach, &self.path, &wanted)?;
-        let marks = self.recognise(&found)?;
-        let newest = marks.iter().rposition(Option::is_some);
-        self.drop_truncated(&marks, now)?;
-        for file in &mut self.files {
-            file.live = false;
-        }
-        let latest = self.latest_identity();
-        self.link = self.path.is_symlink();
-        let surveyed = std::mem::replace(&mut self.surveyed, true);
-        for (at, (found, mark)) in found.into_iter().zip(marks).enumerate() {
-            if let Some(number) = mark {
-                self.take_up(number, found, now);
-                continue;
-            }
-            let newer = match (newest, &latest) {
-                (Some(newest), _) => at > newest,
-                (None, Some(latest)) => latest.born == 0 || born(&found.meta) >= latest.born,
-                (None, None) => true,
-            };
-            if (found.live || newer) && !foreign(&found) {
-                self.begin(self.next_number, found, now);
-                self.next_number += 1;
-            } else if !surveyed && !foreign(&found) {
-                // It was renamed after its directory was listed and before the path was opened.
-                let newest = newest.unwrap_or_default();
-                let before = u32::try_from(newest.saturating_sub(at)).unwrap_or(u32::MAX);
-                self.begin(FIRST_NUMBER.saturating_sub(before), found, now);
-            }
-        }
-        // What was moved aside while it lingered unread is read in its turn.
-        self.files.make_contiguous().sort_by_key(|g| g.number);
-        Ok(())
-    }
-
-    /// A file found that is generation `number`.
-    fn take_up(&mut self, number: u32, found: Found, now: Instant) {
-        let open = self.files.iter_mut().chain(&mut self.lingering).find(|g| g.number == number);
-        if let Some(file) = open {
-            if file.identity.same_inode(&found.meta) {
-                file.live = found.live;
-            } else {
-                file.go_on_in(found.file, found.identity);
-            }
-        } else if let Some(known) = self.known.get(&number).copied()
-            && (found.live || found.meta.len() > known.offset)
-        {
-            self.known.remove(&number);
-            let mut file = Generation::new(number, found.file, found.identity, known.offset, now);
-            file.live = found.live;
-            self.files.push_back(file);
-        }
-        // A live file among the lingering has come back under its name.
-        if let Some(at) = self.lingering.iter().position(|g| g.live) {
-            let file = self.lingering.remove(at);
-            self.files.push_back(file);
-        }
-    }
-
-    /// Which generation each file is, if any.
-    fn recognise(&self, found: &[Found]) -> io::Result<Vec<Option<u32>>> {
-        let mut marks: Vec<Option<u32>> = vec![];
-        for f in found {
-            let mut mark = None;
-            for file in self.open_files() {
-                if file.identity.same_inode(&f.meta) && !file.is_truncated(&f.meta)? {
-                    mark = Some(file.number);
-                }
-            }
-            for (number, known) in self.known.iter().rev() {
-                if mark.is_none()
-                    && known.identity.same_inode(&f.meta)
-                    && f.meta.len() >= known.offset
-                    && known.identity.same_head(&f.file)?
-                {
-                    mark = Some(*number);
-                }
-            }
-            marks.push(mark);
-        }
-        self.recognise_copy(found, &mut marks)?;
-        Ok(marks)
-    }
-
-    /// After copytruncate, the rest of the newest generation lies in a copy: another inode that begins alike.
-    fn recognise_copy(&self, found: &[Found], marks: &mut [Option<u32>]) -> io::Result<()> {
-        let open = self.open_files().map(|g| (g.number, Known { identity: g.identity, offset: g.read() }));
-        let newest = open.chain(self.known.iter().map(|(n, k)| (*n, *k))).max_by_key(|(n, _)| *n);
-        let Some((number, known)) = newest else { return Ok(()) };
-        let displaced = found.iter().any(|f| known.identity.same_inode(&f.meta));
-        if !displaced || known.identity.head_len == 0 || marks.contains(&Some(number)) {
-            return Ok(());
-        }
-        for (f, mark) in found.iter().zip(marks.iter_mut()).rev() {
-            if mark.is_none()
-                && !f.live
-                && f.meta.len() >= known.offset
-                && !known.identity.same_inode(&f.meta)
-                && known.identity.same_head(&f.file)?
-            {
-                *mark = Some(number);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the generations whose bytes are gone: no file found goes on with them.
-    fn drop_truncated(&mut self, marks: &[Option<u32>], now: Instant) -> io::Result<()> {
-        let mut at = 0;
-        while let Some(file) = self.files.get_mut(at) {
-            if !marks.contains(&Some(file.number)) && file.is_truncated(&file.meta()?)? {
-                file.end_line(&mut self.framer, now);
-                self.lost_rests += 1;
-                self.ended.extend(self.files.remove(at));
-            } else {
-                at += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn latest_identity(&self) -> Option<FileIdentity> {
-        let open = self.open_files().map(|g| (g.number, g.identity));
-        let known = self.known.iter().map(|(n, k)| (*n, k.identity));
-        open.chain(known).max_by_key(|(n, _)| *n).map(|(_, identity)| identity)
     }
 }
 

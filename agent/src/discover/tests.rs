@@ -26,6 +26,8 @@ fn config(inputs: Vec<Input>) -> Config {
         flush_after: Duration::ZERO,
         scan_every: Duration::ZERO,
         tenant_bytes_per_second: None,
+        unlinked_bytes_max: 1 << 30,
+        unlinked_container_bytes_max: 256 << 20,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use notify::event::{EventKind, ModifyKind};
@@ -23,6 +24,8 @@ pub(crate) struct Woken {
     pub changed: BTreeSet<PathBuf>,
     /// Something was missed: all must be compared.
     pub rescan: bool,
+    /// The spool takes batches again.
+    pub room: bool,
     /// No more reading.
     pub stop: bool,
     /// Whether who waits reads at its time anyway, and need not be told before of what is only written.
@@ -31,7 +34,8 @@ pub(crate) struct Woken {
 
 impl Woken {
     fn is_quiet(&self) -> bool {
-        (self.gathers || self.written.is_empty()) && self.changed.is_empty() && !self.rescan && !self.stop
+        let is_written = !self.gathers && !self.written.is_empty();
+        !is_written && self.changed.is_empty() && !self.rescan && !self.room && !self.stop
     }
 }
 
@@ -40,6 +44,7 @@ impl Woken {
 pub(crate) struct Wake {
     state: Mutex<Woken>,
     rung: Condvar,
+    wants_room: AtomicBool,
 }
 
 impl Wake {
@@ -61,6 +66,18 @@ impl Wake {
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
         self.rung.notify_all();
+    }
+
+    /// Lets [`Self::made_room`] ring.
+    pub(crate) fn want_room(&self) {
+        self.wants_room.store(true, Ordering::SeqCst);
+    }
+
+    /// The spool has taken a batch.
+    pub(crate) fn made_room(&self) {
+        if self.wants_room.swap(false, Ordering::SeqCst) {
+            self.ring(|w| w.room = true);
+        }
     }
 
     fn ring(&self, change: impl FnOnce(&mut Woken)) {

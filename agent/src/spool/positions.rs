@@ -110,7 +110,7 @@ fn read_source(bytes: &mut Reader<'_>) -> Result<(SourceId, Timestamp, PathBuf),
 }
 
 fn write_step(out: &mut Writer, step: &Step) {
-    let Known { identity, offset } = &step.known;
+    let Known { identity, offset, before, ended } = &step.known;
     out.number(step.number.to_le_bytes());
     out.number(offset.to_le_bytes());
     out.number(identity.dev.to_le_bytes());
@@ -118,6 +118,8 @@ fn write_step(out: &mut Writer, step: &Step) {
     out.number(identity.born.to_le_bytes());
     out.number(identity.head_len.to_le_bytes());
     out.number(identity.head_hash.to_le_bytes());
+    out.number(before.to_le_bytes());
+    out.u8(u8::from(*ended));
 }
 
 fn read_step(bytes: &mut Reader<'_>) -> Result<Step, Malformed> {
@@ -129,5 +131,6 @@ fn read_step(bytes: &mut Reader<'_>) -> Result<Step, Malformed> {
         head_len: bytes.u16()?,
         head_hash: bytes.u64()?,
     };
-    Ok(Step { number, known: Known { identity, offset } })
+    let (before, ended) = (bytes.u64()?, bytes.u8()? == 1);
+    Ok(Step { number, known: Known { identity, offset, before, ended } })
 }

@@ -48,7 +48,8 @@ fn batch(name: &str, source: u128, offset: u64, text: &str) -> Gathered {
         message: text.into(),
         attributes: Attributes::default(),
     };
-    let known = Known { identity: FileIdentity { ino: 3, ..FileIdentity::default() }, offset };
+    let identity = FileIdentity { ino: 3, ..FileIdentity::default() };
+    let known = Known { identity, offset, before: 7, ended: true };
     let step = Some(Step { number: 16, known });
     let path = Path::new("/var/log/geheim.log").into();
     let change = Move { source: SourceId(source), path, last: Timestamp::from_nanos(1), step };

@@ -1,20 +1,25 @@
 //! One file of a path: read forward through its descriptor, cut into lines.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use heliograph_model::record::MESSAGE_BYTES_MAX;
 use heliograph_model::source::Position;
 use memchr::memchr;
 
-use super::identity::FileIdentity;
+use super::content::{BEFORE_BYTES, Content, NEVER, hash};
+use super::identity::{FileIdentity, HEAD_BYTES, Head};
+use super::survey::Found;
 use crate::frame::cri::HEAD_BYTES_MAX;
 use crate::frame::{Framer, Line};
 
 /// Most bytes of a line that are kept.
 const LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + HEAD_BYTES_MAX;
+
+/// How much of a compressed file is read again to recognise it by the bytes before a place.
+const GZIP_BACK_BYTES_MAX: u64 = 4 << 20;
 
 /// One file that a path names or named.
 #[derive(Debug)]
@@ -29,9 +34,17 @@ pub(crate) struct Generation {
     pub touched: Instant,
     /// Where the next run resumes, as last reported.
     pub moved: u64,
-    file: File,
+    /// Whether it was read to its end when the path had come to name another file, or none …
+    pub ended: bool,
+    /// … and whether that was reported.
+    pub told_ended: bool,
+    /// Whether its bytes are gone: what the descriptor gives now is another generation's.
+    pub gone: bool,
+    content: Content,
     /// Bytes read.
     read: u64,
+    /// The last of them, at most [`BEFORE_BYTES`]: they tell whether the file is still the same up to here.
+    last: Vec<u8>,
     /// Of these, the bytes of the line at the end that has no line end yet …
     partial: Vec<u8>,
     /// … and how many of that line were too many to keep.
@@ -40,9 +53,27 @@ pub(crate) struct Generation {
 
 impl Generation {
     /// A file to be read from `offset` on.
-    pub(crate) fn new(number: u32, file: File, identity: FileIdentity, offset: u64, now: Instant) -> Self {
-        let (partial, over) = (vec![], 0);
-        Self { number, identity, live: false, touched: now, moved: offset, file, read: offset, partial, over }
+    pub(crate) fn new(number: u32, found: Found, offset: u64, now: Instant) -> Self {
+        let Found { mut content, identity, live, .. } = found;
+        let mut last = vec![0; BEFORE_BYTES.min(usize::try_from(offset).unwrap_or(BEFORE_BYTES))];
+        let begin = offset - last.len() as u64;
+        let whole = content.read_full(&mut last, begin).is_ok_and(|n| n == last.len());
+        last.truncate(if whole { last.len() } else { 0 });
+        Self {
+            number,
+            identity,
+            live,
+            touched: now,
+            moved: offset,
+            content,
+            ended: false,
+            told_ended: false,
+            gone: false,
+            read: offset,
+            last,
+            partial: vec![],
+            over: 0,
+        }
     }
 
     /// Up to where its lines have been given to the framer.
@@ -57,24 +88,108 @@ impl Generation {
 
     /// What the descriptor says now.
     pub(crate) fn meta(&self) -> io::Result<Metadata> {
-        self.file.metadata()
+        self.content.meta()
+    }
+
+    /// Bytes of text that there are now.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        self.content.len()
     }
 
     /// Bytes that are not read; 0 where the file cannot be asked.
     pub(crate) fn unread(&self) -> u64 {
-        self.meta().map_or(0, |m| m.len().saturating_sub(self.read))
+        self.len().map_or(0, |len| len.saturating_sub(self.read))
     }
 
-    /// Whether its bytes have been replaced: it is shorter than what was read, or begins otherwise.
-    pub(crate) fn is_truncated(&self, meta: &Metadata) -> io::Result<bool> {
-        Ok(meta.len() < self.read || (self.read > 0 && !self.identity.same_head(&self.file)?))
+    /// Whether a turn would read something, or find that the file was truncated.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.content.may_be_longer() || self.len().is_ok_and(|len| len != self.read)
+    }
+
+    /// Bytes that stay on the disk only because this descriptor is open.
+    pub(crate) fn pinned(&self) -> u64 {
+        let meta = if self.live { None } else { self.meta().ok().filter(|m| m.nlink() == 0) };
+        meta.map_or(0, |m| m.len())
+    }
+
+    /// Whether its bytes have been replaced: it is shorter than what was read, or those bytes are others now.
+    pub(crate) fn is_truncated(&mut self) -> io::Result<bool> {
+        if self.content.is_gzip() {
+            return Ok(false);
+        }
+        if self.len()? < self.read {
+            return Ok(true);
+        }
+        if self.identity.head_len > 0 {
+            let head = Head::read(&mut self.content, usize::from(self.identity.head_len))?;
+            if !self.identity.begins(&head) {
+                return Ok(true);
+            }
+        }
+        let mut now = [0; BEFORE_BYTES];
+        let now = now.get_mut(..self.last.len()).unwrap_or_default();
+        let n = self.content.read_full(now, self.read - self.last.len() as u64)?;
+        Ok(now.get(..n) != Some(self.last.as_slice()))
+    }
+
+    /// Notes how the file begins, if nothing of it was read: a later look can then tell that it was replaced.
+    pub(crate) fn learn_head(&mut self) -> io::Result<()> {
+        if self.read == 0 && self.identity.head_len == 0 {
+            self.identity.grow(&mut self.content, u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file holds the bytes that this one had, up to where it was read.
+    pub(crate) fn goes_on_in(&self, found: &mut Found) -> io::Result<bool> {
+        let before = if self.last.is_empty() { 0 } else { hash(&self.last) };
+        let whole = self.last.len() as u64 == self.read.min(BEFORE_BYTES as u64);
+        found.goes_on(&self.identity, self.read, if whole { before } else { 0 })
     }
 
     /// Goes on in a copy of the file, which has the bytes that the file itself lost.
-    pub(crate) fn go_on_in(&mut self, copy: File, identity: FileIdentity) {
-        self.file = copy;
-        self.identity = identity;
+    pub(crate) fn go_on_in(&mut self, copy: Found) {
+        self.content = copy.content;
+        self.identity = copy.identity;
         self.live = false;
+    }
+
+    /// The same file from its start, as a generation of its own that has no number yet.
+    pub(crate) fn begun_anew(&self, now: Instant) -> io::Result<Self> {
+        let mut content = self.content.try_clone()?;
+        let (meta, head) = (content.meta()?, Head::read(&mut content, HEAD_BYTES)?);
+        let identity = FileIdentity::of(&meta, &head);
+        Ok(Self::new(0, Found { content, meta, head, identity, live: false, kin: true }, 0, now))
+    }
+
+    /// The hash of the bytes before `offset`, to recognise the file again; 0 where they cannot be had.
+    pub(crate) fn hash_before(&mut self, offset: u64) -> u64 {
+        if offset == self.read && self.last.len() as u64 == offset.min(BEFORE_BYTES as u64) {
+            return hash(&self.last);
+        }
+        if self.gone {
+            return NEVER;
+        }
+        let hash = match self.content.is_gzip() {
+            false => self.content.hash_before(offset),
+            // Going back means to begin anew: not worth it far into a file.
+            true if offset > GZIP_BACK_BYTES_MAX => return 0,
+            true => self.content.try_clone().and_then(|mut anew| anew.hash_before(offset)),
+        };
+        hash.unwrap_or_default()
+    }
+
+    /// Whether compressed bytes could not be read to their end.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.content.is_damaged()
+    }
+
+    /// Passes over all that is not read; says how many bytes that were.
+    pub(crate) fn give_up(&mut self) -> u64 {
+        let from = self.consumed();
+        self.read = self.len().unwrap_or_default().max(self.read);
+        (self.partial, self.over, self.last) = (vec![], 0, vec![]);
+        self.read - from
     }
 
     /// Reads on, at most a buffer full, and gives the whole lines to the framer. 0 is the end, for now.
@@ -84,17 +199,16 @@ impl Generation {
         framer: &mut Framer,
         now: Instant,
     ) -> io::Result<usize> {
-        let n = loop {
-            match self.file.read_at(buffer, self.read) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
+        if self.read == 0 {
+            self.pass_hole(buffer)?;
+        }
+        let n = self.content.read_at(buffer, self.read)?;
         if n == 0 {
             return Ok(0);
         }
         self.touched = now;
         let mut rest = buffer.get(..n).unwrap_or_default();
+        self.remember(rest);
         while let Some(at) = memchr(b'\n', rest) {
             let (line, after) = (rest.get(..at).unwrap_or_default(), rest.get(at + 1..).unwrap_or_default());
             let (start, whole) = (self.consumed(), self.partial.is_empty() && self.over == 0);
@@ -111,8 +225,29 @@ impl Generation {
         }
         self.read += rest.len() as u64;
         self.keep(rest);
-        self.identity.grow(&self.file, self.read)?;
+        self.identity.grow(&mut self.content, self.read)?;
         Ok(n)
+    }
+
+    /// Passes over the zeros that a writer leaves before its next line when its file is truncated under it:
+    /// it goes on at its own offset, and what lies before is a hole.
+    fn pass_hole(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        while !self.content.is_gzip() {
+            let first = buffer.get_mut(..1).unwrap_or_default();
+            if self.content.read_at(first, self.read)? == 0 || first != [0] {
+                break;
+            }
+            let n = self.content.read_at(buffer, self.read)?;
+            let zeros = buffer.iter().take(n).take_while(|b| **b == 0).count();
+            self.read += zeros as u64;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, read: &[u8]) {
+        let (_, tail) = read.split_at_checked(read.len().saturating_sub(BEFORE_BYTES)).unwrap_or_default();
+        self.last.extend_from_slice(tail);
+        self.last.drain(..self.last.len().saturating_sub(BEFORE_BYTES));
     }
 
     /// The bytes at the end without a line end are a line: nothing will be added to them.
@@ -136,8 +271,12 @@ impl Generation {
         self.over += (bytes.len() - room) as u64;
     }
 
+    /// A place in the file.
+    pub(crate) fn place(&self, offset: u64) -> Position {
+        Position::in_file(self.number, offset)
+    }
+
     fn line<'a>(&self, bytes: &'a [u8], start: u64, cut: bool) -> Line<'a> {
-        let place = |offset| Position::in_file(self.number, offset);
-        Line { bytes, start: place(start), end: place(self.read), cut }
+        Line { bytes, start: self.place(start), end: self.place(self.read), cut }
     }
 }

@@ -1,14 +1,36 @@
 //! Which file a file is, whatever it is called: device, inode, birth time and a hash of its first bytes.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::content::Content;
+
 /// Bytes at the start of a file that its identity covers.
 pub(crate) const HEAD_BYTES: usize = 256;
+
+/// The first bytes of a file's text, as read just now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    bytes: [u8; HEAD_BYTES],
+    len: usize,
+}
+
+impl Head {
+    /// Reads at most `max` bytes.
+    pub(crate) fn read(content: &mut Content, max: usize) -> io::Result<Self> {
+        let mut bytes = [0; HEAD_BYTES];
+        let len = content.read_full(bytes.get_mut(..max.min(HEAD_BYTES)).unwrap_or_default(), 0)?;
+        Ok(Self { bytes, len })
+    }
+
+    fn get(&self, len: usize) -> Option<&[u8]> {
+        self.bytes.get(..len.min(HEAD_BYTES)).filter(|_| len <= self.len)
+    }
+}
 
 /// The identity of a file as last seen. Its head grows with the file up to [`HEAD_BYTES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,18 +48,15 @@ pub(crate) struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// The identity of an open file.
-    pub(crate) fn of(file: &File, meta: &Metadata) -> io::Result<Self> {
-        let mut head = [0; HEAD_BYTES];
-        let n = read_head(file, &mut head)?;
-        let head = head.get(..n).unwrap_or_default();
-        Ok(Self {
+    /// The identity of an open file that begins with `head`.
+    pub(crate) fn of(meta: &Metadata, head: &Head) -> Self {
+        Self {
             dev: meta.dev(),
             ino: meta.ino(),
             born: born(meta),
-            head_len: u16::try_from(n).unwrap_or_default(),
-            head_hash: xxh3_64(head),
-        })
+            head_len: u16::try_from(head.len).unwrap_or_default(),
+            head_hash: xxh3_64(head.get(head.len).unwrap_or_default()),
+        }
     }
 
     /// Whether `meta` is of the same inode, which has not been used for another file since.
@@ -48,22 +67,18 @@ impl FileIdentity {
         self.ino == meta.ino() && if unknown { self.dev == meta.dev() } else { self.born == born }
     }
 
-    /// Whether the file begins with the bytes that this identity was made of.
-    pub(crate) fn same_head(&self, file: &File) -> io::Result<bool> {
-        let mut head = [0; HEAD_BYTES];
-        let wanted = usize::from(self.head_len);
-        let Some(head) = head.get_mut(..wanted) else { return Ok(false) };
-        let n = read_head(file, head)?;
-        Ok(n == wanted && xxh3_64(head) == self.head_hash)
+    /// Whether a file with this head begins with the bytes that this identity was made of.
+    pub(crate) fn begins(&self, head: &Head) -> bool {
+        head.get(usize::from(self.head_len)).is_some_and(|bytes| xxh3_64(bytes) == self.head_hash)
     }
 
-    /// Covers more of the head, where the file has grown.
-    pub(crate) fn grow(&mut self, file: &File, len: u64) -> io::Result<()> {
-        if usize::from(self.head_len) < HEAD_BYTES && len > u64::from(self.head_len) {
-            let mut head = [0; HEAD_BYTES];
-            let n = read_head(file, &mut head)?;
-            self.head_len = u16::try_from(n).unwrap_or_default();
-            self.head_hash = xxh3_64(head.get(..n).unwrap_or_default());
+    /// Covers more of the head, where the file has been read further.
+    pub(crate) fn grow(&mut self, content: &mut Content, read: u64) -> io::Result<()> {
+        let len = usize::try_from(read).unwrap_or(HEAD_BYTES).min(HEAD_BYTES);
+        if usize::from(self.head_len) < len {
+            let head = Head::read(content, len)?;
+            self.head_len = u16::try_from(head.len).unwrap_or_default();
+            self.head_hash = xxh3_64(head.get(head.len).unwrap_or_default());
         }
         Ok(())
     }
@@ -73,19 +88,4 @@ impl FileIdentity {
 pub(crate) fn born(meta: &Metadata) -> u64 {
     let since = meta.created().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     since.and_then(|d| u64::try_from(d.as_nanos()).ok()).unwrap_or_default()
-}
-
-fn read_head(file: &File, head: &mut [u8]) -> io::Result<usize> {
-    let mut at = 0;
-    while let Some(rest) = head.get_mut(at..)
-        && !rest.is_empty()
-    {
-        match file.read_at(rest, at as u64) {
-            Ok(0) => break,
-            Ok(n) => at += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(at)
 }

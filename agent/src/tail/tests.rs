@@ -4,9 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use proptest::prelude::*;
-
 use super::*;
+
+mod history;
+mod mended;
+mod world;
 
 /// A directory with one followed path, and what was saved of it.
 struct Bench {
@@ -16,6 +18,11 @@ struct Bench {
     lines: Vec<String>,
     now: Instant,
     last: Position,
+    /// What was spooled since the start: so many lines, with these positions.
+    spooled: Vec<(usize, BTreeMap<u32, Known>)>,
+    /// Unread rests that were gone, over all restarts.
+    lost: u64,
+    buffer: Vec<u8>,
 }
 
 impl Bench {
@@ -23,7 +30,8 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let tail = Self::tail(dir.path(), BTreeMap::new());
         let (saved, lines, now, last) = (BTreeMap::new(), vec![], Instant::now(), Position(0));
-        Self { dir, tail, saved, lines, now, last }
+        let spooled = vec![(0, BTreeMap::new())];
+        Self { dir, tail, saved, lines, now, last, spooled, lost: 0, buffer: vec![0; 64] }
     }
 
     fn tail(dir: &Path, saved: BTreeMap<u32, Known>) -> Tail {
@@ -41,7 +49,7 @@ impl Bench {
 
     /// One look at the directory, as the reading thread takes it; then one turn.
     fn look(&mut self) -> Progress {
-        if self.tail.is_displaced() || self.tail.is_between() {
+        if self.tail.wants_look() {
             self.tail.reconcile(self.now, &|_| false).unwrap();
         }
         self.tail.has_unread(self.now);
@@ -49,7 +57,7 @@ impl Bench {
     }
 
     fn turn(&mut self) -> Progress {
-        let progress = self.tail.turn(&mut [0; 64], self.now).unwrap();
+        let progress = self.tail.turn(&mut self.buffer, self.now).unwrap();
         if progress == Progress::Displaced {
             self.tail.reconcile(self.now, &|_| false).unwrap();
         }
@@ -66,6 +74,7 @@ impl Bench {
             self.lines.extend(event.text.lines().map(str::to_owned));
         }
         self.saved.extend(run.steps.into_iter().map(|s| (s.number, s.known)));
+        self.spooled.push((self.lines.len(), self.saved.clone()));
     }
 
     fn read_all(&mut self) {
@@ -77,8 +86,22 @@ impl Bench {
         }
     }
 
+    /// kill -9 before the last `unspooled` runs were spooled, and a new start.
+    fn crash_before(&mut self, unspooled: usize) {
+        let at = self.spooled.len().saturating_sub(unspooled + 1);
+        self.spooled.truncate(at + 1);
+        if let Some((lines, saved)) = self.spooled.pop() {
+            self.lines.truncate(lines);
+            self.saved = saved;
+        }
+        self.last = Position(0);
+        self.crash();
+    }
+
     /// kill -9, and a new start.
     fn crash(&mut self) {
+        self.spooled = vec![(self.lines.len(), self.saved.clone())];
+        self.lost += self.tail.take_lost_rests();
         self.tail = Self::tail(self.dir.path(), self.saved.clone());
         if !self.tail.open(true, self.now).is_ok_and(|done| done) {
             self.tail.reconcile(self.now, &|_| false).unwrap();
@@ -292,88 +315,4 @@ fn a_line_over_the_limit_is_cut_and_the_next_is_right() {
     events.extend(tail.take_run().into_iter().flat_map(|r| r.events));
     let lens: Vec<_> = events.iter().map(|e| (e.text.len(), e.cut)).collect();
     assert_eq!(lens, [(6, false), (MESSAGE_BYTES_MAX, true), (5, false)]);
-}
-
-#[derive(Clone, Debug)]
-enum Step_ {
-    Write,
-    WritePart,
-    Rotate,
-    Delete,
-    Look,
-    ReadAll,
-    Crash,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step_>> {
-    let step = prop_oneof![
-        6 => Just(Step_::Write),
-        2 => Just(Step_::WritePart),
-        3 => Just(Step_::Rotate),
-        1 => Just(Step_::Delete),
-        4 => Just(Step_::Look),
-        2 => Just(Step_::ReadAll),
-        2 => Just(Step_::Crash),
-    ];
-    proptest::collection::vec(step, 1..40)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
-    /// Any history of writes, rotations, deletions and crashes: every line once, in order.
-    #[test]
-    fn any_history_gives_each_line_once(steps in steps()) {
-        let mut bench = Bench::new();
-        // A path is followed from when it was first seen on.
-        bench.append("x.log", "first\n");
-        bench.look();
-        let (mut expected, mut part, mut kept) = (vec!["first".to_owned()], String::new(), 0);
-        for (n, step) in steps.iter().enumerate() {
-            match step {
-                Step_::Write => {
-                    let rest = format!(" line {n}");
-                    bench.append("x.log", &format!("{rest}\n"));
-                    expected.push(std::mem::take(&mut part) + &rest);
-                }
-                Step_::WritePart => {
-                    let text = format!("part {n};");
-                    bench.append("x.log", &text);
-                    part += &text;
-                }
-                Step_::Rotate if bench.dir.path().join("x.log").try_exists().unwrap() => {
-                    for old in (1..=kept).rev() {
-                        bench.rename(&format!("x.log.{old}"), &format!("x.log.{}", old + 1));
-                    }
-                    bench.rename("x.log", "x.log.1");
-                    kept += 1;
-                    if !part.is_empty() {
-                        expected.push(std::mem::take(&mut part));
-                    }
-                }
-                Step_::Delete => {
-                    // What nobody has read is gone with the file, if the agent does not hold it open.
-                    bench.read_all();
-                    if fs::remove_file(bench.dir.path().join("x.log")).is_ok() && !part.is_empty() {
-                        expected.push(std::mem::take(&mut part));
-                        bench.look();
-                        bench.now += Duration::from_secs(6);
-                        bench.read_all();
-                    }
-                }
-                Step_::Rotate => {}
-                Step_::Look => drop(bench.look()),
-                Step_::ReadAll => bench.read_all(),
-                Step_::Crash => bench.crash(),
-            }
-        }
-        // A rotation is noticed at the latest when the path names a file again.
-        bench.append("x.log", "last\n");
-        expected.push(part + "last");
-        bench.read_all();
-        bench.now += Duration::from_secs(60);
-        bench.read_all();
-        bench.now += Duration::from_secs(60);
-        bench.read_all();
-        prop_assert_eq!(&bench.lines, &expected);
-    }
 }

@@ -109,5 +109,7 @@ pub(crate) fn config(dir: &Path, url: &str, inputs: Vec<Input>) -> Config {
         flush_after: Duration::from_millis(10),
         scan_every: Duration::from_millis(200),
         tenant_bytes_per_second: None,
+        unlinked_bytes_max: 1 << 30,
+        unlinked_container_bytes_max: 256 << 20,
     }
 }
