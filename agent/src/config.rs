@@ -60,7 +60,7 @@ pub struct Config {
 pub enum Input {
     /// Container logs as kubelet lays them out: `<ns>_<pod>_<uid>/<container>/N.log`, CRI lines.
     Containers {
-        /// `/var/log/pods`.
+        /// `/var/log/pods`, or `/var/log/containers`, whose links lead there.
         root: PathBuf,
     },
     /// Airflow's own task files and DAG-processor files, anywhere below a root.
@@ -69,6 +69,14 @@ pub enum Input {
         root: PathBuf,
         /// Where their namespace stands.
         namespace: NamespaceFrom,
+    },
+    /// The same files in pods' emptyDir volumes, as the kubelet lays them out:
+    /// `<uid>/volumes/kubernetes.io~empty-dir/<volume>/…`.
+    PodVolumes {
+        /// `/var/lib/kubelet/pods`.
+        root: PathBuf,
+        /// `/var/log/pods`: the names there say which pod a uid is.
+        pods: PathBuf,
     },
     /// Plain files, a record a line (or more, where lines belong together).
     Files {

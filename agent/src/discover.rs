@@ -3,7 +3,9 @@
 //! The scan is the truth: it lists each directory whose modification time has changed. Events only say where
 //! to look at once. Opens no log file.
 
+mod links;
 pub(crate) mod scope;
+mod volumes;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -106,7 +108,14 @@ struct Visit<'a> {
 impl Discovery {
     /// Checks the inputs. Nothing is listed yet.
     pub(crate) fn new(config: &Config, metrics: Metrics, wake: Arc<Wake>) -> Result<Self> {
-        let scopes = config.inputs.iter().map(|i| Scope::new(i, config)).collect::<Result<_>>()?;
+        let mut scopes: Vec<Scope> = vec![];
+        for input in &config.inputs {
+            let scope = Scope::new(input, config)?;
+            // The kubelet's logs and the links to them are the same files.
+            if !scopes.iter().any(|s| s.is_same(&scope)) {
+                scopes.push(scope);
+            }
+        }
         Ok(Self { scopes, dirs: HashMap::new(), watch: Watch::new(wake, metrics), scans: 0 })
     }
 
@@ -119,6 +128,8 @@ impl Discovery {
     /// looked at by turns, unless `everything` is to be compared.
     pub(crate) fn scan(&mut self, now: Instant, everything: bool) -> Vec<Listing> {
         let mut listings = vec![];
+        self.watch.retry();
+        self.learn_pods();
         self.scans += 1;
         let base = |(scope, rules): (usize, &Scope)| Step { path: rules.base().into(), scope, depth: 0 };
         let mut todo: Vec<_> = self.scopes.iter().enumerate().map(base).collect();
@@ -136,6 +147,22 @@ impl Discovery {
         let gone: Vec<_> = gone.map(|(path, _)| Arc::clone(path)).collect();
         gone.iter().for_each(|dir| self.remove(dir, &mut listings));
         listings
+    }
+
+    /// Where the pod of a volume has become known, its directory is listed anew.
+    fn learn_pods(&mut self) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "compared with the times of directories, not a record's"
+        )]
+        let now = SystemTime::now();
+        for scope in &mut self.scopes {
+            if scope.refresh(now)
+                && let Some(dir) = self.dirs.get_mut(scope.base())
+            {
+                dir.changed = None;
+            }
+        }
     }
 
     /// Lists these directories, and new ones below them.

@@ -54,6 +54,8 @@ pub(crate) struct Agent {
     pub(crate) flush_after: Duration,
     pub(crate) scan_every: Duration,
     pub(crate) tenant_bytes_per_second: Option<u64>,
+    pub(crate) unlinked_bytes_max: u64,
+    pub(crate) unlinked_container_bytes_max: u64,
 }
 
 /// `[indexer]`.
@@ -284,11 +286,15 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         flush_after: r.setting("flush_after", Span(agent::config::FLUSH_AFTER)).0,
         scan_every: r.setting("scan_every", Span(agent::config::SCAN_EVERY)).0,
         tenant_bytes_per_second: r.optional("tenant_bytes_per_second").map(|Bytes(bytes)| bytes),
+        unlinked_bytes_max: r.setting("unlinked_bytes_max", Bytes(agent::config::UNLINKED_BYTES_MAX)).0,
+        unlinked_container_bytes_max: r
+            .setting("unlinked_container_bytes_max", Bytes(agent::config::UNLINKED_CONTAINER_BYTES_MAX))
+            .0,
     }
 }
 
 fn read_input(r: &mut Reader<'_>) -> Option<Input> {
-    const KINDS: &str = "expected \"containers\", \"tasks\" or \"files\"";
+    const KINDS: &str = "expected \"containers\", \"tasks\", \"pod-volumes\" or \"files\"";
     let kind: String = r.required("kind")?;
     match kind.as_str() {
         "containers" => Some(Input::Containers { root: r.setting("root", PathBuf::from("/var/log/pods")) }),
@@ -297,6 +303,10 @@ fn read_input(r: &mut Reader<'_>) -> Option<Input> {
             let namespace = namespace.map_or(NamespaceFrom::FirstPathElement, NamespaceFrom::Fixed);
             Some(Input::Tasks { root: root?, namespace })
         }
+        "pod-volumes" => Some(Input::PodVolumes {
+            root: r.setting("root", PathBuf::from("/var/lib/kubelet/pods")),
+            pods: r.setting("pods", PathBuf::from("/var/log/pods")),
+        }),
         "files" => {
             let (glob, tenant, component) =
                 (r.required("glob"), r.required("tenant"), r.optional("component"));

@@ -37,6 +37,8 @@ pub(crate) fn agent_config(
         flush_after: agent.flush_after,
         scan_every: agent.scan_every,
         tenant_bytes_per_second: agent.tenant_bytes_per_second,
+        unlinked_bytes_max: agent.unlinked_bytes_max,
+        unlinked_container_bytes_max: agent.unlinked_container_bytes_max,
     }
 }
 

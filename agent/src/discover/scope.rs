@@ -1,6 +1,7 @@
 //! One input: where its files may lie, and what a path says about whose they are.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use globset::{GlobBuilder, GlobMatcher};
 use heliograph_model::airflow::{Identity, dag_file_from_path, task_from_path};
@@ -8,6 +9,8 @@ use heliograph_model::source::{Component, Source};
 use heliograph_model::tenant::TenantId;
 use serde_json::{Map, Value};
 
+use super::links::pods_root;
+use super::volumes::Volumes;
 use crate::config::{Config, Input, NamespaceFrom, TenantRules};
 use crate::error::{Error, Result};
 use crate::frame::Form;
@@ -47,6 +50,7 @@ pub(crate) struct Scope {
 enum Kind {
     Containers { tenants: TenantRules },
     Tasks { namespace: NamespaceFrom, tenants: TenantRules },
+    PodVolumes { volumes: Volumes, tenants: TenantRules },
     Files(Files),
 }
 
@@ -73,9 +77,13 @@ impl Scope {
         };
         let tenants = config.tenants.clone();
         let (base, kind) = match input {
-            Input::Containers { root } => (absolute(root)?, Kind::Containers { tenants }),
+            Input::Containers { root } => (pods_root(absolute(root)?), Kind::Containers { tenants }),
             Input::Tasks { root, namespace } => {
                 (absolute(root)?, Kind::Tasks { namespace: namespace.clone(), tenants })
+            }
+            Input::PodVolumes { root, pods } => {
+                let (root, pods) = (absolute(root)?, pods_root(absolute(pods)?));
+                (root.clone(), Kind::PodVolumes { volumes: Volumes::new(root, pods), tenants })
             }
             Input::Files { glob, tenant, component } => {
                 let path = absolute(Path::new(glob))?;
@@ -90,10 +98,25 @@ impl Scope {
         &self.base
     }
 
+    /// Whether this input finds the same files as `other`, by whatever path.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let both = matches!((&self.kind, &other.kind), (Kind::Containers { .. }, Kind::Containers { .. }));
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        both && real(&self.base) == real(&other.base)
+    }
+
+    /// Looks whose files there are, where paths do not say all of it; says whether there are more than before.
+    pub(crate) fn refresh(&mut self, now: SystemTime) -> bool {
+        match &mut self.kind {
+            Kind::PodVolumes { volumes, .. } => volumes.refresh(now),
+            Kind::Containers { .. } | Kind::Tasks { .. } | Kind::Files(_) => false,
+        }
+    }
+
     /// Whether links are followed.
     pub(crate) fn follows_links(&self) -> bool {
         match &self.kind {
-            Kind::Containers { .. } | Kind::Tasks { .. } => false,
+            Kind::Containers { .. } | Kind::Tasks { .. } | Kind::PodVolumes { .. } => false,
             // Below `**` links could lead in circles.
             Kind::Files(files) => !files.any_depth,
         }
@@ -107,10 +130,15 @@ impl Scope {
                     .file_name()
                     .and_then(|n| n.to_str())
                     .and_then(pod_of)
-                    .is_some_and(|(ns, _)| tenants.tenant_of(ns).is_some()),
+                    .is_some_and(|(ns, _, _)| tenants.tenant_of(ns).is_some()),
                 _ => depth == 1,
             },
             Kind::Tasks { .. } => true,
+            Kind::PodVolumes { volumes, tenants } => {
+                let namespace = || volumes.pod(dir.file_name()?).map(|(namespace, _)| namespace);
+                let collected = || namespace().is_some_and(|ns| tenants.tenant_of(ns).is_some());
+                volumes.descends(dir, depth) && (depth > 0 || collected())
+            }
             Kind::Files(files) => match (files.levels.get(depth), dir.file_name()) {
                 (Some(level), Some(name)) => level.is_match(name),
                 _ => files.any_depth,
@@ -124,6 +152,13 @@ impl Scope {
         let mut owner = match &self.kind {
             Kind::Containers { tenants } => self.container(below, tenants)?,
             Kind::Tasks { namespace, tenants } => self.task(below, namespace, tenants)?,
+            Kind::PodVolumes { volumes, tenants } => {
+                let (uid, inside) = Volumes::split(below)?;
+                let (namespace, pod) = volumes.pod(uid)?;
+                let mut owner = self.task(inside, &NamespaceFrom::Fixed(namespace.to_owned()), tenants)?;
+                owner.source.pod = Some(pod.into());
+                owner
+            }
             Kind::Files(files) => {
                 let compressed = path.extension().is_some_and(|e| COMPRESSED.iter().any(|c| e == *c));
                 (files.whole.is_match(path) && !compressed).then(|| Owner {
@@ -150,7 +185,7 @@ impl Scope {
         if parts.next().is_some() || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let (namespace, pod) = pod_of(pod)?;
+        let (namespace, pod, _) = pod_of(pod)?;
         Some(Owner {
             tenant: tenants.tenant_of(namespace)?,
             source: Source {
@@ -233,9 +268,10 @@ impl Files {
     }
 }
 
-/// Namespace and pod of `<ns>_<pod>_<uid>`.
-fn pod_of(name: &str) -> Option<(&str, &str)> {
+/// Namespace, pod and uid of `<ns>_<pod>_<uid>`.
+pub(super) fn pod_of(name: &str) -> Option<(&str, &str, &str)> {
     let (namespace, rest) = name.split_once('_')?;
     let (pod, uid) = rest.rsplit_once('_')?;
-    (!namespace.is_empty() && !pod.is_empty() && !uid.is_empty()).then_some((namespace, pod))
+    let whole = !namespace.is_empty() && !pod.is_empty() && !uid.is_empty();
+    whole.then_some((namespace, pod, uid))
 }

@@ -127,6 +127,87 @@ fn tasks() {
     assert!(owner.path_wins);
 }
 
+#[test]
+fn task_files_in_volumes_of_pods() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, pods) = (dir.path().join("kubelet"), dir.path().join("logs"));
+    let volume = |uid: &str, rest: &str| format!("{uid}/volumes/kubernetes.io~empty-dir/{rest}");
+    let task = "dag_id=team.etl/run_id=manual__2026-11-23T22:03:13+00:00/task_id=a.b";
+    make(
+        &root,
+        &[
+            &volume("u-1", &format!("logs/{task}/attempt=1.log")),
+            &volume("u-1", &format!("logs/{task}/map_index=2/attempt=1.log")),
+            &volume("u-1", &format!("scratch/airflow/logs/{task}/attempt=2.log")),
+            &volume("u-1", "logs/dag_processor/2026-11-23/dags-folder/t.py.log"),
+            &volume("u-1", "logs/deep/er/st/dag_id=d/run_id=r/task_id=t/attempt=1.log"),
+            &volume("u-1", "logs/notes.log"),
+            "u-1/volumes/kubernetes.io~secret/logs/dag_id=d/run_id=r/task_id=t/attempt=1.log",
+            "u-1/etc-hosts",
+            &volume("u-2", "logs/dag_id=d/run_id=r/task_id=t/attempt=1.log"),
+            &volume("u-3", "logs/dag_id=d/run_id=r/task_id=t/attempt=1.log"),
+        ],
+    );
+    symlink("2026-11-23", root.join(volume("u-1", "logs/dag_processor/latest"))).unwrap();
+    make(&pods, &["airflow_worker-0_u-1/worker/0.log", "kube-system_proxy_u-3/proxy/0.log"]);
+    let input = Input::PodVolumes { root: root.clone(), pods: pods.clone() };
+    let mut discovery = discovery(vec![input]).unwrap();
+    let now = Instant::now();
+    let mut expected = vec![
+        volume("u-1", &format!("logs/{task}/attempt=1.log main worker")),
+        volume("u-1", &format!("logs/{task}/map_index=2/attempt=1.log main worker")),
+        volume("u-1", &format!("scratch/airflow/logs/{task}/attempt=2.log main worker")),
+        volume("u-1", "logs/dag_processor/2026-11-23/dags-folder/t.py.log main dag-processor"),
+    ];
+    expected.sort();
+    assert_eq!(found(&discovery.scan(now, false), &root), expected);
+    let path = root.join(volume("u-1", &format!("logs/{task}/map_index=2/attempt=1.log")));
+    let source = &discovery.owner_of(&path).unwrap().source;
+    assert_eq!((source.namespace.as_deref(), source.pod.as_deref()), (Some("airflow"), Some("worker-0")));
+
+    // A pod becomes known, long after its directory was listed.
+    let later = now + Duration::from_secs(60);
+    assert_eq!(found(&discovery.scan(later, false), &root).len(), 0);
+    make(&pods, &["astro-b_late-0_u-2/worker/0.log"]);
+    let late = [volume("u-2", "logs/dag_id=d/run_id=r/task_id=t/attempt=1.log b worker")];
+    assert_eq!(found(&discovery.scan(later, false), &root), late);
+
+    // Its logs are gone before its volume: it is still known.
+    fs::remove_dir_all(pods.join("astro-b_late-0_u-2")).unwrap();
+    discovery.scan(later + Duration::from_secs(60), false);
+    let path = root.join(volume("u-2", "logs/dag_id=d/run_id=r/task_id=t/attempt=1.log"));
+    assert!(discovery.owner_of(&path).is_some());
+}
+
+#[test]
+fn links_to_container_logs_are_not_read_beside_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (links, pods) = (dir.path().join("containers"), dir.path().join("pods"));
+    make(&pods, &["airflow_p-0_1/worker/0.log"]);
+    fs::create_dir(&links).unwrap();
+    symlink(pods.join("airflow_p-0_1/worker/0.log"), links.join("p-0_airflow_worker-1.log")).unwrap();
+    for roots in [vec![&links], vec![&pods], vec![&links, &pods], vec![&pods, &links]] {
+        let inputs = roots.into_iter().map(|root| Input::Containers { root: root.clone() }).collect();
+        let mut discovery = discovery(inputs).unwrap();
+        assert_eq!(discovery.scopes.len(), 1);
+        assert_eq!(
+            found(&discovery.scan(Instant::now(), false), &pods),
+            ["airflow_p-0_1/worker/0.log main worker"]
+        );
+    }
+}
+
+#[test]
+fn compressed_files_beside_a_log_are_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path(), &["airflow_p-0_1/worker/0.log", "airflow_p-0_1/worker/0.log.20261123-101500.gz"]);
+    let mut discovery = discovery(vec![Input::Containers { root: dir.path().into() }]).unwrap();
+    let listings = discovery.scan(Instant::now(), false);
+    let files: Vec<_> = listings.iter().flat_map(|l| &l.files).collect();
+    assert_eq!(files.len(), 1);
+    assert!(files.iter().all(|f| f.rotated && f.path.ends_with("0.log")));
+}
+
 #[track_caller]
 fn check_glob(glob: &str, expected: &[&str]) {
     let dir = tempfile::tempdir().unwrap();

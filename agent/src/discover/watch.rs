@@ -1,6 +1,6 @@
 //! Directory watches, as a wake-up; and the wake-up itself, which never grows and never blocks who rings it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +119,8 @@ impl Wake {
 #[derive(Debug)]
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
-    watched: HashSet<PathBuf>,
+    /// Directories for which there was no watch left.
+    missed: BTreeSet<PathBuf>,
     metrics: Metrics,
     warned: bool,
 }
@@ -127,8 +128,13 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch nothing. Without inotify, the scans find everything.
     pub(crate) fn new(wake: Arc<Wake>, metrics: Metrics) -> Self {
-        let mut watch = Self { watcher: None, watched: HashSet::new(), metrics, warned: false };
-        match notify::recommended_watcher(move |event| wake.event(event)) {
+        Self::of(notify::recommended_watcher(move |event| wake.event(event)), metrics)
+    }
+
+    /// With this instance, if there is one.
+    pub(super) fn of(watcher: notify::Result<RecommendedWatcher>, metrics: Metrics) -> Self {
+        let mut watch = Self { watcher: None, missed: BTreeSet::new(), metrics, warned: false };
+        match watcher {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => watch.exhausted(&error),
         }
@@ -139,20 +145,37 @@ impl Watch {
     pub(crate) fn add(&mut self, dir: &Path) -> bool {
         let Some(watcher) = &mut self.watcher else { return false };
         match watcher.watch(dir, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.watched.insert(dir.to_owned())),
+            Ok(()) => true,
             // It vanished again: the scan notices.
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => return false,
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => false,
             Err(error) => {
+                self.missed.insert(dir.to_owned());
                 self.exhausted(&error);
-                return false;
+                false
             }
         }
-        true
+    }
+
+    /// Tries the directories again for which there was no watch left: others may have given theirs up.
+    pub(crate) fn retry(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        while let Some(dir) = self.missed.first() {
+            match watcher.watch(dir, RecursiveMode::NonRecursive) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
+                Err(_) => return,
+            }
+            self.missed.pop_first();
+            if self.missed.is_empty() {
+                self.metrics.polling.set(0);
+                self.warned = false;
+            }
+        }
     }
 
     /// The directory is gone.
     pub(crate) fn remove(&mut self, dir: &Path) {
-        if self.watched.remove(dir)
+        if !self.missed.remove(dir)
             && let Some(watcher) = &mut self.watcher
             && let Err(error) = watcher.unwatch(dir)
         {

@@ -54,6 +54,9 @@ impl Tail {
         if self.files.back().is_some_and(|g| g.read() == 0 && live(g)) {
             self.next_number = self.files.pop_back().map_or(self.next_number, |g| g.number);
         }
+        for file in &mut self.files {
+            file.learn_head()?;
+        }
         let marks = self.recognise(&mut found)?;
         let own = |(f, m): &(Found, Mark)| f.kin || *m != Mark::New || self.had(f);
         let found: Vec<_> = found.into_iter().zip(marks).filter(own).collect();

@@ -54,7 +54,7 @@ fn all_mistakes_are_reported_together() {
         "[indexer]\nlisten = 7710\nlinger = \"soon\"\nhot_bytes_max = \"-1\"\n[[agent.inputs]]\nkind = \"file\"\n",
         concat!(
             "invalid configuration: 4 mistakes",
-            "\n  agent.inputs[0].kind: expected \"containers\", \"tasks\" or \"files\", found \"file\"",
+            "\n  agent.inputs[0].kind: expected \"containers\", \"tasks\", \"pod-volumes\" or \"files\", found \"file\"",
             "\n  FILE:2: indexer.listen: expected an address like \"127.0.0.1:7700\", found a number",
             "\n  FILE:3: indexer.linger: expected a length of time like \"250ms\", \"30s\", \"15m\", \"12h\" or \"30d\", found \"soon\"",
             "\n  FILE:4: indexer.hot_bytes_max: expected a size like \"64 MiB\" (B, KiB, MiB, GiB, TiB), found \"-1\"",

@@ -75,7 +75,7 @@ pub(super) fn tenants(inputs: &[Input]) -> BTreeSet<TenantId> {
         .iter()
         .filter_map(|input| match input {
             Input::Files { tenant, .. } => Some(tenant.clone()),
-            Input::Containers { .. } | Input::Tasks { .. } => None,
+            Input::Containers { .. } | Input::Tasks { .. } | Input::PodVolumes { .. } => None,
         })
         .collect()
 }

@@ -312,6 +312,35 @@ fn an_open_file_is_read_to_its_end_though_it_was_compressed_meanwhile() {
 }
 
 #[test]
+fn a_file_that_was_empty_when_it_was_opened_is_not_read_again_compressed() {
+    let mut bench = Bench::new();
+    bench.append("x.log", "");
+    bench.read_all();
+    bench.append("x.log", "one\n");
+    bench.rename("x.log", "x.log.1");
+    bench.append("x.log", "two\n");
+    bench.compress("x.log.1");
+    bench.check(&["one", "two"]);
+}
+
+#[test]
+fn a_compressed_file_that_begins_like_another_is_read() {
+    let mut bench = Bench::new();
+    bench.buffer = vec![0; 4096];
+    bench.gzip("x.log.1.gz", format!("{}\none\n", head()).as_bytes());
+    bench.append("x.log", &format!("{}\ntwo\n", head()));
+    bench.tail.reconcile(bench.now, &|_| false).unwrap();
+    bench.look();
+    bench.crash();
+    bench.rename("x.log.1.gz", "x.log.2.gz");
+    bench.rename("x.log", "x.log.1");
+    bench.compress("x.log.1");
+    bench.append("x.log", "three\n");
+    bench.crash();
+    bench.check(&[&head(), "one", &head(), "two", "three"]);
+}
+
+#[test]
 fn a_file_is_not_read_twice_while_it_is_compressed() {
     let mut bench = Bench::new();
     bench.append("x.log.1", "one\ntwo\n");
