@@ -20,6 +20,9 @@ pub const FLUSH_AFTER: Duration = Duration::from_millis(25);
 pub const UNLINKED_BYTES_MAX: u64 = 2 << 30;
 /// Default of [`Config::unlinked_container_bytes_max`]: several times what the kubelet keeps of a container's log.
 pub const UNLINKED_CONTAINER_BYTES_MAX: u64 = 256 << 20;
+/// Default of [`WhenFull::DropOldest`]: longer than an indexer takes to start anew, short enough that files of a
+/// container with usual limits (five of 10 MB) are not all rotated away.
+pub const SPOOL_PATIENCE: Duration = Duration::from_secs(30);
 /// Default of [`Config::scan_every`].
 pub const SCAN_EVERY: Duration = Duration::from_secs(1);
 
@@ -32,14 +35,19 @@ pub struct Config {
     pub node: String,
     /// What to follow. Where two inputs find the same path, the first owns it.
     pub inputs: Vec<Input>,
-    /// Base URLs of the indexers, such as `http://127.0.0.1:7710`; at least one.
+    /// Base URLs of the indexers, such as `http://127.0.0.1:7710`; at least one. A host name stands for all
+    /// addresses that it resolves to, each an indexer of its own.
     pub indexers: Vec<String>,
     /// The agent's credential, sent as `Authorization: Bearer`.
-    pub token: SecretString,
+    pub token: Token,
+    /// How indexers with `https` URLs are known, and how the agent is known to them.
+    pub tls: Tls,
     /// Whose the logs of a namespace are.
     pub tenants: TenantRules,
-    /// Most bytes that the spool takes on disk; when they are used up, reading waits.
+    /// Most bytes that the spool takes on disk.
     pub spool_bytes_max: u64,
+    /// What happens when they are used up.
+    pub spool_when_full: WhenFull,
     /// Most bytes of uncompressed message text in a batch; one larger record is a batch of its own.
     pub batch_bytes_max: usize,
     /// How long a record waits for others before its batch is spooled.
@@ -53,6 +61,39 @@ pub struct Config {
     pub unlinked_bytes_max: u64,
     /// The same for the files of one container.
     pub unlinked_container_bytes_max: u64,
+}
+
+/// The agent's credential.
+#[derive(Clone, Debug)]
+pub enum Token {
+    /// Is this, as long as the agent runs.
+    Fixed(SecretString),
+    /// Is what the file holds, without its last line end; read anew when the file changes, as projected
+    /// service-account tokens do.
+    File(PathBuf),
+}
+
+/// PEM files for TLS with the indexers; read at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Certificates of authorities that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The agent's certificate chain and its key, shown to indexers that ask for them.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// What happens when the spool is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Reading waits, for all tenants: nothing is lost while the files are there, but what is rotated away
+    /// before it is read is.
+    Wait,
+    /// Reading waits for so long; then the oldest batches of the tenant with the most go, and a record in their
+    /// sources says how many lines that were.
+    DropOldest {
+        /// How long.
+        patience: Duration,
+    },
 }
 
 /// Where log files lie, and what they look like.
@@ -165,9 +206,11 @@ mod tests {
             node: "n".into(),
             inputs: vec![],
             indexers: vec![],
-            token: "geheim".into(),
+            token: Token::Fixed("geheim".into()),
+            tls: Tls::default(),
             tenants: TenantRules::default(),
             spool_bytes_max: SPOOL_BYTES_MAX,
+            spool_when_full: WhenFull::Wait,
             batch_bytes_max: BATCH_BYTES_MAX,
             flush_after: FLUSH_AFTER,
             scan_every: SCAN_EVERY,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use heliograph_model::batch::ProducerId;
 use heliograph_model::cipher::SecretKey;
+use heliograph_model::source::{Component, Source, SourceId};
 use uuid::Uuid;
 use zeroize::Zeroize;
 
@@ -45,6 +46,16 @@ impl Home {
     /// Where the spool lies.
     pub(crate) fn spool_dir(&self) -> PathBuf {
         self.dir.join("spool")
+    }
+
+    /// What the agent itself has to say comes from here, in each tenant's log.
+    pub(crate) fn own_source(&self, node: &str) -> Source {
+        Source {
+            id: SourceId::of(self.producer.as_str(), "the agent's own words"),
+            component: Component::parse("heliograph-agent").ok(),
+            node: Some(node.into()),
+            ..Source::default()
+        }
     }
 
     /// Where refused batches lie.

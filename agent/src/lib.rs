@@ -6,7 +6,8 @@
 //! ```
 //! A line is read once: what was read and not spooled before a crash is read again, what was spooled and not
 //! acknowledged is sent again under the same number, and the indexer recognises it. When the spool is full,
-//! reading waits: the files themselves are the buffer.
+//! reading waits: the files themselves are the buffer. Only when that was in vain the oldest batches of the
+//! largest tenant are dropped, and records in their place say so.
 
 pub mod config;
 mod discover;
@@ -31,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Config, Input, NamespaceFrom, Otherwise, TenantRules};
+pub use config::{Config, Input, NamespaceFrom, Otherwise, TenantRules, Tls, Token, WhenFull};
 pub use error::{Error, Result};
 
 use discover::Discovery;
@@ -41,8 +42,8 @@ use follow::{Context, Follower};
 use gather::{Gather, Gathered};
 use home::Home;
 use metrics::Metrics;
-use ship::Shipper;
-use spool::Spool;
+use ship::{Quarantine, Shipper};
+use spool::{Limits, Spool};
 
 /// Batches between the reading thread and the spool's: enough to write several with one sync.
 const GATHERED_MAX: usize = 4;
@@ -63,14 +64,9 @@ pub async fn run(
     let wake = Arc::new(Wake::default());
     let discovery = Discovery::new(&config, metrics.clone(), Arc::clone(&wake))?;
     let (home, spool) = open(&config, Arc::clone(&clock), metrics.clone()).await?;
-    let shipper = Shipper::new(
-        Arc::clone(&spool),
-        &config.indexers,
-        &config.token,
-        home.producer.clone(),
-        (home.quarantine_dir(), home.key.clone()),
-        metrics.clone(),
-    )?;
+    let quarantine = Quarantine::new(home.quarantine_dir(), home.key.clone(), metrics.clone());
+    let shipper =
+        Shipper::new(Arc::clone(&spool), &config, home.producer.clone(), quarantine, metrics.clone()).await?;
     let (gathered_tx, gathered_rx) = mpsc::channel(GATHERED_MAX);
     let gather = Gather::new(gathered_tx, config.batch_bytes_max, config.flush_after);
     let context = Context {
@@ -122,10 +118,12 @@ pub async fn run(
 }
 
 async fn open(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<(Home, Arc<Spool>)> {
-    let (data_dir, bytes_max) = (config.data_dir.clone(), config.spool_bytes_max);
+    let (data_dir, node) = (config.data_dir.clone(), config.node.clone());
+    let limits = Limits { bytes_max: config.spool_bytes_max, when_full: config.spool_when_full };
     let opened = tokio::task::spawn_blocking(move || {
         let home = Home::open(&data_dir)?;
-        let spool = Spool::open(&home.spool_dir(), home.key.clone(), bytes_max, clock, metrics)?;
+        let (own, key) = (home.own_source(&node), home.key.clone());
+        let spool = Spool::open(&home.spool_dir(), key, limits, own, clock, metrics)?;
         Ok((home, Arc::new(spool)))
     });
     opened.await.map_err(|e| died("opening", &e))?

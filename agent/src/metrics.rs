@@ -1,5 +1,6 @@
 //! The agent's figures, registered on the registry that `run` is given.
 
+use heliograph_model::tenant::TenantId;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ pub(crate) struct Metrics {
     pub bytes: IntCounter,
     /// Records made.
     pub records: IntCounter,
-    /// Batches by what became of sending them: `answer` = acked, repeated, sequence, busy, rejected, denied,
+    /// Batches by what became of sending them: `answer` = acked, sequence, busy, unavailable, rejected, denied,
     /// unreachable.
     pub batches: IntCounterVec,
     /// Bytes in followed files that are not read yet, at the last scan.
@@ -32,6 +33,14 @@ pub(crate) struct Metrics {
     pub spool_bytes: IntGauge,
     /// Batches in the spool that are not acknowledged.
     pub spool_batches: IntGauge,
+    /// Seconds since the oldest of these was spooled.
+    pub spool_oldest_seconds: IntGauge,
+    /// Bytes on disk of a tenant's batches that are not acknowledged; the tenants are those of the node.
+    pub tenant_spool_bytes: IntGaugeVec,
+    /// How many these are …
+    pub tenant_spool_batches: IntGaugeVec,
+    /// … and how long ago the oldest of them was spooled.
+    pub tenant_spool_oldest_seconds: IntGaugeVec,
     /// Times that the spool had no room, so that reading waited.
     pub spool_full: IntCounter,
     /// Spool entries that could not be read back.
@@ -46,8 +55,16 @@ pub(crate) struct Metrics {
     pub empty_lines: IntCounter,
     /// Container lines that are not in CRI form.
     pub odd_lines: IntCounter,
-    /// Lines or batches given up: `reason` = poison, quarantine_full, corrupt.
+    /// Lines given up: `reason` = spool_full, rejected, corrupt (as far as it is known how many).
     pub dropped: IntCounterVec,
+    /// Batches given up: `reason` as above.
+    pub dropped_batches: IntCounterVec,
+    /// Rejected batches kept for a look, and their bytes.
+    pub quarantine_batches: IntGauge,
+    /// Bytes of these.
+    pub quarantine_bytes: IntGauge,
+    /// Rejected batches that were not kept, for there is no room.
+    pub quarantine_full: IntCounter,
     /// Files that could not be followed: `reason` = denied, not_regular, too_many_open, other.
     pub unreadable: IntCounterVec,
     /// Truncations and rotations whose unread rest was gone, or may have been.
@@ -86,6 +103,25 @@ impl Metrics {
             followed_files: r.gauge("heliograph_agent_followed_files", "Paths followed")?,
             spool_bytes: r.gauge("heliograph_agent_spool_bytes", "Bytes of the spool on disk")?,
             spool_batches: r.gauge("heliograph_agent_spool_batches", "Batches spooled, not acknowledged")?,
+            spool_oldest_seconds: r.gauge(
+                "heliograph_agent_spool_oldest_seconds",
+                "Seconds since the oldest batch that is not acknowledged was spooled",
+            )?,
+            tenant_spool_bytes: r.gauges(
+                "heliograph_agent_tenant_spool_bytes",
+                "Bytes on disk of batches that are not acknowledged",
+                "tenant",
+            )?,
+            tenant_spool_batches: r.gauges(
+                "heliograph_agent_tenant_spool_batches",
+                "Batches spooled, not acknowledged, by tenant",
+                "tenant",
+            )?,
+            tenant_spool_oldest_seconds: r.gauges(
+                "heliograph_agent_tenant_spool_oldest_seconds",
+                "Seconds since the tenant's oldest batch was spooled",
+                "tenant",
+            )?,
             spool_full: r
                 .counter("heliograph_agent_spool_full_total", "Times that reading waited for the spool")?,
             spool_corrupt: r
@@ -101,7 +137,19 @@ impl Metrics {
             )?,
             empty_lines: r.counter("heliograph_agent_empty_lines_total", "Empty lines passed over")?,
             odd_lines: r.counter("heliograph_agent_odd_lines_total", "Container lines not in CRI form")?,
-            dropped: r.counters("heliograph_agent_dropped_total", "Given up, by reason", "reason")?,
+            dropped: r.counters("heliograph_agent_dropped_total", "Lines given up, by reason", "reason")?,
+            dropped_batches: r.counters(
+                "heliograph_agent_dropped_batches_total",
+                "Batches given up, by reason",
+                "reason",
+            )?,
+            quarantine_batches: r
+                .gauge("heliograph_agent_quarantine_batches", "Rejected batches kept for a look")?,
+            quarantine_bytes: r.gauge("heliograph_agent_quarantine_bytes", "Bytes of rejected batches")?,
+            quarantine_full: r.counter(
+                "heliograph_agent_quarantine_full_total",
+                "Rejected batches that there was no room to keep",
+            )?,
             unreadable: r.counters(
                 "heliograph_agent_unreadable_files_total",
                 "Files that could not be followed, by reason",
@@ -119,6 +167,16 @@ impl Metrics {
                 .gauge("heliograph_agent_unlinked_bytes", "Bytes of deleted files that are held open")?,
             polling: r.gauge("heliograph_agent_polling", "1 while inotify is exhausted")?,
         })
+    }
+
+    /// Sets a tenant's figures of the spool.
+    pub(crate) fn show_tenant(&self, tenant: &TenantId, bytes: u64, batches: usize, oldest_seconds: u64) {
+        let set = |gauge: &IntGaugeVec, value: u64| {
+            gauge.with_label_values(&[tenant.as_str()]).set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&self.tenant_spool_bytes, bytes);
+        set(&self.tenant_spool_batches, batches as u64);
+        set(&self.tenant_spool_oldest_seconds, oldest_seconds);
     }
 }
 

@@ -3,12 +3,27 @@
 //! A batch and the positions that it moves are one entry, synced before anything is sent: whatever is read
 //! again after a crash is what no entry holds. One thread appends; others load and settle. Files are freed
 //! when all in them is settled and a checkpoint holds their positions.
+//!
+//! **Numbers.** A tenant's batches have dense ordinals; the sequence of each within its epoch follows from its
+//! ordinal and never changes, so that a batch sent again is recognised, whatever happened in between. Each life
+//! of the agent spools in an epoch of its own: should the disk lose files, lines that are read again do not
+//! take the numbers of others.
+//!
+//! **Over the budget** reading waits first, for the log files are a buffer too; when waiting was in vain, the
+//! oldest batches of the tenant that has the most go ([`overrun`]). Tenants share files, because one sync is to
+//! do for all of them; what still waits in a file of which much is given up moves to the newest ([`room`]).
 
 pub(crate) mod bytes;
 pub(crate) mod checkpoint;
 pub(crate) mod entry;
+pub(crate) mod gap;
+pub(crate) mod outgoing;
 pub(crate) mod positions;
 pub(crate) mod segment;
+
+mod overrun;
+mod queue;
+mod room;
 mod state;
 
 use std::collections::BTreeMap;
@@ -18,34 +33,47 @@ use std::time::Duration;
 
 use heliograph_model::cipher::SecretKey;
 use heliograph_model::codec;
+use heliograph_model::source::Source;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use crate::config::WhenFull;
 use crate::error::{Error, Result};
 use crate::gather::Gathered;
 use crate::metrics::Metrics;
 use checkpoint::Checkpoint;
-use entry::{Content, Entry, Settled};
+use entry::{Content, Entry, Head};
 use positions::Positions;
-use segment::{ENTRY_OVERHEAD, End, Place, Segment};
-use state::{Held, State, Waiting, segment_path};
+use segment::{ENTRY_OVERHEAD, End, Segment};
+use state::{Held, State, segment_path};
 
 /// Largest file: how much settled data may wait for the rest of its file.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// Compression of what is sent: the wire is not our bottleneck, the core is.
 const ZSTD_LEVEL: i32 = 1;
-/// How often a full spool looks again whether it may go on.
-const ROOM_WAIT: Duration = Duration::from_millis(200);
 /// How long a disk that refuses is left alone.
 const DISK_WAIT: Duration = Duration::from_secs(1);
+/// About what a path and its position take in an entry.
+const MOVE_BYTES: u64 = 256;
+
+/// How much the spool may hold, and what happens then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Most bytes on disk.
+    pub bytes_max: u64,
+    /// What happens when they are used up.
+    pub when_full: WhenFull,
+}
 
 /// The queue on disk.
 pub(crate) struct Spool {
     dir: PathBuf,
     key: SecretKey,
-    bytes_max: u64,
+    limits: Limits,
+    /// Where the agent's own words come from, about batches of which not even the sources can be read.
+    own: Arc<Source>,
     /// Whoever changes files holds this; always taken before `state`.
     disk: Mutex<Disk>,
     state: Mutex<State>,
@@ -62,43 +90,25 @@ struct Disk {
     next_serial: u64,
 }
 
-/// A batch to send.
-#[derive(Clone)]
-pub(crate) struct Pending {
-    /// The epoch to send it in.
-    pub epoch: u64,
-    /// The sequence to send it as.
-    pub sequence: u64,
-    segment: Arc<Segment>,
-    place: Place,
-}
-
 impl Spool {
     /// Opens or makes the spool; what was appended and not settled is there again.
     pub(crate) fn open(
         dir: &Path,
         key: SecretKey,
-        bytes_max: u64,
+        limits: Limits,
+        own: Source,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::disk(dir))?;
-        let now = u64::try_from(clock.now().as_millis()).unwrap_or_default().max(1);
-        let checkpoint = match Checkpoint::read(&dir.join("checkpoint"), &key)? {
-            Some(checkpoint) => checkpoint,
-            None => {
-                let checkpoint = Checkpoint { created: now, ..Checkpoint::default() };
-                checkpoint.write(&dir.join("checkpoint"), &key)?;
-                checkpoint
-            }
-        };
+        let checkpoint = Checkpoint::read(&dir.join("checkpoint"), &key)?.unwrap_or_default();
         let mut state = State::from_checkpoint(checkpoint);
         let next_serial = state.replay(dir, &key, &metrics)?;
-        state.close_gaps(now, &metrics);
         let spool = Self {
             dir: dir.to_owned(),
             key,
-            bytes_max,
+            limits,
+            own: Arc::new(own),
             disk: Mutex::new(Disk { active: None, next_serial }),
             state: Mutex::new(state),
             room: Condvar::new(),
@@ -106,8 +116,17 @@ impl Spool {
             clock,
             metrics,
         };
-        spool.reclaim(&mut spool.disk.lock())?;
+        spool.state.lock().begin_life(spool.now_millis());
+        let mut disk = spool.disk.lock();
+        spool.fill_holes(&mut disk)?;
+        spool.reclaim(&mut disk)?;
+        drop(disk);
+        spool.show();
         Ok(spool)
+    }
+
+    fn now_millis(&self) -> u64 {
+        u64::try_from(self.clock.now().as_millis()).unwrap_or_default()
     }
 
     /// The read positions.
@@ -115,33 +134,48 @@ impl Spool {
         self.state.lock().positions.clone()
     }
 
-    /// Appends batches, all or none; they are on disk when this returns. Waits for room and for a disk that
-    /// refuses, until [`Self::close`]; says whether they were appended.
+    /// Appends batches in order; they are on disk when this returns. Waits for room and for a disk that
+    /// refuses, until [`Self::close`]: false, and the last of them may not have been appended.
     pub(crate) fn append(&self, batches: Vec<Gathered>) -> Result<bool> {
-        let sealed: Vec<_> = batches
-            .into_iter()
-            .map(|batch| {
-                let payload = codec::compress(&codec::encode(&batch.records), ZSTD_LEVEL)
-                    .map_err(|e| Error::Unavailable { what: "compress a batch", reason: e.to_string() })?;
-                Ok((batch, payload))
-            })
-            .collect::<Result<_>>()?;
-        let path_bytes = 256;
-        let needed = sealed.iter().map(|(batch, payload)| {
-            payload.len() as u64 + ENTRY_OVERHEAD + path_bytes * (batch.moves.len() as u64 + 1)
-        });
-        let needed = needed.sum();
+        let mut sealed = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let payload = codec::compress(&codec::encode(&batch.records), ZSTD_LEVEL)
+                .map_err(|e| Error::Unavailable { what: "compress a batch", reason: e.to_string() })?;
+            let moved = MOVE_BYTES * (batch.moves.len() as u64 + 1);
+            sealed.push((batch, payload.len() as u64 + ENTRY_OVERHEAD + moved, payload));
+        }
+        // Room is made for a part of the budget at a time, however many wait.
+        let bytes_max = self.segment_bytes_max() / 2;
+        let mut rest = sealed.into_iter().peekable();
+        while rest.peek().is_some() {
+            let (mut group, mut needed) = (vec![], 0);
+            while let Some((batch, bytes, payload)) =
+                rest.next_if(|(_, bytes, _)| needed == 0 || needed + bytes <= bytes_max)
+            {
+                needed += bytes;
+                group.push((batch, payload));
+            }
+            if !self.append_group(&group, needed)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn append_group(&self, group: &[(Gathered, Vec<u8>)], needed: u64) -> Result<bool> {
         let mut refused = false;
         loop {
-            let Some(mut disk) = self.wait_for_room(needed)? else { return Ok(false) };
-            match self.write(&mut disk, &sealed) {
+            let written = match self.wait_for_room(needed) {
+                Ok(Some(mut disk)) => self.write(&mut disk, |state| self.batches(state, group)),
+                Ok(None) => return Ok(false),
+                Err(error) => Err(error),
+            };
+            match written {
                 Ok(()) => return Ok(true),
                 Err(error @ Error::Disk { .. }) => {
                     if !std::mem::replace(&mut refused, true) {
                         tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "spool cannot be written, reading waits");
                     }
-                    disk.active = None;
-                    drop(disk);
                     let mut state = self.state.lock();
                     if !state.closing {
                         self.room.wait_for(&mut state, DISK_WAIT);
@@ -155,66 +189,79 @@ impl Spool {
         }
     }
 
-    fn write(&self, disk: &mut Disk, sealed: &[(Gathered, Vec<u8>)]) -> Result<()> {
+    /// The entries of batches.
+    fn batches(&self, state: &State, group: &[(Gathered, Vec<u8>)]) -> Vec<Entry> {
+        let at = self.now_millis();
+        let mut ordinals: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        let entries = group.iter().map(|(batch, payload)| {
+            let next = ordinals
+                .entry(&batch.tenant)
+                .or_insert_with(|| state.tenants.get(&batch.tenant).map_or(1, |q| q.next_ordinal));
+            let (first, last, epoch) = (*next, *next, state.epoch);
+            *next += 1;
+            let records = u32::try_from(batch.records.len()).unwrap_or(u32::MAX);
+            let head = Head { gap: false, first, last, epoch, at, records };
+            let content = Content::Batch { head, moves: batch.moves.clone(), payload: payload.clone() };
+            Entry { number: 0, tenant: batch.tenant.clone(), content }
+        });
+        entries.collect()
+    }
+
+    /// Appends entries, behind notes of what was settled meanwhile; all or none. They hold when this returns.
+    fn write(&self, disk: &mut Disk, make: impl FnOnce(&State) -> Vec<Entry>) -> Result<()> {
+        let (entries, number) = {
+            let state = self.state.lock();
+            let unnoted = state.tenants.iter().filter(|(_, queue)| !queue.noted);
+            let note = |(tenant, queue): (&TenantId, &queue::Queue)| Entry {
+                number: 0,
+                tenant: tenant.clone(),
+                content: Content::State(queue.settled),
+            };
+            let mut entries: Vec<Entry> = unnoted.map(note).collect();
+            entries.extend(make(&state));
+            let mut number = state.number;
+            for entry in &mut entries {
+                number += 1;
+                entry.number = number;
+            }
+            (entries, number)
+        };
+        if entries.is_empty() {
+            return Ok(());
+        }
         let (segment, end) = self.active(disk)?;
-        let (entries, mut number) = self.entries(sealed);
-        let bodies = entries.iter().map(Entry::to_bytes).collect();
-        let (places, end) = segment.append(end, bodies)?;
         let serial = disk.next_serial - 1;
+        let bodies = entries.iter().map(Entry::to_bytes).collect();
+        let written = segment.append(end, bodies);
+        if written.is_err() {
+            disk.active = None;
+        }
+        let (places, end) = written?;
+        tracing::debug!(entries = entries.len(), serial, "spooled");
         disk.active = Some((Arc::clone(&segment), end));
         let mut state = self.state.lock();
         let state = &mut *state;
-        let mut batches = 0;
-        for (entry, place) in entries.into_iter().zip(places) {
-            number = number.max(entry.number);
-            state.take(entry, serial, &segment, place);
-            batches += 1;
-        }
-        tracing::debug!(entries = batches, serial, "spooled");
         state.number = number;
         if let Some(held) = state.segments.get_mut(&serial) {
             held.bytes = end.len;
         }
-        self.show(state);
+        for (entry, place) in entries.into_iter().zip(places) {
+            state.take(entry, serial, &segment, place);
+        }
+        self.show_totals(state);
         self.appended.notify_one();
         Ok(())
     }
 
-    /// The entries of batches, after notes of what was settled meanwhile.
-    fn entries(&self, sealed: &[(Gathered, Vec<u8>)]) -> (Vec<Entry>, u64) {
-        let mut state = self.state.lock();
-        let mut number = state.number;
-        let mut entries = vec![];
-        for (tenant, queue) in &mut state.tenants {
-            if !std::mem::replace(&mut queue.noted, true) {
-                number += 1;
-                let content = Content::State(queue.settled);
-                entries.push(Entry { number, tenant: tenant.clone(), content });
-            }
-        }
-        let mut ordinals: BTreeMap<&TenantId, u64> = BTreeMap::new();
-        for (batch, payload) in sealed {
-            number += 1;
-            let next = ordinals
-                .entry(&batch.tenant)
-                .or_insert_with(|| state.tenants.get(&batch.tenant).map_or(1, |q| q.next_ordinal));
-            let content = Content::Batch {
-                ordinal: *next,
-                records: u32::try_from(batch.records.len()).unwrap_or(u32::MAX),
-                moves: batch.moves.clone(),
-                payload: payload.clone(),
-            };
-            *next += 1;
-            entries.push(Entry { number, tenant: batch.tenant.clone(), content });
-        }
-        (entries, number)
+    /// Largest file; as much stays free to make room with.
+    fn segment_bytes_max(&self) -> u64 {
+        (self.limits.bytes_max / 8).clamp(16 << 10, SEGMENT_BYTES_MAX)
     }
 
     /// The file to append to.
     fn active(&self, disk: &mut Disk) -> Result<(Arc<Segment>, End)> {
-        let limit = (self.bytes_max / 8).clamp(16 << 10, SEGMENT_BYTES_MAX);
         if let Some((segment, end)) = &disk.active
-            && end.len < limit
+            && end.len < self.segment_bytes_max()
         {
             return Ok((Arc::clone(segment), *end));
         }
@@ -224,157 +271,12 @@ impl Spool {
         disk.next_serial += 1;
         let (segment, end) = Segment::create(&segment_path(&self.dir, serial), serial, &self.key)?;
         let segment = Arc::new(segment);
-        let held = Held { segment: Arc::clone(&segment), bytes: end.len, unsettled: 0 };
-        self.state.lock().segments.insert(serial, held);
+        self.state.lock().segments.insert(serial, Held::new(&segment, end.len));
         disk.active = Some((Arc::clone(&segment), end));
         Ok((segment, end))
     }
 
-    /// Waits until `needed` bytes fit; an empty spool takes anything. None once the spool closes.
-    fn wait_for_room(&self, needed: u64) -> Result<Option<MutexGuard<'_, Disk>>> {
-        let mut counted = false;
-        loop {
-            let mut disk = self.disk.lock();
-            if self.has_room(needed) {
-                return Ok(Some(disk));
-            }
-            // Settled batches of the file being written take room too.
-            disk.active = None;
-            self.reclaim(&mut disk)?;
-            if self.has_room(needed) {
-                return Ok(Some(disk));
-            }
-            drop(disk);
-            if !std::mem::replace(&mut counted, true) {
-                self.metrics.spool_full.inc();
-                tracing::warn!(bytes_max = self.bytes_max, "spool is full, reading waits");
-            }
-            let mut state = self.state.lock();
-            if state.closing {
-                return Ok(None);
-            }
-            self.room.wait_for(&mut state, ROOM_WAIT);
-        }
-    }
-
-    fn has_room(&self, needed: u64) -> bool {
-        let state = self.state.lock();
-        let bytes: u64 = state.segments.values().map(|h| h.bytes).sum();
-        let waiting = state.segments.values().any(|h| h.unsettled > 0);
-        !waiting || bytes + needed <= self.bytes_max
-    }
-
-    /// Frees the files in which all is settled, after saving what only they hold.
-    fn reclaim(&self, disk: &mut Disk) -> Result<()> {
-        let active = disk.active.as_ref().map(|_| disk.next_serial - 1);
-        let (checkpoint, freed) = {
-            let state = self.state.lock();
-            let free = |(serial, held): &(&u64, &Held)| held.unsettled == 0 && Some(**serial) != active;
-            let freed: Vec<u64> = state.segments.iter().filter(free).map(|(s, _)| *s).collect();
-            if freed.is_empty() {
-                return Ok(());
-            }
-            (state.checkpoint(), freed)
-        };
-        checkpoint.write(&self.dir.join("checkpoint"), &self.key)?;
-        for serial in freed {
-            let held = self.state.lock().segments.remove(&serial);
-            if let Some(held) = held {
-                let path = held.segment.path();
-                std::fs::remove_file(path).map_err(Error::disk(path))?;
-            }
-        }
-        self.show(&self.state.lock());
-        Ok(())
-    }
-
-    /// Tenants with batches to send.
-    pub(crate) fn tenants(&self) -> Vec<TenantId> {
-        let state = self.state.lock();
-        let waiting = state.tenants.iter().filter(|(_, q)| !q.waiting.is_empty());
-        waiting.map(|(tenant, _)| tenant.clone()).collect()
-    }
-
-    /// The tenant's oldest batch that is not settled.
-    pub(crate) fn first(&self, tenant: &TenantId) -> Option<Pending> {
-        let state = self.state.lock();
-        let queue = state.tenants.get(tenant)?;
-        let waiting = queue.waiting.front()?.clone();
-        let Settled { epoch, sequence, .. } = queue.settled;
-        let Waiting { segment, place, .. } = waiting;
-        Some(Pending { epoch, sequence, segment, place })
-    }
-
-    /// The last sequence that the tenant's waiting batches will get.
-    pub(crate) fn last_sequence(&self, tenant: &TenantId) -> u64 {
-        let state = self.state.lock();
-        let queue = state.tenants.get(tenant);
-        queue.map_or(0, |q| q.settled.sequence + q.waiting.len() as u64).saturating_sub(1)
-    }
-
-    /// A batch's body, to send, and how many records it has.
-    pub(crate) fn load(&self, pending: &Pending) -> Result<(Vec<u8>, u32)> {
-        let body = pending.segment.load(pending.place)?;
-        match Entry::from_bytes(&body).map(|e| e.content) {
-            Ok(Content::Batch { payload, records, .. }) => Ok((payload, records)),
-            _ => Err(Error::Corrupt {
-                path: pending.segment.path().to_owned(),
-                reason: "an entry is malformed".to_owned(),
-            }),
-        }
-    }
-
-    /// The tenant's oldest `count` batches are acknowledged: they take `count` sequences.
-    pub(crate) fn acknowledge(&self, tenant: &TenantId, count: u64) -> Result<()> {
-        self.settle(tenant, count, count)
-    }
-
-    /// The tenant's oldest batch will never be sent: the next one takes its sequence.
-    pub(crate) fn set_aside(&self, tenant: &TenantId) -> Result<()> {
-        self.settle(tenant, 1, 0)
-    }
-
-    fn settle(&self, tenant: &TenantId, count: u64, sequences: u64) -> Result<()> {
-        let free = {
-            let mut state = self.state.lock();
-            let state = &mut *state;
-            let Some(queue) = state.tenants.get_mut(tenant) else { return Ok(()) };
-            queue.settled.sequence += sequences;
-            let mut free = false;
-            for _ in 0..count {
-                let Some(done) = queue.waiting.pop_front() else { break };
-                queue.settled.ordinal = done.ordinal;
-                queue.noted = false;
-                if let Some(held) = state.segments.get_mut(&done.serial) {
-                    held.unsettled = held.unsettled.saturating_sub(1);
-                    free |= held.unsettled == 0;
-                }
-            }
-            self.show(state);
-            free
-        };
-        self.room.notify_all();
-        // While the thread that appends has the disk, it frees what is to be freed itself.
-        if free && let Some(mut disk) = self.disk.try_lock() {
-            self.reclaim(&mut disk)?;
-        }
-        Ok(())
-    }
-
-    /// The indexer does not know what came before: the tenant's batches are sent in a new epoch, `epoch_min` at
-    /// least, from 1.
-    pub(crate) fn renew(&self, tenant: &TenantId, epoch_min: u64) -> Result<()> {
-        let _disk = self.disk.lock();
-        let now = u64::try_from(self.clock.now().as_millis()).unwrap_or_default();
-        let checkpoint = {
-            let mut state = self.state.lock();
-            if let Some(queue) = state.tenants.get_mut(tenant) {
-                queue.settled.epoch = now.max(queue.settled.epoch + 1).max(epoch_min);
-                queue.settled.sequence = 1;
-                queue.noted = false;
-            }
-            state.checkpoint()
-        };
+    fn save_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         checkpoint.write(&self.dir.join("checkpoint"), &self.key)
     }
 
@@ -390,14 +292,27 @@ impl Spool {
         disk.active = None;
         self.reclaim(&mut disk)?;
         let checkpoint = self.state.lock().checkpoint();
-        checkpoint.write(&self.dir.join("checkpoint"), &self.key)
+        self.save_checkpoint(&checkpoint)
     }
 
-    fn show(&self, state: &State) {
-        let bytes: u64 = state.segments.values().map(|h| h.bytes).sum();
-        let batches: usize = state.tenants.values().map(|q| q.waiting.len()).sum();
-        self.metrics.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    fn show_totals(&self, state: &State) {
+        let batches: usize = state.tenants.values().map(queue::Queue::len).sum();
+        self.metrics.spool_bytes.set(i64::try_from(state.bytes()).unwrap_or(i64::MAX));
         self.metrics.spool_batches.set(i64::try_from(batches).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the figures of all tenants; to be called now and then, for ages rise by themselves.
+    pub(crate) fn show(&self) {
+        let now = self.now_millis();
+        let state = self.state.lock();
+        self.show_totals(&state);
+        let age =
+            |queue: &queue::Queue| queue.front().map_or(0, |item| now.saturating_sub(item.head.at) / 1000);
+        for (tenant, queue) in &state.tenants {
+            self.metrics.show_tenant(tenant, queue.bytes(), queue.len(), age(queue));
+        }
+        let oldest = state.tenants.values().map(age).max().unwrap_or(0);
+        self.metrics.spool_oldest_seconds.set(i64::try_from(oldest).unwrap_or(i64::MAX));
     }
 }
 

@@ -2,6 +2,7 @@
 //! only place that reads the environment.
 
 mod reader;
+mod shipping;
 mod show;
 mod values;
 mod written;
@@ -11,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heliograph_agent::{self as agent, Input, NamespaceFrom, Otherwise, TenantRules};
+use heliograph_agent::{self as agent, Input, NamespaceFrom, Otherwise, TenantRules, Tls, WhenFull};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_store::objects::CacheConfig;
 use secrecy::SecretString;
@@ -30,6 +31,8 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) agent: Agent,
+    /// `[tls]`: files for the agent's connections.
+    pub(crate) tls: Tls,
     pub(crate) indexer: Indexer,
     pub(crate) query: Query,
     pub(crate) places: Places,
@@ -49,7 +52,10 @@ pub(crate) struct Agent {
     pub(crate) indexers: Vec<String>,
     pub(crate) inputs: Vec<Input>,
     pub(crate) tenants: TenantRules,
+    /// The credential as a file that changes, in the place of `auth.agent_token`.
+    pub(crate) token_file: Option<PathBuf>,
     pub(crate) spool_bytes_max: u64,
+    pub(crate) spool_when_full: WhenFull,
     pub(crate) batch_bytes_max: usize,
     pub(crate) flush_after: Duration,
     pub(crate) scan_every: Duration,
@@ -219,6 +225,7 @@ pub(crate) fn missing(setting: &str, why: &str) -> Mistakes {
 fn read_all(r: &mut Reader<'_>) -> Config {
     Config {
         agent: r.section("agent", read_agent),
+        tls: r.section("tls", shipping::read_tls),
         indexer: r.section("indexer", |r| Indexer {
             listen: r.setting("listen", loopback(7710)),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
@@ -281,7 +288,9 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         indexers: urls(r.optional("indexers")),
         inputs: r.list("inputs", read_input),
         tenants: r.section("tenants", read_tenants),
+        token_file: r.optional("token_file"),
         spool_bytes_max: r.setting("spool_bytes_max", Bytes(agent::config::SPOOL_BYTES_MAX)).0,
+        spool_when_full: shipping::read_when_full(r),
         batch_bytes_max: bytes(r, "batch_bytes_max", agent::config::BATCH_BYTES_MAX as u64),
         flush_after: r.setting("flush_after", Span(agent::config::FLUSH_AFTER)).0,
         scan_every: r.setting("scan_every", Span(agent::config::SCAN_EVERY)).0,

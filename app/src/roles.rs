@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use heliograph_agent::Token;
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use secrecy::{ExposeSecret, SecretString};
@@ -22,7 +23,7 @@ pub(crate) fn agent_config(
     config: &Config,
     data_dir: PathBuf,
     indexers: Vec<String>,
-    token: SecretString,
+    token: Token,
 ) -> heliograph_agent::Config {
     let agent = &config.agent;
     heliograph_agent::Config {
@@ -31,8 +32,10 @@ pub(crate) fn agent_config(
         inputs: agent.inputs.clone(),
         indexers,
         token,
+        tls: config.tls.clone(),
         tenants: agent.tenants.clone(),
         spool_bytes_max: agent.spool_bytes_max,
+        spool_when_full: agent.spool_when_full,
         batch_bytes_max: agent.batch_bytes_max,
         flush_after: agent.flush_after,
         scan_every: agent.scan_every,
@@ -85,7 +88,10 @@ pub(crate) fn query_config(
 
 /// `heliograph agent`.
 pub(crate) async fn run_agent(config: Config) -> Outcome {
-    let token = needed(config.auth.agent_token.as_ref(), "auth.agent_token")?;
+    let token = match &config.agent.token_file {
+        Some(file) => Token::File(file.clone()),
+        None => Token::Fixed(needed(config.auth.agent_token.as_ref(), "auth.agent_token")?),
+    };
     if config.agent.indexers.is_empty() {
         return Err(config::missing("agent.indexers", "is needed by this role").into());
     }

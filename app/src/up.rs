@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use heliograph_agent::Token;
 use heliograph_model::cipher;
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
@@ -88,8 +89,8 @@ fn start(
     let agent_token = config.auth.agent_token.clone().map_or_else(random_token, Ok)?;
     let cluster_token = config.auth.cluster_token.clone().map_or_else(random_token, Ok)?;
 
-    let agent =
-        roles::agent_config(&config, data_dir.join("agent"), vec![indexer_url.clone()], agent_token.clone());
+    let token = Token::Fixed(agent_token.clone());
+    let agent = roles::agent_config(&config, data_dir.join("agent"), vec![indexer_url.clone()], token);
     let indexer = roles::indexer_config(&config, Some(agent_token), cluster_token.clone());
     let query = roles::query_config(&config, vec![indexer_url], cluster_token);
 

@@ -18,8 +18,10 @@ pub(crate) enum Answer {
         /// The epoch, where it says.
         epoch: Option<u64>,
     },
-    /// Later, after this if said.
+    /// Later, after this if said: the tenant sends too much.
     Busy(Option<Duration>),
+    /// Later, after this if said: this indexer cannot take anything at present, another one may.
+    Unavailable(Option<Duration>),
     /// Never: the batch itself is refused, with this status.
     Rejected(u16),
     /// The credential is refused, with this status.
@@ -49,11 +51,10 @@ impl Answer {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 Self::Rejected(status.as_u16())
             }
-            _ => {
-                let seconds = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-                let seconds = seconds.and_then(|s| s.trim().parse().ok());
-                Self::Busy(seconds.map(Duration::from_secs))
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Self::Unavailable(retry_after(&response))
             }
+            _ => Self::Busy(retry_after(&response)),
         }
     }
 
@@ -63,9 +64,16 @@ impl Answer {
             Self::Acknowledged => "acked",
             Self::Expected { .. } => "sequence",
             Self::Busy(_) => "busy",
+            Self::Unavailable(_) => "unavailable",
             Self::Rejected(_) => "rejected",
             Self::Denied(_) => "denied",
             Self::Unreachable => "unreachable",
         }
     }
+}
+
+/// The seconds of a `Retry-After`. Its other form, a date, is left to the back-off: our indexers do not send it.
+fn retry_after(response: &reqwest::Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
 }

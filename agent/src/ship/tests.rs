@@ -1,22 +1,18 @@
-//! Against a small indexer that answers as it is told, and counts what it keeps.
+//! Against small indexers that answer as they are told, and count what they keep.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+mod indexer;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use heliograph_model::codec;
 use heliograph_model::record::{Attributes, Record};
 use heliograph_model::source::{Position, Source};
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{Clock, Timestamp};
-use http::{HeaderMap, StatusCode};
 use prometheus::Registry;
 
 use super::*;
+use crate::config::{TenantRules, Tls, Token, WhenFull};
 use crate::gather::Gathered;
+use crate::spool::Limits;
+use indexer::{Shared, Told, serve};
 
 struct Fixed;
 
@@ -24,86 +20,6 @@ impl Clock for Fixed {
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(1_795_000_000_000_000_000)
     }
-}
-
-/// What the indexer does with the next request.
-#[derive(Clone, Copy, Debug)]
-enum Told {
-    /// Keeps it, answers 200.
-    Keep,
-    /// Keeps it, and the answer is lost.
-    KeepAndFail,
-    /// Answers this.
-    Answer(u16),
-    /// Expects this sequence.
-    Expect(u64),
-}
-
-#[derive(Default)]
-struct Indexed {
-    told: VecDeque<Told>,
-    /// By tenant: the last epoch and sequence.
-    last: BTreeMap<String, (u64, u64)>,
-    kept: BTreeMap<String, Vec<String>>,
-    seen: Vec<(String, u64, u64)>,
-    denied: usize,
-}
-
-type Shared = Arc<Mutex<Indexed>>;
-
-async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
-    let mut indexed = shared.lock();
-    if text("authorization") != "Bearer sesame" {
-        indexed.denied += 1;
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
-    assert_eq!(
-        (text("content-type"), text("content-encoding")),
-        ("application/x-protobuf".into(), "zstd".into())
-    );
-    let (tenant, producer) = (text(TENANT_HEADER), text(PRODUCER_HEADER));
-    assert_eq!(producer, "agent-1");
-    let id: (u64, u64) = (text(EPOCH_HEADER).parse().unwrap(), text(SEQUENCE_HEADER).parse().unwrap());
-    indexed.seen.push((tenant.clone(), id.0, id.1));
-    let told = indexed.told.pop_front().unwrap_or(Told::Keep);
-    if let Told::Answer(status) = told {
-        return (StatusCode::from_u16(status).unwrap(), [("retry-after", "0")]).into_response();
-    }
-    let expects = |n: u64| (StatusCode::CONFLICT, format!("{{\"expected\":{n}}}")).into_response();
-    if let Some((later, _)) = indexed.last.get(&tenant).filter(|(epoch, _)| *epoch > id.0) {
-        let body = format!("{{\"expected\":1,\"epoch\":{}}}", later + 1);
-        return (StatusCode::CONFLICT, body).into_response();
-    }
-    if let Told::Expect(n) = told {
-        return expects(n);
-    }
-    let last = indexed.last.get(&tenant).copied().filter(|(epoch, _)| *epoch == id.0).map_or(0, |(_, s)| s);
-    if id.1 > last + 1 {
-        return expects(last + 1);
-    }
-    if id.1 == last + 1 {
-        let records = codec::decode(&codec::decompress(&body, 1 << 20).unwrap()).unwrap().to_records();
-        indexed.last.insert(tenant.clone(), id);
-        indexed.kept.entry(tenant).or_default().extend(records.iter().map(|r| r.message.to_string()));
-    }
-    match told {
-        Told::KeepAndFail => StatusCode::BAD_GATEWAY.into_response(),
-        _ => StatusCode::OK.into_response(),
-    }
-}
-
-async fn serve(shared: Shared) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = Router::new().route("/v1/logs", post(receive)).with_state(shared);
-    JOINED.with(|set| set.borrow_mut().spawn(async move { axum::serve(listener, app).await }));
-    address
-}
-
-thread_local! {
-    /// Servers live as long as their test's thread.
-    static JOINED: std::cell::RefCell<JoinSet<std::io::Result<()>>> = std::cell::RefCell::new(JoinSet::new());
 }
 
 fn tenant(name: &str) -> TenantId {
@@ -125,6 +41,33 @@ fn batch(name: &str, text: &str) -> Gathered {
     Gathered { tenant: tenant(name), records: vec![record], moves: vec![] }
 }
 
+fn spool(dir: &std::path::Path, metrics: &Metrics) -> Arc<Spool> {
+    let key = heliograph_model::cipher::SecretKey::from_bytes([7; 32]);
+    let limits = Limits { bytes_max: 1 << 20, when_full: WhenFull::Wait };
+    let (own, clock) = (Source::default(), Arc::new(Fixed));
+    Arc::new(Spool::open(&dir.join("spool"), key, limits, own, clock, metrics.clone()).unwrap())
+}
+
+fn config(dir: &std::path::Path, urls: &[String], token: &str) -> Config {
+    Config {
+        data_dir: dir.to_owned(),
+        node: "node-1".into(),
+        inputs: vec![],
+        indexers: urls.to_vec(),
+        token: Token::Fixed(token.into()),
+        tls: Tls::default(),
+        tenants: TenantRules::default(),
+        spool_bytes_max: 1 << 20,
+        spool_when_full: WhenFull::Wait,
+        batch_bytes_max: 1 << 20,
+        flush_after: Duration::ZERO,
+        scan_every: Duration::from_secs(1),
+        tenant_bytes_per_second: None,
+        unlinked_bytes_max: 0,
+        unlinked_container_bytes_max: 0,
+    }
+}
+
 struct Bench {
     dir: tempfile::TempDir,
     spool: Arc<Spool>,
@@ -135,30 +78,38 @@ impl Bench {
     fn new(batches: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new(&Registry::new()).unwrap();
-        let key = heliograph_model::cipher::SecretKey::from_bytes([7; 32]);
-        let spool =
-            Spool::open(&dir.path().join("spool"), key, 1 << 20, Arc::new(Fixed), metrics.clone()).unwrap();
-        let spool = Arc::new(spool);
+        let spool = spool(dir.path(), &metrics);
         for (name, text) in batches {
             assert!(spool.append(vec![batch(name, text)]).unwrap());
         }
         Self { dir, spool, metrics }
     }
 
-    fn shipper(&self, urls: &[String], token: &str) -> Result<Arc<Shipper>> {
-        let quarantine =
-            (self.dir.path().join("quarantine"), heliograph_model::cipher::SecretKey::from_bytes([7; 32]));
+    async fn shipper(&self, urls: &[String], token: &str) -> Result<Arc<Shipper>> {
+        self.shipper_with(&config(self.dir.path(), urls, token)).await
+    }
+
+    async fn shipper_with(&self, config: &Config) -> Result<Arc<Shipper>> {
+        let key = heliograph_model::cipher::SecretKey::from_bytes([7; 32]);
+        let quarantine = Quarantine::new(self.dir.path().join("quarantine"), key, self.metrics.clone());
         let producer = ProducerId::parse("agent-1").unwrap();
         let metrics = self.metrics.clone();
-        Shipper::new(Arc::clone(&self.spool), urls, &token.into(), producer, quarantine, metrics)
-            .map(Arc::new)
+        Shipper::new(Arc::clone(&self.spool), config, producer, quarantine, metrics).await.map(Arc::new)
+    }
+
+    /// The agent ends and starts again.
+    fn restart(self) -> Self {
+        let Self { dir, spool: old, metrics } = self;
+        drop(old);
+        let spool = spool(dir.path(), &metrics);
+        Self { dir, spool, metrics }
     }
 
     /// Sends all there is.
     async fn drain(&self, urls: &[String]) {
         let (drained, stop) = (CancellationToken::new(), CancellationToken::new());
         drained.cancel();
-        let run = self.shipper(urls, "sesame").unwrap().run(drained, stop);
+        let run = self.shipper(urls, "sesame").await.unwrap().run(drained, stop);
         tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
         assert!(self.spool.tenants().is_empty());
     }
@@ -173,7 +124,9 @@ async fn check(batches: &[&str], told: &[Told], kept: &[&str], seen: &[u64]) -> 
     bench.drain(&[format!("http://{address}/")]).await;
     let indexed = shared.lock();
     assert_eq!(indexed.kept.get("a").cloned().unwrap_or_default(), kept);
-    assert_eq!(indexed.seen.iter().map(|(_, _, sequence)| *sequence).collect::<Vec<_>>(), seen);
+    let mut found: Vec<_> = indexed.seen.iter().map(|(_, _, sequence)| *sequence).collect();
+    found.sort_unstable();
+    assert_eq!(found, seen);
     drop(indexed);
     (bench, shared)
 }
@@ -187,7 +140,8 @@ async fn batches_go_in_order() {
 async fn a_busy_indexer_is_asked_again() {
     let told = [Told::Answer(503), Told::Answer(429), Told::Answer(500)];
     let (bench, _) = check(&["one", "two"], &told, &["one", "two"], &[1, 1, 1, 1, 2]).await;
-    assert_eq!(bench.metrics.batches.with_label_values(&["busy"]).get(), 3);
+    assert_eq!(bench.metrics.batches.with_label_values(&["busy"]).get(), 2);
+    assert_eq!(bench.metrics.batches.with_label_values(&["unavailable"]).get(), 1);
     assert_eq!(bench.metrics.batches.with_label_values(&["acked"]).get(), 2);
 }
 
@@ -198,7 +152,7 @@ async fn a_lost_acknowledgement_stores_nothing_twice() {
 
 #[tokio::test]
 async fn an_indexer_that_is_ahead_has_the_batches() {
-    let bench = Bench::new(&[("a", "one"), ("a", "two"), ("a", "three")]);
+    let bench = Bench::new(&[("a", "one"), ("a", "two"), ("a", "three")]).restart();
     let shared = Shared::default();
     shared.lock().told = [Told::Expect(3)].into();
     shared.lock().last.insert("a".to_owned(), (1_795_000_000_000, 2));
@@ -233,16 +187,19 @@ async fn an_indexer_that_knows_a_later_life_is_sent_one_later_still() {
     assert_eq!(indexed.last["a"], (later + 1, 2));
 }
 
+/// What stands in the place of a refused batch of one line.
+const GAP: &str = "1 lines dropped, from 1970-01-01T00:00:00.000000001Z to 1970-01-01T00:00:00.000000001Z: the \
+                   indexer refused them for good";
+
 #[tokio::test]
 async fn a_poison_batch_is_set_aside_sealed() {
     let (bench, _) =
-        check(&["one", "geheim", "three"], &[Told::Keep, Told::Answer(400)], &["one", "three"], &[1, 2, 2])
-            .await;
+        check(&["one", "poison: geheim", "three"], &[], &["one", GAP, "three"], &[1, 2, 2, 3, 3]).await;
     let dir = bench.dir.path().join("quarantine");
     let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     let [file] = files.as_slice() else { panic!("one file, not {files:?}") };
     assert_eq!(memchr::memmem::find(&std::fs::read(file).unwrap(), b"geheim"), None);
-    assert_eq!(bench.metrics.dropped.with_label_values(&["poison"]).get(), 1);
+    assert_eq!(bench.metrics.dropped.with_label_values(&["rejected"]).get(), 1);
 }
 
 #[tokio::test]
@@ -274,7 +231,7 @@ async fn a_refused_credential_waits_and_loses_nothing() {
     let shared = Shared::default();
     let urls = [format!("http://{}", serve(Arc::clone(&shared)).await)];
     let stop = CancellationToken::new();
-    let shipper = bench.shipper(&urls, "wrong").unwrap();
+    let shipper = bench.shipper(&urls, "wrong").await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(shipper.run(CancellationToken::new(), stop.clone()));
     while shared.lock().denied < 3 {
@@ -286,16 +243,27 @@ async fn a_refused_credential_waits_and_loses_nothing() {
     bench.drain(&urls).await;
 }
 
-#[test]
-fn bad_addresses_and_credentials_are_named() {
+#[tokio::test]
+async fn bad_addresses_credentials_and_certificates_are_named() {
     let bench = Bench::new(&[]);
-    let check = |urls: &[&str], token: &str, expected: &str| {
+    let check = async |urls: &[&str], token: &str, expected: &str| {
         let urls: Vec<String> = urls.iter().map(|u| (*u).to_owned()).collect();
-        let error = bench.shipper(&urls, token).map(|_| ()).unwrap_err().to_string();
+        let error = bench.shipper(&urls, token).await.map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("hush"), "{error}");
     };
-    check(&[], "x", "at least one is needed");
-    check(&["127.0.0.1:7710"], "x", "invalid indexer \"127.0.0.1:7710\"");
-    check(&["ftp://x"], "x", "invalid indexer \"ftp://x\"");
-    check(&["http://x"], "hush\n", "invalid agent token");
+    check(&[], "x", "at least one is needed").await;
+    check(&["127.0.0.1:7710"], "x", "invalid indexer \"127.0.0.1:7710\"").await;
+    check(&["ftp://x"], "x", "invalid indexer \"ftp://x\"").await;
+    check(&["http://x"], "hush\n", "invalid agent token").await;
+    let file = bench.dir.path().join("no.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    for (tls, expected) in [
+        (Tls { ca_file: Some(file.clone()), identity: None }, "invalid CA file"),
+        (Tls { ca_file: None, identity: Some((file.clone(), file.clone())) }, "invalid client certificate"),
+        (Tls { ca_file: Some("/nowhere.pem".into()), identity: None }, "cannot use /nowhere.pem"),
+    ] {
+        let config = Config { tls, ..config(bench.dir.path(), &["https://x".to_owned()], "x") };
+        let error = bench.shipper_with(&config).await.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  0  6  "HGCKPT"
-//!  6  1  version, 1
+//!  6  1  version, 2
 //!  7 16  random id: the key of the file is derived from the spool's key and it
-//! 23  n  sealed body, one page: 8 entry number · 8 created · positions · 4 tenants, each: name · settled · 8 next ordinal
+//! 23  n  sealed body, one page: 8 entry number · 8 epoch · positions · 4 tenants, each: name · settled · 8 next ordinal
 //! ```
 //!
 //! Replaced as a whole by renaming, so it is never torn.
@@ -23,15 +23,15 @@ use super::positions::Positions;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"HGCKPT";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The state of the spool after an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     /// Entries up to this number are in it.
     pub number: u64,
-    /// When the spool was made, in milliseconds since 1970: the first epoch of every tenant.
-    pub created: u64,
+    /// The latest epoch that any tenant has.
+    pub epoch: u64,
     /// The read positions.
     pub positions: Positions,
     /// How far each tenant is settled, and the ordinal of its next batch.
@@ -76,7 +76,7 @@ impl Checkpoint {
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.number(self.number.to_le_bytes());
-        out.number(self.created.to_le_bytes());
+        out.number(self.epoch.to_le_bytes());
         self.positions.write(&mut out);
         out.number(u32::try_from(self.tenants.len()).unwrap_or(u32::MAX).to_le_bytes());
         for (tenant, (settled, next)) in &self.tenants {
@@ -89,14 +89,14 @@ impl Checkpoint {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Reader(bytes);
-        let (number, created) = (bytes.u64()?, bytes.u64()?);
+        let (number, epoch) = (bytes.u64()?, bytes.u64()?);
         let positions = Positions::read(&mut bytes)?;
         let mut tenants = BTreeMap::new();
         for _ in 0..bytes.u32()? {
             let tenant = read_tenant(&mut bytes)?;
             tenants.insert(tenant, (Settled::read(&mut bytes)?, bytes.u64()?));
         }
-        Ok(Self { number, created, positions, tenants })
+        Ok(Self { number, epoch, positions, tenants })
     }
 }
 

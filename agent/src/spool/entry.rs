@@ -1,10 +1,12 @@
 //! What an entry of the spool holds, as bytes before they are sealed.
 //!
 //! ```text
-//! 0  1  kind: 1 batch, 2 state
+//! 0  1  kind: 1 batch, 2 state, 3 gap
 //! 1  8  number of the entry, rising over the spool's whole life
 //! 9     tenant (u16 length, name)
-//! batch:   8 ordinal of the batch among its tenant's · 4 records · moves · the rest: zstd(OTLP)
+//! batch:   head · moves · the rest: zstd(OTLP)
+//! gap:     the same; it stands in the place of the batches of its ordinals, which are not sent any more
+//! head:    8 first ordinal · 8 last ordinal (of a batch the same) · 8 epoch · 8 time in ms · 4 records
 //! state:   8 ordinal up to which all is settled · 8 epoch · 8 sequence of the next batch
 //! ```
 
@@ -16,16 +18,34 @@ use crate::gather::Move;
 
 const BATCH: u8 = 1;
 const STATE: u8 = 2;
+const GAP: u8 = 3;
 
 /// How far a tenant's batches are settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
-    /// Batches up to this ordinal are acknowledged or set aside.
+    /// Batches up to this ordinal are acknowledged or given up.
     pub ordinal: u64,
     /// The epoch in which the next ones are sent.
     pub epoch: u64,
     /// The sequence of the batch that follows `ordinal`.
     pub sequence: u64,
+}
+
+/// What is known of a batch without reading its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Whether it only says what was given up.
+    pub gap: bool,
+    /// Batches of a tenant are counted from 1, without end; a gap stands for all from its first …
+    pub first: u64,
+    /// … to its last. Each ordinal takes one sequence when it is sent.
+    pub last: u64,
+    /// The life of the agent in which it was spooled: it is sent in this epoch, or in a later one.
+    pub epoch: u64,
+    /// When it was spooled, in milliseconds since 1970.
+    pub at: u64,
+    /// How many records.
+    pub records: u32,
 }
 
 /// An entry.
@@ -44,10 +64,8 @@ pub(crate) struct Entry {
 pub(crate) enum Content {
     /// Records to send, and the positions that they move.
     Batch {
-        /// Counts the tenant's batches, from 1, without end.
-        ordinal: u64,
-        /// How many records.
-        records: u32,
+        /// Which.
+        head: Head,
         /// The positions.
         moves: Vec<Move>,
         /// The body to send.
@@ -61,16 +79,19 @@ impl Entry {
     /// The entry's bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.u8(match self.content {
+        out.u8(match &self.content {
+            Content::Batch { head, .. } if head.gap => GAP,
             Content::Batch { .. } => BATCH,
             Content::State(_) => STATE,
         });
         out.number(self.number.to_le_bytes());
         out.text(self.tenant.as_str().as_bytes());
         match &self.content {
-            Content::Batch { ordinal, records, moves, payload } => {
-                out.number(ordinal.to_le_bytes());
-                out.number(records.to_le_bytes());
+            Content::Batch { head, moves, payload } => {
+                for number in [head.first, head.last, head.epoch, head.at] {
+                    out.number(number.to_le_bytes());
+                }
+                out.number(head.records.to_le_bytes());
                 write_moves(&mut out, moves);
                 out.0.extend_from_slice(payload);
             }
@@ -86,9 +107,15 @@ impl Entry {
         let number = bytes.u64()?;
         let tenant = read_tenant(&mut bytes)?;
         let content = match kind {
-            BATCH => Content::Batch {
-                ordinal: bytes.u64()?,
-                records: bytes.u32()?,
+            BATCH | GAP => Content::Batch {
+                head: Head {
+                    gap: kind == GAP,
+                    first: bytes.u64()?,
+                    last: bytes.u64()?,
+                    epoch: bytes.u64()?,
+                    at: bytes.u64()?,
+                    records: bytes.u32()?,
+                },
                 moves: read_moves(&mut bytes)?,
                 payload: bytes.0.to_vec(),
             },

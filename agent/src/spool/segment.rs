@@ -3,7 +3,7 @@
 //! ```text
 //! header, 36 bytes
 //!  0  7  "HGSPOOL"
-//!  7  1  version, 1
+//!  7  1  version, 2 (in version 1, entries had another head)
 //!  8 16  random id: the key of the file is derived from the spool's key and it
 //! 24  8  serial
 //! 32  4  CRC-32 of the bytes before
@@ -30,7 +30,7 @@ use super::bytes::Reader;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 7] = b"HGSPOOL";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 36;
 const ENTRY_MAGIC: &[u8; 4] = b"HGE1";
 const ENTRY_HEADER_BYTES: usize = 16;
@@ -45,6 +45,13 @@ pub(crate) struct Place {
     offset: u64,
     body_bytes: u32,
     page: u32,
+}
+
+impl Place {
+    /// Bytes of the sealed body.
+    pub(crate) fn body_bytes(self) -> u64 {
+        u64::from(self.body_bytes)
+    }
 }
 
 /// What was wrong in a file that was read again.

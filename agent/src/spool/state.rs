@@ -1,7 +1,7 @@
 //! What the spool knows in memory: which batches wait, which files hold them, and how it is made again from
 //! the files.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,58 +11,55 @@ use heliograph_model::tenant::TenantId;
 use super::checkpoint::Checkpoint;
 use super::entry::{Content, Entry, Settled};
 use super::positions::Positions;
+use super::queue::{Item, Queue};
 use super::segment::{Place, Segment};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
 /// All that is known.
 pub(super) struct State {
+    /// The number of the latest entry.
     pub(super) number: u64,
+    /// The epoch of this life: higher than any before, so that whatever the files lack, no number is used twice.
+    pub(super) epoch: u64,
     pub(super) positions: Positions,
     pub(super) tenants: BTreeMap<TenantId, Queue>,
     pub(super) segments: BTreeMap<u64, Held>,
-    pub(super) created: u64,
     pub(super) closing: bool,
+    /// Waiting for room was in vain: batches are dropped until there is plenty again.
+    pub(super) overrun: bool,
 }
 
 /// A file of the spool.
 pub(super) struct Held {
     pub(super) segment: Arc<Segment>,
     pub(super) bytes: u64,
-    pub(super) unsettled: u64,
+    /// Batches in it that are not settled …
+    pub(super) waiting: u64,
+    /// … and their bytes.
+    pub(super) live: u64,
 }
 
-/// A tenant's batches.
-pub(super) struct Queue {
-    pub(super) settled: Settled,
-    /// Whether `settled` has changed since it was last noted on disk.
-    pub(super) noted: bool,
-    pub(super) next_ordinal: u64,
-    pub(super) waiting: VecDeque<Waiting>,
-}
-
-#[derive(Clone)]
-pub(super) struct Waiting {
-    pub(super) ordinal: u64,
-    pub(super) serial: u64,
-    pub(super) segment: Arc<Segment>,
-    pub(super) place: Place,
+impl Held {
+    /// A new file.
+    pub(super) fn new(segment: &Arc<Segment>, bytes: u64) -> Self {
+        Self { segment: Arc::clone(segment), bytes, waiting: 0, live: 0 }
+    }
 }
 
 impl State {
     pub(super) fn from_checkpoint(checkpoint: Checkpoint) -> Self {
-        let Checkpoint { number, created, positions, tenants } = checkpoint;
-        let queue =
-            |(settled, next_ordinal)| Queue { settled, noted: true, next_ordinal, waiting: VecDeque::new() };
+        let Checkpoint { number, epoch, positions, tenants } = checkpoint;
+        let queue = |(settled, next_ordinal)| Queue::new(settled, next_ordinal);
         let tenants = tenants.into_iter().map(|(tenant, saved)| (tenant, queue(saved))).collect();
-        Self { number, positions, tenants, segments: BTreeMap::new(), created, closing: false }
+        Self { number, epoch, positions, tenants, segments: BTreeMap::new(), closing: false, overrun: false }
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {
         let tenants = self.tenants.iter();
         Checkpoint {
             number: self.number,
-            created: self.created,
+            epoch: self.epoch,
             positions: self.positions.clone(),
             tenants: tenants.map(|(t, q)| (t.clone(), (q.settled, q.next_ordinal))).collect(),
         }
@@ -81,7 +78,7 @@ impl State {
             };
             let segment = Arc::new(segment);
             let bytes = std::fs::metadata(&path).map_err(Error::disk(&path))?.len();
-            self.segments.insert(serial, Held { segment: Arc::clone(&segment), bytes, unsettled: 0 });
+            self.segments.insert(serial, Held::new(&segment, bytes));
             let mut malformed = 0;
             let damage = segment.replay(|place, body| match Entry::from_bytes(body) {
                 Ok(entry) => {
@@ -93,6 +90,9 @@ impl State {
             })?;
             if damage.torn_bytes > 0 {
                 tracing::warn!(path = %path.display(), bytes = damage.torn_bytes, "torn end of a spool file cut off");
+                if let Some(held) = self.segments.get_mut(&serial) {
+                    held.bytes = held.bytes.saturating_sub(damage.torn_bytes);
+                }
             }
             if damage.spoilt + malformed > 0 {
                 metrics.spool_corrupt.inc_by(damage.spoilt + malformed);
@@ -100,6 +100,15 @@ impl State {
             }
         }
         Ok(next_serial)
+    }
+
+    /// Begins a life: whatever was spooled before may have been sent before.
+    pub(super) fn begin_life(&mut self, now_millis: u64) {
+        let queues = || self.tenants.values();
+        let epochs = queues().flat_map(|q| q.items().map(|i| i.head.epoch).chain([q.settled.epoch]));
+        let latest = epochs.fold(self.epoch, u64::max);
+        self.epoch = now_millis.max(latest + 1);
+        self.tenants.values_mut().for_each(Queue::is_recovered);
     }
 
     /// An entry read back: what the checkpoint has already is not applied again.
@@ -111,79 +120,66 @@ impl State {
         segment: &Arc<Segment>,
         place: Place,
     ) {
-        if entry.number > through {
-            return self.take(entry, serial, segment, place);
-        }
-        let Content::Batch { ordinal, .. } = entry.content else { return };
-        self.wait(entry.tenant, ordinal, serial, segment, place);
+        let content = match entry.content {
+            Content::Batch { head, payload, .. } if entry.number <= through => {
+                Content::Batch { head, moves: vec![], payload }
+            }
+            Content::State(_) if entry.number <= through => return,
+            content => content,
+        };
+        self.take(Entry { content, ..entry }, serial, segment, place);
     }
 
+    /// An entry that is on disk holds from now on.
     pub(super) fn take(&mut self, entry: Entry, serial: u64, segment: &Arc<Segment>, place: Place) {
         match entry.content {
-            Content::Batch { ordinal, moves, .. } => {
+            Content::Batch { head, moves, .. } => {
                 moves.iter().for_each(|change| self.positions.apply(change));
-                self.wait(entry.tenant, ordinal, serial, segment, place);
+                let item = Item { head, serial, segment: Arc::clone(segment), place };
+                if let Some(held) = self.segments.get_mut(&serial) {
+                    held.waiting += 1;
+                    held.live += item.bytes();
+                }
+                let unneeded = self.queue(&entry.tenant, head.epoch).put(item);
+                self.let_go(unneeded);
             }
             Content::State(settled) => {
-                let queue = self.queue(entry.tenant);
+                let queue = self.queue(&entry.tenant, settled.epoch);
                 let newer = |s: &Settled| (s.epoch, s.ordinal);
                 if newer(&settled) > newer(&queue.settled) {
-                    queue.settled = settled;
-                    let mut done = vec![];
-                    while let Some(first) = queue.waiting.front()
-                        && first.ordinal <= settled.ordinal
-                    {
-                        done.extend(queue.waiting.pop_front());
-                    }
-                    for waiting in done {
-                        if let Some(held) = self.segments.get_mut(&waiting.serial) {
-                            held.unsettled = held.unsettled.saturating_sub(1);
-                        }
-                    }
+                    let done = queue.settle_as(settled);
+                    self.let_go(done);
+                }
+                // What is on disk may be older than what is settled by now.
+                if let Some(queue) = self.tenants.get_mut(&entry.tenant) {
+                    queue.noted = queue.settled == settled;
                 }
             }
         }
     }
 
-    /// Puts a batch behind those that wait, unless it is settled or waits already.
-    fn wait(&mut self, tenant: TenantId, ordinal: u64, serial: u64, segment: &Arc<Segment>, place: Place) {
-        let queue = self.queue(tenant);
-        queue.next_ordinal = queue.next_ordinal.max(ordinal + 1);
-        let last = queue.waiting.back().map_or(queue.settled.ordinal, |w| w.ordinal);
-        if ordinal > last {
-            queue.waiting.push_back(Waiting { ordinal, serial, segment: Arc::clone(segment), place });
-            if let Some(held) = self.segments.get_mut(&serial) {
-                held.unsettled += 1;
+    /// Items that nobody needs any more; says whether a file holds nothing else now.
+    pub(super) fn let_go(&mut self, items: Vec<Item>) -> bool {
+        let mut free = false;
+        for item in items {
+            if let Some(held) = self.segments.get_mut(&item.serial) {
+                held.waiting = held.waiting.saturating_sub(1);
+                held.live = held.live.saturating_sub(item.bytes());
+                free |= held.waiting == 0;
             }
         }
+        free
     }
 
-    fn queue(&mut self, tenant: TenantId) -> &mut Queue {
-        let created = self.created;
-        self.tenants.entry(tenant).or_insert_with(|| Queue {
-            settled: Settled { ordinal: 0, epoch: created, sequence: 1 },
-            noted: true,
-            next_ordinal: 1,
-            waiting: VecDeque::new(),
-        })
+    /// A tenant's queue; one not seen before begins with `epoch`.
+    fn queue(&mut self, tenant: &TenantId, epoch: u64) -> &mut Queue {
+        let settled = Settled { ordinal: 0, epoch, sequence: 1 };
+        self.tenants.entry(tenant.clone()).or_insert_with(|| Queue::new(settled, 1))
     }
 
-    /// Where batches are missing, those behind would be taken for them: they are sent in a new epoch.
-    pub(super) fn close_gaps(&mut self, now: u64, metrics: &Metrics) {
-        for (tenant, queue) in &mut self.tenants {
-            let expected = queue.settled.ordinal + 1;
-            let ordinals = queue.waiting.iter().map(|w| w.ordinal);
-            let whole = ordinals.zip(expected..).all(|(found, expected)| found == expected);
-            if !whole {
-                let lost = queue.waiting.back().map_or(0, |last| last.ordinal - queue.settled.ordinal);
-                let lost = lost.saturating_sub(queue.waiting.len() as u64);
-                metrics.dropped.with_label_values(&["corrupt"]).inc_by(lost);
-                tracing::error!(%tenant, batches = lost, "spooled batches are lost, the others go on in a new epoch");
-                queue.settled.epoch = now.max(queue.settled.epoch + 1);
-                queue.settled.sequence = 1;
-                queue.noted = false;
-            }
-        }
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.values().map(|held| held.bytes).sum()
     }
 }
 

@@ -7,11 +7,15 @@ use heliograph_model::source::{Position, Source, SourceId};
 use heliograph_model::time::Timestamp;
 use prometheus::Registry;
 
+use super::gap::Reason;
 use super::state::segment_files;
 use super::*;
 use crate::gather::Move;
 use crate::tail::identity::FileIdentity;
 use crate::tail::{Known, Step};
+
+/// The epoch of the first life: the clock stands still.
+const EPOCH: u64 = 1_795_000_000_000;
 
 struct Fixed;
 
@@ -22,8 +26,13 @@ impl Clock for Fixed {
 }
 
 fn open(dir: &Path, bytes_max: u64) -> Result<Spool> {
-    let metrics = Metrics::new(&Registry::new()).unwrap();
-    Spool::open(dir, SecretKey::from_bytes([7; 32]), bytes_max, Arc::new(Fixed), metrics)
+    open_with(dir, bytes_max, WhenFull::Wait, &Metrics::new(&Registry::new()).unwrap())
+}
+
+fn open_with(dir: &Path, bytes_max: u64, when_full: WhenFull, metrics: &Metrics) -> Result<Spool> {
+    let (key, limits) = (SecretKey::from_bytes([7; 32]), Limits { bytes_max, when_full });
+    let own = Source { id: SourceId(u128::MAX), ..Source::default() };
+    Spool::open(dir, key, limits, own, Arc::new(Fixed), metrics.clone())
 }
 
 /// In memory where possible: these tests sync thousands of times.
@@ -56,14 +65,27 @@ fn batch(name: &str, source: u128, offset: u64, text: &str) -> Gathered {
     Gathered { tenant: tenant(name), records: vec![record], moves: vec![change] }
 }
 
-/// The waiting batches of a tenant as (epoch, sequence, text), settling them.
+/// Sends the next batch: epoch, sequence and records.
+fn send(spool: &Spool, name: &str) -> Option<(u64, u64, Vec<Record>)> {
+    let pending = spool.next(&tenant(name), 0).unwrap()?;
+    let payload = spool.load(&pending).unwrap();
+    let rows = codec::decode(&codec::decompress(&payload, 1 << 20).unwrap()).unwrap();
+    Some((pending.epoch, pending.sequence, rows.to_records()))
+}
+
+/// The next batch is acknowledged.
+fn acknowledge(spool: &Spool, name: &str) {
+    let pending = spool.next(&tenant(name), 0).unwrap().unwrap();
+    spool.acknowledge(&tenant(name), pending.ordinal).unwrap();
+}
+
+/// The waiting batches of a tenant as (epoch, sequence, text), settling them; gaps as what they say.
 fn drain(spool: &Spool, name: &str) -> Vec<(u64, u64, String)> {
     let mut out = vec![];
-    while let Some(pending) = spool.first(&tenant(name)) {
-        let (payload, _) = spool.load(&pending).unwrap();
-        let records = codec::decode(&codec::decompress(&payload, 1 << 20).unwrap()).unwrap().to_records();
-        out.push((pending.epoch, pending.sequence, records.first().unwrap().message.to_string()));
-        spool.acknowledge(&tenant(name), 1).unwrap();
+    while let Some((epoch, sequence, records)) = send(spool, name) {
+        let text = records.first().map_or_else(String::new, |record| record.message.to_string());
+        out.push((epoch, sequence, text));
+        acknowledge(spool, name);
     }
     out
 }
@@ -91,8 +113,8 @@ fn batches_and_positions_survive_a_crash_and_sequences_go_on() {
     let spool = open(dir.path(), 1 << 20).unwrap();
     assert_eq!((offset(&spool, 1), offset(&spool, 2)), (Some(20), Some(5)));
     assert!(spool.append(vec![batch("a", 1, 30, "three")]).unwrap());
-    let epoch = 1_795_000_000_000;
-    let expected = [(epoch, 1, "one"), (epoch, 2, "two"), (epoch, 3, "three")];
+    // Each life spools in an epoch of its own, and sends what it found in the one in which it was spooled.
+    let expected = [(EPOCH, 1, "one"), (EPOCH, 2, "two"), (EPOCH + 1, 1, "three")];
     assert_eq!(drain(&spool, "a"), expected.map(|(e, s, t)| (e, s, t.to_owned())));
     assert_eq!(texts(&spool, "b"), ["other"]);
     spool.save().unwrap();
@@ -101,7 +123,7 @@ fn batches_and_positions_survive_a_crash_and_sequences_go_on() {
     let spool = open(dir.path(), 1 << 20).unwrap();
     assert_eq!(offset(&spool, 1), Some(30));
     assert!(spool.append(vec![batch("a", 1, 40, "four")]).unwrap());
-    assert_eq!(drain(&spool, "a"), [(epoch, 4, "four".to_owned())]);
+    assert_eq!(drain(&spool, "a"), [(EPOCH + 2, 1, "four".to_owned())]);
 }
 
 #[test]
@@ -113,20 +135,58 @@ fn a_lost_note_of_what_is_settled_only_means_a_repeat() {
     drop(spool);
     let spool = open(dir.path(), 1 << 20).unwrap();
     assert_eq!(drain(&spool, "a"), first);
+    // Noted with the next batch, and before a new epoch begins in any case.
     spool.append(vec![batch("a", 1, 2, "two")]).unwrap();
     drop(spool);
     let spool = open(dir.path(), 1 << 20).unwrap();
-    assert_eq!(drain(&spool, "a").first().map(|(_, sequence, _)| *sequence), Some(2));
+    assert_eq!(send(&spool, "a").map(|(epoch, sequence, _)| (epoch, sequence)), Some((EPOCH + 1, 1)));
+    drop(spool);
+    let spool = open(dir.path(), 1 << 20).unwrap();
+    assert_eq!(drain(&spool, "a"), [(EPOCH + 1, 1, "two".to_owned())]);
 }
 
 #[test]
-fn a_batch_set_aside_leaves_its_sequence_to_the_next() {
+fn a_later_epoch_begins_when_the_earlier_one_is_noted_as_settled() {
+    let dir = temporary();
+    open(dir.path(), 1 << 20).unwrap().append(vec![batch("a", 1, 1, "one")]).unwrap();
+    let spool = open(dir.path(), 1 << 20).unwrap();
+    spool.append(vec![batch("a", 1, 2, "two")]).unwrap();
+    let first = spool.next(&tenant("a"), 0).unwrap().unwrap();
+    assert!(spool.next(&tenant("a"), first.ordinal).unwrap().is_none());
+    spool.acknowledge(&tenant("a"), first.ordinal).unwrap();
+    assert_eq!(send(&spool, "a").map(|(epoch, sequence, _)| (epoch, sequence)), Some((EPOCH + 1, 1)));
+    drop(spool);
+    assert_eq!(texts(&open(dir.path(), 1 << 20).unwrap(), "a"), ["two"]);
+}
+
+#[test]
+fn a_gap_takes_the_place_and_the_number_of_a_refused_batch() {
     let dir = temporary();
     let spool = open(dir.path(), 1 << 20).unwrap();
     spool.append(vec![batch("a", 1, 1, "poison"), batch("a", 1, 2, "two")]).unwrap();
-    spool.set_aside(&tenant("a")).unwrap();
-    let found = drain(&spool, "a");
-    assert_eq!(found.first().map(|(_, s, t)| (*s, t.as_str())), Some((1, "two")));
+    let ordinal = spool.next(&tenant("a"), 0).unwrap().unwrap().ordinal;
+    spool.give_up(&tenant("a"), ordinal, Reason::Rejected).unwrap();
+    drop(spool);
+    let spool = open(dir.path(), 1 << 20).unwrap();
+    let (epoch, sequence, records) = send(&spool, "a").unwrap();
+    assert_eq!((epoch, sequence, gap_lines(&records)), (EPOCH, 1, 1));
+    assert_eq!(records.first().unwrap().source.id, SourceId(1));
+    // A gap that is refused too is passed over, under new numbers.
+    let ordinal = spool.next(&tenant("a"), 0).unwrap().unwrap().ordinal;
+    spool.give_up(&tenant("a"), ordinal, Reason::Rejected).unwrap();
+    let expected = [(EPOCH + 2, 1, "two".to_owned())];
+    drop(spool);
+    let spool = open(dir.path(), 1 << 20).unwrap();
+    assert_eq!(drain(&spool, "a"), expected.map(|(_, s, t)| (EPOCH + 1, s, t)));
+}
+
+/// Lines that gap records say were dropped.
+fn gap_lines(records: &[Record]) -> u64 {
+    let figures = records.iter().filter_map(|record| {
+        let attributes: serde_json::Value = serde_json::from_str(record.attributes.as_json()).ok()?;
+        attributes.get(gap::ATTRIBUTE)?.get("lines")?.as_u64()
+    });
+    figures.sum()
 }
 
 #[test]
@@ -134,7 +194,7 @@ fn a_renewed_tenant_begins_at_one_in_a_higher_epoch_and_stays_there() {
     let dir = temporary();
     let spool = open(dir.path(), 1 << 20).unwrap();
     spool.append(vec![batch("a", 1, 1, "one"), batch("a", 1, 2, "two")]).unwrap();
-    spool.acknowledge(&tenant("a"), 1).unwrap();
+    acknowledge(&spool, "a");
     spool.renew(&tenant("a"), 0).unwrap();
     drop(spool);
     let spool = open(dir.path(), 1 << 20).unwrap();
@@ -171,7 +231,6 @@ fn wherever_the_end_is_torn_the_rest_is_there() {
     let from = usize::try_from(sizes[1]).unwrap();
     for end in (from..whole.len()).chain([0, 5, 35, 36]) {
         let torn = temporary();
-        fs::copy(dir.path().join("checkpoint"), torn.path().join("checkpoint")).unwrap();
         fs::write(torn.path().join(&name), &whole[..end]).unwrap();
         let spool = open(torn.path(), 1 << 20).unwrap();
         let kept = sizes.iter().filter(|size| **size <= end as u64).count();
@@ -197,20 +256,24 @@ fn a_flipped_bit_costs_its_entry_and_no_other() {
     drop(spool);
     let path = files(dir.path()).first().unwrap().clone();
     let whole = fs::read(&path).unwrap();
-    let checkpoint = fs::read(dir.path().join("checkpoint")).unwrap();
     for bit in (sizes[1] * 8..sizes[2] * 8).step_by(13) {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &bytes).unwrap();
-        fs::write(dir.path().join("checkpoint"), &checkpoint).unwrap();
+        drop(fs::remove_file(dir.path().join("checkpoint")));
+        drop(fs::remove_file(dir.path().join("0000000000000001.spool")));
         let metrics = Metrics::new(&Registry::new()).unwrap();
-        let key = SecretKey::from_bytes([7; 32]);
-        let spool = Spool::open(dir.path(), key, 1 << 20, Arc::new(Fixed), metrics.clone()).unwrap();
+        let spool = open_with(dir.path(), 1 << 20, WhenFull::Wait, &metrics).unwrap();
         assert_eq!(metrics.spool_corrupt.get(), 1, "bit {bit}");
         assert_eq!(offset(&spool, 2), None, "bit {bit} of {sizes:?}");
         let found = drain(&spool, "a");
-        let found: Vec<_> = found.iter().map(|(_, s, t)| (*s, t.as_str())).collect();
-        assert_eq!(found, [(1, "text 1"), (2, "text 3")], "bit {bit}");
+        // The neighbours keep their numbers: what was sent of them is recognised.
+        let [(EPOCH, 1, first), (EPOCH, 2, gap), (EPOCH, 3, third)] = found.as_slice() else {
+            panic!("bit {bit}: {found:?}")
+        };
+        assert!(gap.starts_with("an unknown number of lines dropped"), "bit {bit}: {gap}");
+        assert_eq!((first.as_str(), third.as_str()), ("text 1", "text 3"), "bit {bit}");
+        assert_eq!(metrics.dropped_batches.with_label_values(&["corrupt"]).get(), 1);
     }
 }
 
@@ -237,8 +300,8 @@ fn a_full_spool_waits_for_room_and_goes_on() {
     while taken < 100 {
         let size: u64 = files(dir.path()).iter().filter_map(|f| fs::metadata(f).ok()).map(|m| m.len()).sum();
         assert!(size <= 64 << 10, "{size} bytes");
-        if spool.first(&tenant("a")).is_some() {
-            spool.acknowledge(&tenant("a"), 1).unwrap();
+        if let Some(pending) = spool.next(&tenant("a"), 0).unwrap() {
+            spool.acknowledge(&tenant("a"), pending.ordinal).unwrap();
             taken += 1;
         } else {
             std::thread::yield_now();
@@ -272,7 +335,7 @@ fn positions_do_not_go_back_when_an_older_file_outlives_a_newer() {
     for n in 2..200 {
         let text = format!("{n}").repeat(100) + &"y".repeat(usize::try_from(n).unwrap());
         spool.append(vec![batch("fast", 1, n, &text)]).unwrap();
-        spool.acknowledge(&tenant("fast"), 1).unwrap();
+        acknowledge(&spool, "fast");
     }
     assert!(files(dir.path()).len() >= 2);
     spool.save().unwrap();
@@ -285,7 +348,7 @@ fn positions_do_not_go_back_when_an_older_file_outlives_a_newer() {
 #[test]
 fn a_corrupt_checkpoint_is_named() {
     let dir = temporary();
-    drop(open(dir.path(), 1 << 20).unwrap());
+    open(dir.path(), 1 << 20).unwrap().save().unwrap();
     let path = dir.path().join("checkpoint");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

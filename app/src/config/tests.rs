@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::{Config, Input, Otherwise};
+use super::{Config, Input, Otherwise, WhenFull};
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -37,6 +37,30 @@ fn a_cache_is_a_folder_and_its_size() {
     let sized = "[storage]\ncache_dir = \"/c\"\ncache_bytes = \"3 MiB\"\n";
     assert_eq!(cache(sized), Some(("/c".into(), 3 << 20)));
     assert_eq!(cache("[storage]\ncache_bytes = \"3 MiB\"\n"), None);
+}
+
+#[test]
+fn a_full_spool_waits_and_then_drops_unless_told_otherwise() {
+    let check = |text: &str, expected: WhenFull| {
+        assert_eq!(read(text, &[]).unwrap().agent.spool_when_full, expected, "{text}");
+    };
+    check("", WhenFull::DropOldest { patience: Duration::from_secs(30) });
+    check("[agent]\nspool_full_wait = \"5m\"\n", WhenFull::DropOldest { patience: Duration::from_mins(5) });
+    check("[agent]\nspool_when_full = \"wait\"\n", WhenFull::Wait);
+    refuses(
+        "[agent]\nspool_when_full = \"drop\"\n",
+        "invalid configuration: FILE:2: agent.spool_when_full: expected \"wait\" or \"drop_oldest\", found \"drop\"",
+    );
+}
+
+#[test]
+fn a_certificate_needs_its_key() {
+    let config = read("[tls]\ncert_file = \"/c.pem\"\nkey_file = \"/k.pem\"\n", &[]).unwrap();
+    assert_eq!(config.tls.identity, Some(("/c.pem".into(), "/k.pem".into())));
+    refuses(
+        "[tls]\ncert_file = \"/c.pem\"\n",
+        "invalid configuration: tls.cert_file and tls.key_file belong together: give both or none",
+    );
 }
 
 #[test]

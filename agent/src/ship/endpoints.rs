@@ -1,0 +1,352 @@
+//! Which indexer a tenant's batches go to: by rendezvous hashing over those that answer. Each tenant has its own
+//! order of indexers, and moves only when its first one is away or a new one suits it better.
+//!
+//! A URL with a host name stands for all addresses of the name (a headless Service): each is an indexer of its
+//! own, and the name is looked up again now and then.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_model::tenant::TenantId;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::blocking;
+use crate::config::Tls;
+use crate::error::{Error, Result};
+
+/// How long a connection may take: an indexer is near, or away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an answer may take; then the batch is sent again, and recognised.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an indexer that does not answer is passed over at first, where there are others, …
+const AWAY_MIN: Duration = Duration::from_secs(1);
+/// … and at most, when it has not answered many times.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+/// How often names are looked up: about as often as a cluster's DNS says something new.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+/// How often at most while no indexer answers.
+const RESOLVE_AWAY_EVERY: Duration = Duration::from_secs(2);
+/// How long a lookup may take.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Looks a host name up.
+type Lookup = Box<
+    dyn Fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> + Send + Sync,
+>;
+
+/// All indexers that are known.
+pub(super) struct Endpoints {
+    bases: Vec<Base>,
+    known: Mutex<Vec<Arc<Endpoint>>>,
+    /// When names were last looked up; held while they are.
+    resolved: tokio::sync::Mutex<Option<Instant>>,
+    lookup: Lookup,
+    certificates: Arc<Certificates>,
+}
+
+/// A URL of the configuration.
+struct Base {
+    url: String,
+    /// Name and port, where the host is no address.
+    name: Option<(String, u16)>,
+}
+
+/// One indexer.
+pub(super) struct Endpoint {
+    url: String,
+    /// The address, where the URL has a name.
+    address: Option<SocketAddr>,
+    client: reqwest::Client,
+    away: Mutex<Away>,
+}
+
+#[derive(Default)]
+struct Away {
+    until: Option<Instant>,
+    times: u32,
+}
+
+/// What clients are made with.
+#[derive(Default)]
+struct Certificates {
+    authorities: Vec<reqwest::Certificate>,
+    identity: Option<reqwest::Identity>,
+}
+
+impl Endpoints {
+    /// Checks URLs and certificates.
+    pub(super) async fn new(urls: &[String], tls: Tls) -> Result<Self> {
+        let bases = urls.iter().map(|url| Base::of(url)).collect::<Result<Vec<_>>>()?;
+        if bases.is_empty() {
+            let reason = "at least one is needed".to_owned();
+            return Err(Error::Config { what: "indexers", value: "[]".to_owned(), reason });
+        }
+        let certificates = blocking(move || Certificates::read(&tls)).await?;
+        Ok(Self {
+            bases,
+            known: Mutex::default(),
+            resolved: tokio::sync::Mutex::default(),
+            lookup: Box::new(|name, port| {
+                Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
+            }),
+            certificates: Arc::new(certificates),
+        })
+    }
+
+    /// The same with another way to look names up.
+    #[cfg(test)]
+    pub(super) fn with_lookup(self, lookup: Lookup) -> Self {
+        Self { lookup, ..self }
+    }
+
+    /// Looks names up if it is time. Whoever comes while another does goes on with what is known.
+    pub(super) async fn refresh(&self) {
+        let Ok(mut resolved) = self.resolved.try_lock() else { return };
+        let every = if self.some_answers() { RESOLVE_EVERY } else { RESOLVE_AWAY_EVERY };
+        if resolved.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        let mut wanted = vec![];
+        for base in &self.bases {
+            let Some((name, port)) = &base.name else {
+                wanted.push((base.url.clone(), None));
+                continue;
+            };
+            let found = timeout(RESOLVE_TIMEOUT, (self.lookup)(name.clone(), *port)).await;
+            match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(addresses) if !addresses.is_empty() => {
+                    let addresses: BTreeSet<_> = addresses.into_iter().collect();
+                    wanted.extend(addresses.into_iter().map(|address| (base.url.clone(), Some(address))));
+                }
+                found => {
+                    // What was known of the name stays: DNS may be away while indexers are not.
+                    let error = found.err().map(|e| e.to_string());
+                    tracing::warn!(indexer = %base.url, error, "name has no address at present");
+                    let known = self.known.lock();
+                    let same = known.iter().filter(|e| e.url == base.url);
+                    wanted.extend(same.map(|e| (e.url.clone(), e.address)));
+                }
+            }
+        }
+        self.know(wanted).await;
+        *resolved = Some(Instant::now());
+        // Whether or not there is a name to look up, this was the last time for a while.
+        drop(resolved);
+    }
+
+    async fn know(&self, wanted: Vec<(String, Option<SocketAddr>)>) {
+        let mut endpoints = vec![];
+        for (url, address) in wanted {
+            let known = self.known.lock().iter().find(|e| e.url == url && e.address == address).cloned();
+            if let Some(endpoint) = known {
+                endpoints.push(endpoint);
+                continue;
+            }
+            let (certificates, of) = (Arc::clone(&self.certificates), url.clone());
+            match blocking(move || certificates.client(&of, address)).await {
+                Ok(client) => {
+                    tracing::info!(indexer = %url, address = address.map(tracing::field::display), "indexer found");
+                    endpoints.push(Arc::new(Endpoint { url, address, client, away: Mutex::default() }));
+                }
+                Err(error) => tracing::error!(indexer = %url, %error, "indexer cannot be used"),
+            }
+        }
+        *self.known.lock() = endpoints;
+    }
+
+    fn some_answers(&self) -> bool {
+        let now = Instant::now();
+        self.known.lock().iter().any(|endpoint| endpoint.away_until(now).is_none())
+    }
+
+    /// The tenant's indexer: the first in its order that is not known to be away, else the one that was away
+    /// for longest. None where none is known.
+    pub(super) fn choose(&self, tenant: &TenantId) -> Option<Arc<Endpoint>> {
+        let now = Instant::now();
+        let known = self.known.lock();
+        let best = known.iter().max_by_key(|endpoint| {
+            let away = endpoint.away_until(now);
+            (away.is_none(), std::cmp::Reverse(away), endpoint.score(tenant))
+        });
+        best.cloned()
+    }
+
+    /// Whether there is another indexer that may answer.
+    pub(super) fn has_other(&self, than: &Endpoint) -> bool {
+        let now = Instant::now();
+        let known = self.known.lock();
+        known.iter().any(|e| (&e.url, e.address) != (&than.url, than.address) && e.away_until(now).is_none())
+    }
+}
+
+impl Base {
+    fn of(url: &str) -> Result<Self> {
+        let bad = |reason: String| Error::Config { what: "indexer", value: url.to_owned(), reason };
+        let parsed = reqwest::Url::parse(url).map_err(|e| bad(e.to_string()))?;
+        let host = parsed.host_str().filter(|_| matches!(parsed.scheme(), "http" | "https"));
+        let Some((host, port)) = host.zip(parsed.port_or_known_default()) else {
+            return Err(bad("give http://HOST:PORT or https://HOST:PORT".to_owned()));
+        };
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        Ok(Self {
+            url: format!("{}/v1/logs", url.trim_end_matches('/')),
+            name: (!is_address).then(|| (host.to_owned(), port)),
+        })
+    }
+}
+
+impl Endpoint {
+    /// A request to it.
+    pub(super) fn post(&self) -> reqwest::RequestBuilder {
+        self.client.post(&self.url)
+    }
+
+    /// It did not answer.
+    pub(super) fn is_unreachable(&self, error: reqwest::Error) {
+        let address = self.address.map(tracing::field::display);
+        if self.away.lock().times == 0 {
+            let error = error.without_url();
+            tracing::warn!(indexer = %self.url, address, %error, "indexer cannot be reached, sending again");
+        }
+        self.is_away(None);
+    }
+
+    /// It cannot take batches at present, perhaps for so long. The time gets longer each time, and differs
+    /// between agents.
+    pub(super) fn is_away(&self, wait: Option<Duration>) {
+        let mut away = self.away.lock();
+        let usual = AWAY_MIN.saturating_mul(1 << away.times.min(8));
+        let wait = wait.unwrap_or(usual).clamp(AWAY_MIN, AWAY_MAX);
+        let jitter = Uuid::new_v4().as_bytes()[0];
+        away.until = Some(Instant::now() + wait + wait.mul_f64(f64::from(jitter) / 512.0));
+        away.times = away.times.saturating_add(1);
+    }
+
+    /// It answered.
+    pub(super) fn is_here(&self) {
+        *self.away.lock() = Away::default();
+    }
+
+    fn away_until(&self, now: Instant) -> Option<Instant> {
+        self.away.lock().until.filter(|until| now < *until)
+    }
+
+    /// How well it suits a tenant.
+    fn score(&self, tenant: &TenantId) -> u64 {
+        let address = self.address.map(|a| a.to_string()).unwrap_or_default();
+        let bytes = [self.url.as_bytes(), address.as_bytes(), tenant.as_str().as_bytes()].join(&0);
+        xxh3_64(&bytes)
+    }
+}
+
+impl Certificates {
+    fn read(tls: &Tls) -> Result<Self> {
+        let read = |path: &std::path::Path| std::fs::read(path).map_err(Error::disk(path));
+        let bad = |what: &'static str, path: &std::path::Path| {
+            let value = path.display().to_string();
+            move |e: reqwest::Error| Error::Config { what, value, reason: e.to_string() }
+        };
+        let mut authorities = vec![];
+        if let Some(path) = &tls.ca_file {
+            authorities =
+                reqwest::Certificate::from_pem_bundle(&read(path)?).map_err(bad("CA file", path))?;
+            if authorities.is_empty() {
+                let reason = "it has no certificate: give PEM".to_owned();
+                return Err(Error::Config { what: "CA file", value: path.display().to_string(), reason });
+            }
+        }
+        let identity = match &tls.identity {
+            None => None,
+            Some((chain, key)) => {
+                let pem = zeroize::Zeroizing::new([read(chain)?, vec![b'\n'], read(key)?].concat());
+                Some(reqwest::Identity::from_pem(&pem).map_err(bad("client certificate", chain))?)
+            }
+        };
+        Ok(Self { authorities, identity })
+    }
+
+    /// A client whose connections go to `address`, if that is given.
+    fn client(&self, url: &str, address: Option<SocketAddr>) -> Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true);
+        if !self.authorities.is_empty() {
+            builder = builder.tls_certs_merge(self.authorities.iter().cloned());
+        }
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.clone());
+        }
+        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        if let Some((host, address)) = host.zip(address) {
+            builder = builder.resolve(&host, address);
+        }
+        builder.build().map_err(|e| Error::Unavailable { what: "make an HTTP client", reason: e.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_all_its_addresses_and_is_looked_up_again() {
+        let answers = Arc::new(Mutex::new(vec!["10.0.0.1:7710", "10.0.0.2:7710", "10.0.0.1:7710"]));
+        let shown = Arc::clone(&answers);
+        let endpoints = Endpoints::new(&["http://indexer.heliograph:7710".to_owned()], Tls::default())
+            .await
+            .unwrap()
+            .with_lookup(Box::new(move |name, port| {
+                assert_eq!((name.as_str(), port), ("indexer.heliograph", 7710));
+                let found = answers.lock().iter().map(|a| a.parse().unwrap()).collect::<Vec<_>>();
+                Box::pin(async move {
+                    if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+                })
+            }));
+        let check = async |expected: &[&str]| {
+            *endpoints.resolved.lock().await = None;
+            endpoints.refresh().await;
+            let known = endpoints.known.lock();
+            let found: Vec<_> = known.iter().map(|e| e.address.unwrap().to_string()).collect();
+            assert_eq!(found, expected);
+        };
+        assert!(endpoints.choose(&TenantId::parse("a").unwrap()).is_none());
+        check(&["10.0.0.1:7710", "10.0.0.2:7710"]).await;
+        let kept = Arc::clone(endpoints.known.lock().first().unwrap());
+        *shown.lock() = vec![];
+        check(&["10.0.0.1:7710", "10.0.0.2:7710"]).await;
+        *shown.lock() = vec!["10.0.0.3:7710", "10.0.0.1:7710"];
+        check(&["10.0.0.1:7710", "10.0.0.3:7710"]).await;
+        assert!(Arc::ptr_eq(&kept, endpoints.known.lock().first().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn tenants_spread_and_only_those_of_a_lost_indexer_move() {
+        let urls: Vec<String> = (1..=3).map(|n| format!("http://10.0.0.{n}:7710")).collect();
+        let endpoints = Endpoints::new(&urls, Tls::default()).await.unwrap();
+        endpoints.refresh().await;
+        let tenants: Vec<_> = (0..60).map(|n| TenantId::parse(&format!("t{n}")).unwrap()).collect();
+        let choices = || tenants.iter().map(|t| endpoints.choose(t).unwrap().url.clone()).collect::<Vec<_>>();
+        let before = choices();
+        let lost = endpoints.known.lock().first().unwrap().clone();
+        lost.is_away(None);
+        let after = choices();
+        for (before, after) in before.iter().zip(&after) {
+            assert_ne!(*after, lost.url);
+            assert!(before == after || *before == lost.url);
+        }
+        assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), 3);
+        assert_eq!(after.iter().collect::<BTreeSet<_>>().len(), 2);
+        lost.is_here();
+        assert_eq!(choices(), before);
+    }
+}

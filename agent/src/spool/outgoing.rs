@@ -1,0 +1,136 @@
+//! The sender's side of the spool: what to send next, and what became of it.
+
+use heliograph_model::tenant::TenantId;
+
+use super::entry::Settled;
+use super::overrun::empty_payload;
+use super::queue::{Item, Next};
+use super::{Spool, queue::Queue};
+use crate::error::Result;
+
+/// A batch to send.
+#[derive(Clone)]
+pub(crate) struct Pending {
+    /// Its place among the tenant's.
+    pub ordinal: u64,
+    /// The epoch to send it in.
+    pub epoch: u64,
+    /// The sequence to send it as.
+    pub sequence: u64,
+    /// The sequence of the oldest batch that was not settled when this was handed out.
+    pub front: u64,
+    /// About how many bytes its body has.
+    pub bytes: u64,
+    /// How many records; 0 for an ordinal within a gap.
+    pub records: u32,
+    item: Option<Item>,
+}
+
+impl Spool {
+    /// Tenants with batches to send.
+    pub(crate) fn tenants(&self) -> Vec<TenantId> {
+        let state = self.state.lock();
+        let waiting = state.tenants.iter().filter(|(_, q)| !q.is_empty());
+        waiting.map(|(tenant, _)| tenant.clone()).collect()
+    }
+
+    /// Up to where a tenant with waiting batches is settled.
+    pub(crate) fn front(&self, tenant: &TenantId) -> Option<Settled> {
+        let state = self.state.lock();
+        state.tenants.get(tenant).filter(|queue| !queue.is_empty()).map(|queue| queue.settled)
+    }
+
+    /// Whether the tenant's batches are being dropped just now, so that none is handed out.
+    pub(crate) fn is_held(&self, tenant: &TenantId) -> bool {
+        self.state.lock().tenants.get(tenant).is_some_and(Queue::is_held)
+    }
+
+    /// The tenant's batch after ordinal `after`, or after what is settled: 0 for its oldest. One task at a time
+    /// sends a tenant's batches. None where there is none, or none that may be sent before those under way are
+    /// settled. May write to the disk.
+    pub(crate) fn next(&self, tenant: &TenantId, after: u64) -> Result<Option<Pending>> {
+        loop {
+            let (next, settled, noted) = {
+                let mut state = self.state.lock();
+                let Some(queue) = state.tenants.get_mut(tenant) else { return Ok(None) };
+                (queue.next(after), queue.settled, queue.noted)
+            };
+            match next {
+                None => return Ok(None),
+                Some(Next::Send { ordinal, epoch, sequence, item }) => {
+                    return Ok(Some(Pending {
+                        ordinal,
+                        epoch,
+                        sequence,
+                        front: settled.sequence,
+                        bytes: item.as_ref().map_or(0, Item::bytes),
+                        records: item.as_ref().map_or(0, |item| item.head.records),
+                        item,
+                    }));
+                }
+                // What was settled under the numbers of an epoch must be known to a later life before an
+                // indexer sees a higher one: then it refuses the lower.
+                Some(Next::Begin { .. }) if !noted => self.write(&mut self.disk.lock(), |_| vec![])?,
+                Some(Next::Begin { epoch }) => self.change(tenant, |queue| queue.begin(epoch)),
+                Some(Next::Skip { through }) => {
+                    let epoch = self.now_millis().max(settled.epoch + 1);
+                    let settled = Settled { ordinal: through, epoch, sequence: 1 };
+                    self.settle_as(&mut self.disk.lock(), tenant, settled)?;
+                }
+            }
+        }
+    }
+
+    /// A batch's body, to send.
+    pub(crate) fn load(&self, pending: &Pending) -> Result<Vec<u8>> {
+        pending.item.as_ref().map_or_else(empty_payload, |item| self.read(item))
+    }
+
+    /// An indexer has the tenant's batches up to an ordinal, under the numbers that they were handed out with.
+    pub(crate) fn acknowledge(&self, tenant: &TenantId, through: u64) -> Result<()> {
+        self.settle(tenant, |queue| Some(queue.settle(through))).map(drop)
+    }
+
+    /// An indexer expects this sequence of the tenant's present epoch: it has all before. False if that was
+    /// never sent.
+    pub(crate) fn acknowledge_below(&self, tenant: &TenantId, expected: u64) -> Result<bool> {
+        self.settle(tenant, |queue| queue.settle_below(expected))
+    }
+
+    fn settle(
+        &self,
+        tenant: &TenantId,
+        settle: impl FnOnce(&mut Queue) -> Option<Vec<Item>>,
+    ) -> Result<bool> {
+        let free = {
+            let mut state = self.state.lock();
+            let Some(queue) = state.tenants.get_mut(tenant) else { return Ok(false) };
+            let Some(done) = settle(queue) else { return Ok(false) };
+            let free = state.let_go(done);
+            self.show_totals(&state);
+            free
+        };
+        self.room.notify_all();
+        // While the thread that appends has the disk, it frees what is to be freed itself.
+        if free && let Some(mut disk) = self.disk.try_lock() {
+            self.reclaim(&mut disk)?;
+        }
+        Ok(true)
+    }
+
+    /// The indexer does not know what came before: the tenant's batches are sent in a new epoch, `epoch_min` at
+    /// least, from 1. Nothing of the tenant may be under way.
+    pub(crate) fn renew(&self, tenant: &TenantId, epoch_min: u64) -> Result<()> {
+        let mut disk = self.disk.lock();
+        let settled = self.state.lock().tenants.get(tenant).map(|queue| queue.settled);
+        let Some(Settled { ordinal, epoch, .. }) = settled else { return Ok(()) };
+        let epoch = self.now_millis().max(epoch + 1).max(epoch_min);
+        self.settle_as(&mut disk, tenant, Settled { ordinal, epoch, sequence: 1 })
+    }
+
+    fn change(&self, tenant: &TenantId, change: impl FnOnce(&mut Queue)) {
+        if let Some(queue) = self.state.lock().tenants.get_mut(tenant) {
+            change(queue);
+        }
+    }
+}
