@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use heliograph_model::cipher::{SecretKey, random};
@@ -19,6 +19,7 @@ use heliograph_model::tenant::TenantId;
 
 use super::bytes::{Malformed, Reader, Writer};
 use super::entry::{Settled, read_tenant};
+use super::fault;
 use super::positions::Positions;
 use crate::error::{Error, Result};
 
@@ -106,9 +107,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let fresh = path.with_extension("new");
     let dir = path.parent().unwrap_or(Path::new("."));
     let open = || File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-    open()
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+    fault::step()
+        .and_then(|()| open())
+        .and_then(|file| fault::write_all_at(&file, bytes, 0).and_then(|()| file.sync_all()))
+        .and_then(|()| fault::step())
         .and_then(|()| std::fs::rename(&fresh, path))
+        .and_then(|()| fault::step())
         .and_then(|()| File::open(dir)?.sync_all())
         .map_err(Error::disk(path))
 }

@@ -139,8 +139,10 @@ impl Spool {
         };
         if item.head.gap {
             let epoch = self.now_millis().max(settled.epoch + 1);
-            let next = Settled { ordinal: item.head.last, epoch, sequence: 1 };
-            self.count(reason, GivenUp { lines: 0, batches: 1 });
+            // What was refused may be one of its empty ordinals: then it is still to be sent itself.
+            let through = if ordinal < item.head.last { item.head.last - 1 } else { ordinal };
+            self.count(reason, GivenUp { lines: 0, batches: u64::from(through == item.head.last) });
+            let next = Settled { ordinal: through, epoch, sequence: 1 };
             return self.settle_as(&mut disk, tenant, next);
         }
         let (content, given_up) = self.gap(std::slice::from_ref(&item), reason)?;

@@ -209,21 +209,29 @@ impl Queue {
     pub(super) fn hold_oldest(&mut self, bytes: u64) -> Vec<Item> {
         let from = self.tried.max(self.settled.ordinal);
         let mut run: Vec<Item> = vec![];
-        let (mut found, mut gaps) = (0, 0);
+        let mut found = 0;
         for item in self.items.range(from + 1..).map(|(_, item)| item) {
             let Head { gap, first, epoch, records, .. } = item.head;
-            // A wide gap is left as it is: a record for each source, and the bound is on these.
-            let is_wide = gap && records as usize >= SOURCES_MAX;
-            if first <= from || (run.is_empty() && is_wide) {
+            if first <= from {
                 continue;
             }
-            if is_wide || found >= bytes || run.first().is_some_and(|i| i.head.epoch != epoch) {
+            // A wide gap is left as it is: a record for each source, and the bound is on these.
+            let is_wide = gap && records as usize >= SOURCES_MAX;
+            if is_wide || run.first().is_some_and(|i| i.head.epoch != epoch) {
+                if found > 0 {
+                    break;
+                }
+                run.clear();
+            }
+            if found >= bytes && found > 0 {
                 break;
             }
-            (gaps, found) = if gap { (gaps + 1, found) } else { (gaps, found + item.bytes()) };
-            run.push(item.clone());
+            if !is_wide {
+                found += if gap { 0 } else { item.bytes() };
+                run.push(item.clone());
+            }
         }
-        if run.len() == gaps {
+        if found == 0 {
             return vec![];
         }
         self.held_from = run.first().map(|item| item.head.first);

@@ -10,7 +10,7 @@ use super::entry::{Content, Entry};
 use super::gap::Reason;
 use super::queue::Item;
 use super::state::Held;
-use super::{Disk, Spool};
+use super::{Disk, Spool, fault};
 use crate::config::WhenFull;
 use crate::error::{Error, Result};
 
@@ -110,7 +110,7 @@ impl Spool {
             let held = self.state.lock().segments.remove(&serial);
             if let Some(held) = held {
                 let path = held.segment.path();
-                std::fs::remove_file(path).map_err(Error::disk(path))?;
+                fault::step().and_then(|()| std::fs::remove_file(path)).map_err(Error::disk(path))?;
             }
         }
         let mut state = self.state.lock();

@@ -27,6 +27,7 @@ use heliograph_model::cipher::{PageCipher, SecretKey, random};
 use memchr::memmem;
 
 use super::bytes::Reader;
+use super::fault;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 7] = b"HGSPOOL";
@@ -92,9 +93,10 @@ impl Segment {
         header.extend_from_slice(&serial.to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
         let disk = || Error::disk(path);
+        fault::step().map_err(disk())?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(disk())?;
-        file.write_all_at(&header, 0).and_then(|()| file.sync_all()).map_err(disk())?;
+        fault::write_all_at(&file, &header, 0).and_then(|()| file.sync_all()).map_err(disk())?;
         let dir = path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|d| d.sync_all()).map_err(Error::disk(dir))?;
         let end = End { len: HEADER_BYTES as u64, page: 0 };
@@ -158,12 +160,14 @@ impl Segment {
             bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
             page += 1;
         }
-        let written = self.file.write_all_at(&bytes, end.len).and_then(|()| self.file.sync_data());
+        let written = fault::write_all_at(&self.file, &bytes, end.len)
+            .and_then(|()| fault::step())
+            .and_then(|()| self.file.sync_data());
         match written {
             Ok(()) => Ok((places, End { len: end.len + bytes.len() as u64, page })),
             Err(error) => {
                 // What a failed sync left is not known: it is cut off, and the entries go to another file.
-                if let Err(error) = self.file.set_len(end.len) {
+                if let Err(error) = fault::step().and_then(|()| self.file.set_len(end.len)) {
                     tracing::warn!(path = %self.path.display(), %error, "torn entries stay behind");
                 }
                 Err(Error::disk(&self.path)(error))

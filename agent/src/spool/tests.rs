@@ -1,5 +1,8 @@
 //! The spool over crashes, damage and a full disk budget.
 
+mod machine;
+mod overrun;
+
 use std::fs;
 
 use heliograph_model::record::{Attributes, Record};
