@@ -2,6 +2,9 @@
 //!
 //! Knows no file format and no environment; `app` builds this.
 
+mod kubernetes;
+mod sidecar;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +12,9 @@ use std::time::Duration;
 use heliograph_model::source::Component;
 use heliograph_model::tenant::TenantId;
 use secrecy::SecretString;
+
+pub use kubernetes::{ApiAccess, Kubernetes, LabelSelector, NamespaceSelection, Rights, is_label_key};
+pub use sidecar::{FINISH_WITHIN, Sidecar};
 
 /// Default of [`Config::spool_bytes_max`].
 pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
@@ -44,6 +50,12 @@ pub struct Config {
     pub tls: Tls,
     /// Whose the logs of a namespace are.
     pub tenants: TenantRules,
+    /// Which namespaces are collected at all, if a rule names their tenant.
+    pub namespaces: NamespaceSelection,
+    /// How to ask the API server about pods; none to go by paths alone.
+    pub kubernetes: Option<Kubernetes>,
+    /// To follow one container's directory, and to end with it.
+    pub sidecar: Option<Sidecar>,
     /// Most bytes that the spool takes on disk.
     pub spool_bytes_max: u64,
     /// What happens when they are used up.
@@ -139,16 +151,21 @@ pub enum NamespaceFrom {
     FirstPathElement,
 }
 
-/// The rules from namespace to tenant.
+/// The rules from namespace to tenant, the first that names one holds: exact, label, prefix, otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct TenantRules {
     /// Namespaces with a tenant of their own naming; these win.
     pub exact: BTreeMap<String, TenantId>,
+    /// The namespace label whose value is the tenant, as in `heliograph.io/tenant`. A namespace whose labels are
+    /// not known yet is neither collected nor passed over: it waits.
+    pub label: Option<String>,
+    /// Tenants by how the namespace's name begins; the longest prefix wins.
+    pub prefix: BTreeMap<String, TenantId>,
     /// What holds for all other namespaces.
     pub otherwise: Otherwise,
 }
 
-/// The tenant of a namespace that no exact rule names.
+/// The tenant of a namespace that no other rule names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Otherwise {
     /// Its logs are not collected.
@@ -161,9 +178,10 @@ pub enum Otherwise {
 }
 
 impl TenantRules {
-    /// The tenant whose logs a namespace holds; without one they are not collected.
-    pub fn tenant_of(&self, namespace: &str) -> Option<TenantId> {
-        if let Some(tenant) = self.exact.get(namespace) {
+    /// The tenant that the namespace's name alone says; without one it is not collected.
+    pub fn by_name(&self, namespace: &str) -> Option<TenantId> {
+        let longest = self.prefix.iter().filter(|(prefix, _)| namespace.starts_with(prefix.as_str()));
+        if let Some((_, tenant)) = longest.max_by_key(|(prefix, _)| prefix.len()) {
             return Some(tenant.clone());
         }
         let name = match &self.otherwise {
@@ -176,39 +194,20 @@ impl TenantRules {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(otherwise: Otherwise, namespace: &str, expected: Option<&str>) {
-        let exact = [("airflow".to_owned(), TenantId::parse("main").unwrap())].into();
-        let rules = TenantRules { exact, otherwise };
-        assert_eq!(rules.tenant_of(namespace).as_ref().map(TenantId::as_str), expected, "{namespace}");
-    }
-
-    #[test]
-    fn the_exact_rule_wins_and_what_no_rule_names_is_not_collected() {
-        let prefix = || Otherwise::StripPrefix("astro-".into());
-        check(Otherwise::NotCollected, "airflow", Some("main"));
-        check(Otherwise::NotCollected, "kube-system", None);
-        check(Otherwise::SameName, "team-a", Some("team-a"));
-        check(Otherwise::SameName, "../etc", None);
-        check(prefix(), "airflow", Some("main"));
-        check(prefix(), "astro-team-b", Some("team-b"));
-        check(prefix(), "astro-", None);
-        check(prefix(), "team-b", None);
-    }
-
-    #[test]
-    fn debug_shows_no_token() {
-        let config = Config {
-            data_dir: "/d".into(),
-            node: "n".into(),
+impl Config {
+    /// Defaults for tests, which set what they are about.
+    pub(crate) fn blank() -> Self {
+        Self {
+            data_dir: "/nowhere".into(),
+            node: "node-1".into(),
             inputs: vec![],
             indexers: vec![],
-            token: Token::Fixed("geheim".into()),
+            token: Token::Fixed("t".into()),
             tls: Tls::default(),
             tenants: TenantRules::default(),
+            namespaces: NamespaceSelection::default(),
+            kubernetes: None,
+            sidecar: None,
             spool_bytes_max: SPOOL_BYTES_MAX,
             spool_when_full: WhenFull::Wait,
             batch_bytes_max: BATCH_BYTES_MAX,
@@ -217,7 +216,17 @@ mod tests {
             tenant_bytes_per_second: None,
             unlinked_bytes_max: UNLINKED_BYTES_MAX,
             unlinked_container_bytes_max: UNLINKED_CONTAINER_BYTES_MAX,
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_token() {
+        let config = Config { token: Token::Fixed("geheim".into()), ..Config::blank() };
         assert!(!format!("{config:?}").contains("geheim"));
     }
 }

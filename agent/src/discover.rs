@@ -19,7 +19,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::Config;
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::pods::facts::Pod;
 use crate::tail::names::rotated_from;
+use crate::tenancy::Tenancy;
 use scope::{Owner, Scope};
 use watch::{Wake, Watch};
 
@@ -107,10 +109,15 @@ struct Visit<'a> {
 
 impl Discovery {
     /// Checks the inputs. Nothing is listed yet.
-    pub(crate) fn new(config: &Config, metrics: Metrics, wake: Arc<Wake>) -> Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        tenancy: &Arc<Tenancy>,
+        metrics: Metrics,
+        wake: Arc<Wake>,
+    ) -> Result<Self> {
         let mut scopes: Vec<Scope> = vec![];
         for input in &config.inputs {
-            let scope = Scope::new(input, config)?;
+            let scope = Scope::new(input, config, tenancy)?;
             // The kubelet's logs and the links to them are the same files.
             if !scopes.iter().any(|s| s.is_same(&scope)) {
                 scopes.push(scope);
@@ -122,6 +129,22 @@ impl Discovery {
     /// Whose a path is, were it there.
     pub(crate) fn owner_of(&self, path: &Path) -> Option<Arc<Owner>> {
         self.scopes.iter().find_map(|s| s.owner(path)).map(Arc::new)
+    }
+
+    /// The log of an instance of a container, whether or not it is there, and whose it is.
+    pub(crate) fn container_log(
+        &self,
+        pod: &Pod,
+        container: &str,
+        number: u32,
+    ) -> Option<(PathBuf, Arc<Owner>)> {
+        let paths = self.scopes.iter().filter_map(|s| s.container_log(pod, container, number));
+        paths.into_iter().find_map(|path| self.owner_of(&path).map(|owner| (path, owner)))
+    }
+
+    /// Lets the next scan list every directory: whose their files are may have changed.
+    pub(crate) fn forget_listings(&mut self) {
+        self.dirs.values_mut().for_each(|dir| dir.changed = None);
     }
 
     /// Lists every directory that has changed since it was last listed. Those that are watched and settled are

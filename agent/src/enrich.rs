@@ -1,16 +1,21 @@
 //! Event and owner to Record: the only place where the agent makes one, and none without a tenant.
 //!
-//! What a line says fills level, identity and attributes; never whose it is or where it comes from.
+//! What a line says fills level, identity and attributes; never whose it is or where it comes from. What is known
+//! of its pod fills what path and line leave open, from when it is known on; the source's id never changes.
+
+mod end;
 
 use std::sync::Arc;
 
-use heliograph_model::airflow::{ParsedLine, parse_line};
+use heliograph_model::airflow::{Identity, ParsedLine, parse_line};
 use heliograph_model::record::{Attributes, CUT_MARK, MESSAGE_BYTES_MAX, Record, cut};
 use heliograph_model::source::{Source, SourceId};
 use heliograph_model::time::Timestamp;
 
 use crate::discover::scope::Owner;
 use crate::frame::Event;
+use crate::pods::Pods;
+use crate::pods::facts::Pod;
 
 /// How far ahead of its reading a line's own time is believed.
 const AHEAD_NANOS_MAX: i64 = 5 * 60 * 1_000_000_000;
@@ -22,6 +27,9 @@ const EVENT_TIME: &str = "event_time";
 pub(crate) struct Enricher {
     owner: Arc<Owner>,
     source: Arc<Source>,
+    pod: Option<Arc<Pod>>,
+    /// The task try that the pod runs.
+    pod_task: Option<Identity>,
     last: Timestamp,
 }
 
@@ -29,7 +37,34 @@ impl Enricher {
     /// For the source `id`, whose latest record had the time `last`.
     pub(crate) fn new(owner: Arc<Owner>, id: SourceId, last: Timestamp) -> Self {
         let source = Arc::new(Source { id, ..owner.source.clone() });
-        Self { owner, source, last }
+        Self { owner, source, pod: None, pod_task: None, last }
+    }
+
+    /// Takes over what is known of the pod by now.
+    pub(crate) fn describe(&mut self, pods: &Pods) {
+        let Some(pod) = self.owner.pod_uid.as_deref().and_then(|uid| pods.by_uid(uid)) else { return };
+        if !self.pod.as_ref().is_some_and(|known| Arc::ptr_eq(known, &pod)) {
+            self.pod = Some(pod);
+            self.apply_pod();
+        }
+    }
+
+    /// Whose the records are has changed.
+    pub(crate) fn set_owner(&mut self, owner: Arc<Owner>) {
+        self.owner = owner;
+        self.apply_pod();
+    }
+
+    fn apply_pod(&mut self) {
+        let mut source = Source { id: self.source.id, ..self.owner.source.clone() };
+        if let Some(pod) = &self.pod {
+            let named = source.container.as_deref().and_then(|container| pod.component_of(container));
+            source.component = named.cloned().or(source.component);
+            self.pod_task = Some(pod.task.identity()).filter(|task| *task != Identity::default());
+        }
+        if *self.source != source {
+            self.source = Arc::new(source);
+        }
     }
 
     /// Whose the records are.
@@ -68,6 +103,10 @@ impl Enricher {
         } else {
             identity.or(&self.owner.identity)
         };
+        let identity = match &self.pod_task {
+            Some(task) if agree(&identity, task) => identity.or(task),
+            _ => identity,
+        };
         let message = message.unwrap_or(event.text);
         let message = match event.cut {
             true => format!("{message}{CUT_MARK}").into(),
@@ -86,6 +125,18 @@ impl Enricher {
             attributes: Attributes::from_map(&attributes),
         }
     }
+}
+
+/// Whether two may name the same task try: a line of a task's pod can be about another task.
+fn agree(line: &Identity, pod: &Identity) -> bool {
+    fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+        a.is_none() || b.is_none() || a == b
+    }
+    same(&line.dag_id, &pod.dag_id)
+        && same(&line.task_id, &pod.task_id)
+        && same(&line.run_id, &pod.run_id)
+        && same(&line.map_index, &pod.map_index)
+        && same(&line.try_number, &pod.try_number)
 }
 
 #[cfg(test)]

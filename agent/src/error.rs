@@ -42,6 +42,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A sidecar's container has finished, and not all of its lines were read, sent and acknowledged in time.
+    #[error("not all lines were acknowledged within {within:?} of the end: is an indexer reachable?")]
+    Unfinished {
+        /// How long there was.
+        within: std::time::Duration,
+    },
     /// The machine refused what every process needs (a thread, random bytes, a cipher).
     #[error("cannot {what}: {reason}")]
     Unavailable {

@@ -4,7 +4,9 @@
 //! once; the scan compares every file with what was read of it, and is the truth.
 
 pub(crate) mod budget;
+mod finish;
 mod lag;
+mod learn;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,11 +27,14 @@ use crate::discover::{Discovery, Listed, Listing};
 use crate::enrich::Enricher;
 use crate::gather::{Closed, Gather, Move};
 use crate::metrics::Metrics;
+use crate::pods::Pods;
 use crate::spool::positions::Saved;
 use crate::tail::survey::Found;
 use crate::tail::{Progress, Run, Tail};
+use crate::tenancy::Tenancy;
 use budget::UnlinkedMax;
 use lag::Lag;
+use learn::End;
 use turns::Turns;
 
 /// Bytes of one turn. Bounds how long one file keeps the others waiting, and how far a batch overshoots.
@@ -46,6 +51,8 @@ pub(crate) struct Follower {
     inodes: HashMap<u64, BTreeSet<SourceId>>,
     /// Positions of sources that are not followed, or not for now.
     saved: BTreeMap<SourceId, Saved>,
+    /// What whose files are was last asked of.
+    tenancy_version: u64,
     /// Whose turn it is.
     turns: Turns,
     /// Tenants with files, at the last scan.
@@ -73,6 +80,10 @@ pub(crate) struct Context {
     pub tenant_bytes_per_second: Option<u64>,
     /// How much of the disk deleted files may hold.
     pub unlinked_max: UnlinkedMax,
+    /// What is known of pods.
+    pub pods: Arc<Pods>,
+    /// Whose the namespaces' logs are.
+    pub tenancy: Arc<Tenancy>,
     /// Its figures.
     pub metrics: Metrics,
 }
@@ -85,6 +96,7 @@ struct Followed {
     inodes: BTreeSet<u64>,
     warned: BTreeSet<&'static str>,
     vanished: Option<Instant>,
+    end: End,
 }
 
 impl Follower {
@@ -101,6 +113,7 @@ impl Follower {
             by_path: BTreeMap::new(),
             inodes: HashMap::new(),
             saved,
+            tenancy_version: context.tenancy.version(),
             turns: Turns::new(TURN_BYTES, context.tenant_bytes_per_second),
             tenants: BTreeSet::new(),
             held: BTreeMap::new(),
@@ -120,21 +133,22 @@ impl Follower {
 
     fn follow(&mut self, ready: &signal::Sender<bool>) -> Result<(), Closed> {
         self.adopt_saved(Instant::now());
+        self.learn(Instant::now())?;
         let mut next_scan = Instant::now();
         let mut everything = false;
         loop {
             let now = Instant::now();
             if next_scan <= now {
                 self.scan(now, std::mem::take(&mut everything));
+                self.tell_ends(now)?;
                 ready.send_replace(true);
                 next_scan = Instant::now() + self.context.scan_every;
             }
-            let stuck = !self.gather.pass_on(&self.context.wake)?;
-            if !stuck {
+            if self.gather.pass_on(&self.context.wake)? {
                 self.turns()?;
                 self.gather.flush_due(Instant::now())?;
             }
-            let until = if stuck {
+            let until = if !self.gather.pass_on(&self.context.wake)? {
                 // Reading waits. Looking for new files does not: they may be gone before there is room.
                 next_scan
             } else if self.turns.len() == 0 {
@@ -148,6 +162,16 @@ impl Follower {
             let woken = self.context.wake.wait(until, self.gather.deadline().is_some());
             if woken.stop {
                 return Ok(());
+            }
+            if woken.finish {
+                return self.finish();
+            }
+            if woken.learned {
+                let version = self.tenancy_version;
+                self.learn(Instant::now())?;
+                if version != self.tenancy_version {
+                    next_scan = Instant::now();
+                }
             }
             if woken.rescan {
                 (next_scan, everything) = (Instant::now(), true);
@@ -276,7 +300,7 @@ impl Follower {
             self.context.metrics.lost_rests.inc_by(followed.tail.take_lost_rests());
             if !followed.tail.is_over() {
                 followed.vanished = None;
-            } else if followed.may_be_forgotten(now) {
+            } else if followed.end.may_be_forgotten(&self.context.pods) && followed.may_be_forgotten(now) {
                 over.push(*id);
             }
         }
@@ -352,18 +376,29 @@ impl Follower {
         others.into_iter().any(|f| f.tail.has(&found))
     }
 
-    fn follow_path(&mut self, id: SourceId, owner: Arc<Owner>, saved: Saved, rotated: bool, now: Instant) {
+    fn follow_path(
+        &mut self,
+        id: SourceId,
+        owner: Arc<Owner>,
+        mut saved: Saved,
+        rotated: bool,
+        now: Instant,
+    ) {
+        let end = End::of_saved(&mut saved, owner.pod_uid.as_deref());
         let Saved { path, last, generations } = saved;
         let mut tail = Tail::new(path.clone(), owner.reach.clone(), owner.form, generations);
         let opened = tail.open(rotated, now);
+        let mut enricher = Enricher::new(owner, id, last);
+        enricher.describe(&self.context.pods);
         let followed = Followed {
             tail,
-            enricher: Enricher::new(owner, id, last),
+            enricher,
             path: path.as_path().into(),
             queued: false,
             inodes: BTreeSet::new(),
             warned: BTreeSet::new(),
             vanished: None,
+            end,
         };
         self.by_path.insert(path, id);
         self.followed.insert(id, followed);
@@ -433,8 +468,9 @@ impl Follower {
         }
     }
 
-    fn forget(&mut self, id: SourceId, now: Instant) {
-        let Some(followed) = self.followed.remove(&id) else { return };
+    /// Takes a source out of all that is kept of it here.
+    fn drop_followed(&mut self, id: SourceId) -> Option<Followed> {
+        let followed = self.followed.remove(&id)?;
         self.by_path.remove(&*followed.path);
         self.held.remove(&id);
         self.failing.remove(&id);
@@ -444,6 +480,11 @@ impl Follower {
             }
         }
         self.inodes.retain(|_, sources| !sources.is_empty());
+        Some(followed)
+    }
+
+    fn forget(&mut self, id: SourceId, now: Instant) {
+        let Some(followed) = self.drop_followed(id) else { return };
         let (path, last) = (Arc::clone(&followed.path), followed.enricher.last());
         let change = Move { source: followed.enricher.id(), path, last, step: None };
         let tenant = &followed.enricher.owner().tenant;

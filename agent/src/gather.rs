@@ -130,6 +130,16 @@ impl Gather {
         if open.bytes >= self.bytes_max { self.flush(tenant) } else { Ok(()) }
     }
 
+    /// Lets go of a source of which no more comes for this tenant: what another one's batches move must not be
+    /// overtaken by a batch of this one's.
+    pub(crate) fn leave(&mut self, tenant: &TenantId, source: SourceId) -> Result<(), Closed> {
+        self.flush(tenant)?;
+        if let Some(open) = self.open.get_mut(tenant) {
+            open.moves.retain(|(moved, _), _| *moved != source);
+        }
+        Ok(())
+    }
+
     /// Sends the batches that have waited long enough.
     pub(crate) fn flush_due(&mut self, now: Instant) -> Result<(), Closed> {
         let due = |o: &Open| o.since.is_some_and(|s| s + self.flush_after <= now);

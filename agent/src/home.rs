@@ -58,6 +58,11 @@ impl Home {
         }
     }
 
+    /// Where known pods lie.
+    pub(crate) fn pods_file(&self) -> PathBuf {
+        self.dir.join("pods")
+    }
+
     /// Where refused batches lie.
     pub(crate) fn quarantine_dir(&self) -> PathBuf {
         self.dir.join("quarantine")

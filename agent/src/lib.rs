@@ -11,20 +11,22 @@
 
 pub mod config;
 mod discover;
+mod ending;
 mod enrich;
 mod error;
 mod follow;
 mod frame;
 mod gather;
 mod metrics;
+mod pods;
 mod ship;
 mod spool;
 mod tail;
+mod tenancy;
 
 mod home;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use heliograph_model::time::Clock;
 use prometheus::Registry;
@@ -32,25 +34,30 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::{Config, Input, NamespaceFrom, Otherwise, TenantRules, Tls, Token, WhenFull};
+pub use config::{
+    ApiAccess, Config, Input, Kubernetes, LabelSelector, NamespaceFrom, NamespaceSelection, Otherwise,
+    Rights, Sidecar, TenantRules, Tls, Token, WhenFull,
+};
 pub use error::{Error, Result};
 
 use discover::Discovery;
 use discover::watch::Wake;
+use ending::{end, ending};
 use follow::budget::UnlinkedMax;
 use follow::{Context, Follower};
 use gather::{Gather, Gathered};
 use home::Home;
 use metrics::Metrics;
+use pods::{Pods, Watching};
 use ship::{Quarantine, Shipper};
 use spool::{Limits, Spool};
+use tenancy::Tenancy;
 
 /// Batches between the reading thread and the spool's: enough to write several with one sync.
 const GATHERED_MAX: usize = 4;
-/// How long a stop waits for what is spooled to be sent. What is not is sent at the next start.
-const DRAIN_MAX: Duration = Duration::from_secs(3);
 
 /// Follows and ships until `stop`; then spools what was read, tries to send it for a short while, and returns.
+/// A sidecar ends by itself once its container has finished and all is acknowledged.
 ///
 /// `ready` turns true once all inputs have been scanned for the first time.
 pub async fn run(
@@ -60,15 +67,20 @@ pub async fn run(
     ready: watch::Sender<bool>,
     stop: CancellationToken,
 ) -> Result<()> {
+    let config = config.with_sidecar();
     let metrics = Metrics::new(registry)?;
     let wake = Arc::new(Wake::default());
-    let discovery = Discovery::new(&config, metrics.clone(), Arc::clone(&wake))?;
+    let tenancy = Arc::new(Tenancy::new(&config, metrics.clone())?);
+    let discovery = Discovery::new(&config, &tenancy, metrics.clone(), Arc::clone(&wake))?;
     let (home, spool) = open(&config, Arc::clone(&clock), metrics.clone()).await?;
     let quarantine = Quarantine::new(home.quarantine_dir(), home.key.clone(), metrics.clone());
     let shipper =
         Shipper::new(Arc::clone(&spool), &config, home.producer.clone(), quarantine, metrics.clone()).await?;
     let (gathered_tx, gathered_rx) = mpsc::channel(GATHERED_MAX);
     let gather = Gather::new(gathered_tx, config.batch_bytes_max, config.flush_after);
+    let pods = Arc::new(Pods::new(config.kubernetes.is_some()));
+    let known = (Arc::clone(&pods), Arc::clone(&tenancy));
+    let watching = watch_pods(&config, &home, known, &wake, &clock, &metrics).await?;
     let context = Context {
         producer: home.producer.clone(),
         clock,
@@ -79,13 +91,15 @@ pub async fn run(
             node: config.unlinked_bytes_max,
             container: config.unlinked_container_bytes_max,
         },
+        pods,
+        tenancy,
         metrics,
     };
     let saved = spool.positions().0;
     let follower = Follower::new(discovery, saved, gather, context);
 
     let tracker = TaskTracker::new();
-    let mut reading = tracker.spawn_blocking(move || follower.run(&ready));
+    let reading = tracker.spawn_blocking(move || follower.run(&ready));
     let (spooler, room) = (Arc::clone(&spool), Arc::clone(&wake));
     let spooling = tracker.spawn_blocking(move || spool_all(&spooler, gathered_rx, &room));
     let (drained, abandon) = (CancellationToken::new(), CancellationToken::new());
@@ -94,24 +108,19 @@ pub async fn run(
 
     // The head of the chain is told to stop; each later stage ends when the one before it has. If one fails
     // before, those before it notice, and the head ends by itself.
-    let ended = tokio::select! {
-        () = stop.cancelled() => {
-            wake.stop();
-            spool.close();
-            reading.await
-        }
-        ended = &mut reading => ended,
+    let chain = async {
+        let read = reading.await.map_err(|e| died("reading", &e));
+        read.and(spooling.await.map_err(|e| died("spooling", &e)).flatten())
     };
-    let ended = ended.map_err(|e| died("reading", &e));
-    let ended = ended.and(spooling.await.map_err(|e| died("spooling", &e)).flatten());
+    let (ended, deadline) = end(chain, ending(config.sidecar.as_ref(), &stop), &wake, &spool).await;
     drained.cancel();
-    let patience = tokio::time::sleep(DRAIN_MAX);
-    tokio::select! {
-        () = patience => tracing::info!("not all batches were sent, the rest is at the next start"),
-        () = tracker.wait() => {}
-    }
+    let sent = tokio::time::timeout_at(deadline.at, tracker.wait()).await.is_ok();
+    let ended = ended.and(deadline.outcome(sent));
     abandon.cancel();
     shipping.await.map_err(|e| died("shipping", &e))?;
+    if let Some(watching) = watching {
+        watching.stop().await;
+    }
     let saved = tokio::task::spawn_blocking(move || spool.save()).await.map_err(|e| died("saving", &e))?;
     drop(home);
     ended.and(saved)
@@ -127,6 +136,21 @@ async fn open(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Resul
         Ok((home, Arc::new(spool)))
     });
     opened.await.map_err(|e| died("opening", &e))?
+}
+
+/// Starts to ask the API server about pods, where the agent may.
+async fn watch_pods(
+    config: &Config,
+    home: &Home,
+    known: (Arc<Pods>, Arc<Tenancy>),
+    wake: &Arc<Wake>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<Option<Watching>> {
+    let Some(kubernetes) = &config.kubernetes else { return Ok(None) };
+    let at_rest = (home.pods_file(), home.key.clone());
+    let (wake, clock, metrics) = (Arc::clone(wake), Arc::clone(clock), metrics.clone());
+    Watching::start(kubernetes, &config.node, at_rest, known, wake, clock, metrics).await.map(Some)
 }
 
 /// Spools batches as they come, several with one sync where several wait.

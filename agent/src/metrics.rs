@@ -75,6 +75,16 @@ pub(crate) struct Metrics {
     pub unlinked_bytes: IntGauge,
     /// 1 while files are found by polling because inotify is exhausted.
     pub polling: IntGauge,
+    /// Pods known, deleted ones that are remembered included.
+    pub pods_known: IntGauge,
+    /// Failures after which a watch was begun again: `resource` = pods, namespaces.
+    pub watch_restarts: IntCounterVec,
+    /// Seconds since the API server last answered, or since the start.
+    pub api_contact_age: IntGauge,
+    /// Namespaces with files that wait for their labels.
+    pub namespaces_held_back: IntGauge,
+    /// Ends of containers that became records.
+    pub container_ends: IntCounter,
 }
 
 impl Metrics {
@@ -166,6 +176,22 @@ impl Metrics {
             unlinked_bytes: r
                 .gauge("heliograph_agent_unlinked_bytes", "Bytes of deleted files that are held open")?,
             polling: r.gauge("heliograph_agent_polling", "1 while inotify is exhausted")?,
+            pods_known: r.gauge("heliograph_agent_pods_known", "Pods known, deleted ones included")?,
+            watch_restarts: r.counters(
+                "heliograph_agent_watch_restarts_total",
+                "Failures after which a watch was begun again, by resource",
+                "resource",
+            )?,
+            api_contact_age: r.gauge(
+                "heliograph_agent_api_contact_age_seconds",
+                "Seconds since the API server last answered",
+            )?,
+            namespaces_held_back: r.gauge(
+                "heliograph_agent_namespaces_held_back",
+                "Namespaces with files that wait for their labels",
+            )?,
+            container_ends: r
+                .counter("heliograph_agent_container_ends_total", "Ends of containers that became records")?,
         })
     }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod content;
 pub(crate) mod generation;
+mod handover;
 pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod open;

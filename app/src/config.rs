@@ -1,6 +1,7 @@
 //! The configuration: file and environment, as written → as used. Reports every mistake at once, and is the
 //! only place that reads the environment.
 
+mod kubernetes;
 mod reader;
 mod shipping;
 mod show;
@@ -12,8 +13,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heliograph_agent::{self as agent, Input, NamespaceFrom, Otherwise, TenantRules, Tls, WhenFull};
-use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_agent::{
+    self as agent, Input, Kubernetes, NamespaceFrom, NamespaceSelection, Otherwise, Sidecar, TenantRules,
+    Tls, WhenFull,
+};
+use heliograph_model::tenant::Workspace;
 use heliograph_store::objects::CacheConfig;
 use secrecy::SecretString;
 
@@ -54,6 +58,9 @@ pub(crate) struct Agent {
     pub(crate) tenants: TenantRules,
     /// The credential as a file that changes, in the place of `auth.agent_token`.
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) namespaces: NamespaceSelection,
+    pub(crate) kubernetes: Option<Kubernetes>,
+    pub(crate) sidecar: Option<Sidecar>,
     pub(crate) spool_bytes_max: u64,
     pub(crate) spool_when_full: WhenFull,
     pub(crate) batch_bytes_max: usize,
@@ -281,7 +288,7 @@ fn read_places(r: &mut Reader<'_>) -> Places {
 }
 
 fn read_agent(r: &mut Reader<'_>) -> Agent {
-    Agent {
+    let mut agent = Agent {
         status_listen: r.setting("status_listen", loopback(7730)),
         data_dir: r.optional("data_dir"),
         node: r.optional("node"),
@@ -289,6 +296,9 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         inputs: r.list("inputs", read_input),
         tenants: r.section("tenants", read_tenants),
         token_file: r.optional("token_file"),
+        namespaces: r.section("namespaces", kubernetes::read_namespaces),
+        kubernetes: None,
+        sidecar: r.section("sidecar", kubernetes::read_sidecar),
         spool_bytes_max: r.setting("spool_bytes_max", Bytes(agent::config::SPOOL_BYTES_MAX)).0,
         spool_when_full: shipping::read_when_full(r),
         batch_bytes_max: bytes(r, "batch_bytes_max", agent::config::BATCH_BYTES_MAX as u64),
@@ -299,7 +309,10 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         unlinked_container_bytes_max: r
             .setting("unlinked_container_bytes_max", Bytes(agent::config::UNLINKED_CONTAINER_BYTES_MAX))
             .0,
-    }
+    };
+    agent.kubernetes = r.section("kubernetes", |r| kubernetes::read_kubernetes(r, &agent));
+    kubernetes::check(r, &agent);
+    agent
 }
 
 fn read_input(r: &mut Reader<'_>) -> Option<Input> {
@@ -335,18 +348,12 @@ fn read_input(r: &mut Reader<'_>) -> Option<Input> {
 }
 
 fn read_tenants(r: &mut Reader<'_>) -> TenantRules {
-    let mut rules = TenantRules::default();
-    for (namespace, tenant) in r.names("exact") {
-        match TenantId::parse(&tenant) {
-            Ok(tenant) => {
-                rules.exact.insert(namespace, tenant);
-            }
-            Err(e) => {
-                let path = r.path_of("exact");
-                r.mistake(Mistake::new(format!("{path}.{namespace:?}: {e}")));
-            }
-        }
-    }
+    let mut rules = TenantRules {
+        exact: kubernetes::tenants_by_name(r, "exact"),
+        label: kubernetes::read_label_key(r, "label"),
+        prefix: kubernetes::tenants_by_name(r, "prefix"),
+        ..TenantRules::default()
+    };
     rules.otherwise = match (r.setting("same_name", false), r.optional("strip_prefix")) {
         (false, None) => Otherwise::NotCollected,
         (true, None) => Otherwise::SameName,

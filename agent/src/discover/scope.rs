@@ -1,6 +1,7 @@
 //! One input: where its files may lie, and what a path says about whose they are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -11,10 +12,12 @@ use serde_json::{Map, Value};
 
 use super::links::pods_root;
 use super::volumes::Volumes;
-use crate::config::{Config, Input, NamespaceFrom, TenantRules};
+use crate::config::{Config, Input, NamespaceFrom};
 use crate::error::{Error, Result};
 use crate::frame::Form;
+use crate::pods::facts::Pod;
 use crate::tail::open::Reach;
+use crate::tenancy::Tenancy;
 
 /// Endings of compressed files: what rotation leaves when it is done with a file. Not read.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
@@ -36,6 +39,8 @@ pub(crate) struct Owner {
     pub path_wins: bool,
     /// What else the path says.
     pub attributes: Map<String, Value>,
+    /// The pod whose file it is, by the uid in its path.
+    pub pod_uid: Option<Box<str>>,
 }
 
 /// An input, checked.
@@ -43,14 +48,18 @@ pub(crate) struct Owner {
 pub(crate) struct Scope {
     base: PathBuf,
     node: Box<str>,
+    /// The namespace of a sidecar, whose files do not say it …
+    namespace: Option<Box<str>>,
+    /// … and its pod.
+    pod: Option<Box<str>>,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Containers { tenants: TenantRules },
-    Tasks { namespace: NamespaceFrom, tenants: TenantRules },
-    PodVolumes { volumes: Volumes, tenants: TenantRules },
+    Containers { tenants: Arc<Tenancy> },
+    Tasks { namespace: NamespaceFrom, tenants: Arc<Tenancy> },
+    PodVolumes { volumes: Volumes, tenants: Arc<Tenancy> },
     Files(Files),
 }
 
@@ -67,7 +76,7 @@ struct Files {
 
 impl Scope {
     /// Checks an input. What is wrong is named.
-    pub(crate) fn new(input: &Input, config: &Config) -> Result<Self> {
+    pub(crate) fn new(input: &Input, config: &Config, tenants: &Arc<Tenancy>) -> Result<Self> {
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|e| Error::Config {
                 what: "input path",
@@ -75,7 +84,7 @@ impl Scope {
                 reason: e.to_string(),
             })
         };
-        let tenants = config.tenants.clone();
+        let tenants = Arc::clone(tenants);
         let (base, kind) = match input {
             Input::Containers { root } => (pods_root(absolute(root)?), Kind::Containers { tenants }),
             Input::Tasks { root, namespace } => {
@@ -90,7 +99,19 @@ impl Scope {
                 Files::new(glob, &path, tenant, component.as_ref()).map(|(b, f)| (b, Kind::Files(f)))?
             }
         };
-        Ok(Self { base, node: config.node.as_str().into(), kind })
+        let sidecar = config.sidecar.as_ref();
+        let namespace = sidecar.and_then(|s| s.namespace.as_deref()).map(Box::from);
+        let pod = sidecar.and_then(|s| s.pod.as_deref()).map(Box::from);
+        Ok(Self { base, node: config.node.as_str().into(), namespace, pod, kind })
+    }
+
+    /// Where the kubelet puts the log of an instance of a container, if this input has them.
+    pub(crate) fn container_log(&self, pod: &Pod, container: &str, number: u32) -> Option<PathBuf> {
+        let Kind::Containers { .. } = &self.kind else { return None };
+        let Pod { namespace, name, uid, .. } = pod;
+        Some(
+            self.base.join(format!("{namespace}_{name}_{uid}")).join(container).join(format!("{number}.log")),
+        )
     }
 
     /// The directory below which all lies.
@@ -169,23 +190,26 @@ impl Scope {
                     identity: Identity::default(),
                     path_wins: false,
                     attributes: Map::new(),
+                    pod_uid: None,
                 })?
             }
         };
+        owner.source.namespace = owner.source.namespace.or_else(|| self.namespace.clone());
+        owner.source.pod = owner.source.pod.or_else(|| self.pod.clone());
         owner.source.node = Some(self.node.clone());
         owner.source.path = Some(path.to_string_lossy().into());
         Some(owner)
     }
 
     /// `<ns>_<pod>_<uid>/<container>/N.log`.
-    fn container(&self, below: &Path, tenants: &TenantRules) -> Option<Owner> {
+    fn container(&self, below: &Path, tenants: &Tenancy) -> Option<Owner> {
         let mut parts = below.iter().map(|p| p.to_str());
         let (pod, container, name) = (parts.next()??, parts.next()??, parts.next()??);
         let number = name.strip_suffix(".log")?;
         if parts.next().is_some() || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let (namespace, pod, _) = pod_of(pod)?;
+        let (namespace, pod, uid) = pod_of(pod)?;
         Some(Owner {
             tenant: tenants.tenant_of(namespace)?,
             source: Source {
@@ -200,11 +224,12 @@ impl Scope {
             identity: Identity::default(),
             path_wins: false,
             attributes: Map::new(),
+            pod_uid: Some(uid.into()),
         })
     }
 
     /// A task's file or one of the DAG processor.
-    fn task(&self, below: &Path, namespace: &NamespaceFrom, tenants: &TenantRules) -> Option<Owner> {
+    fn task(&self, below: &Path, namespace: &NamespaceFrom, tenants: &Tenancy) -> Option<Owner> {
         let namespace = match namespace {
             NamespaceFrom::Fixed(namespace) => namespace.as_str(),
             NamespaceFrom::FirstPathElement => below.iter().next()?.to_str()?,
@@ -230,6 +255,7 @@ impl Scope {
             path_wins: identity.dag_id.is_some(),
             identity,
             attributes,
+            pod_uid: None,
         })
     }
 }

@@ -11,31 +11,18 @@ use super::*;
 use crate::config::{Input, NamespaceFrom, Otherwise, TenantRules};
 
 fn config(inputs: Vec<Input>) -> Config {
-    Config {
-        data_dir: "/nowhere".into(),
-        node: "node-1".into(),
-        inputs,
-        indexers: vec![],
-        token: crate::config::Token::Fixed("t".into()),
-        tls: crate::config::Tls::default(),
-        tenants: TenantRules {
-            exact: [("airflow".to_owned(), TenantId::parse("main").unwrap())].into(),
-            otherwise: Otherwise::StripPrefix("astro-".into()),
-        },
-        spool_bytes_max: 0,
-        spool_when_full: crate::config::WhenFull::Wait,
-        batch_bytes_max: 0,
-        flush_after: Duration::ZERO,
-        scan_every: Duration::ZERO,
-        tenant_bytes_per_second: None,
-        unlinked_bytes_max: 1 << 30,
-        unlinked_container_bytes_max: 256 << 20,
-    }
+    let tenants = TenantRules {
+        exact: [("airflow".to_owned(), TenantId::parse("main").unwrap())].into(),
+        otherwise: Otherwise::StripPrefix("astro-".into()),
+        ..TenantRules::default()
+    };
+    Config { inputs, tenants, ..Config::blank() }
 }
 
 fn discovery(inputs: Vec<Input>) -> Result<Discovery> {
-    let metrics = Metrics::new(&Registry::new()).unwrap();
-    Discovery::new(&config(inputs), metrics, Arc::new(Wake::default()))
+    let (config, metrics) = (config(inputs), Metrics::new(&Registry::new()).unwrap());
+    let tenancy = Arc::new(Tenancy::new(&config, metrics.clone())?);
+    Discovery::new(&config, &tenancy, metrics, Arc::new(Wake::default()))
 }
 
 fn make(root: &Path, files: &[&str]) {

@@ -26,6 +26,10 @@ pub(crate) struct Woken {
     pub rescan: bool,
     /// The spool takes batches again.
     pub room: bool,
+    /// Something is known now of pods or namespaces that was not.
+    pub learned: bool,
+    /// Nothing more will be written: what is there is read to its end, and that is all.
+    pub finish: bool,
     /// No more reading.
     pub stop: bool,
     /// Whether who waits reads at its time anyway, and need not be told before of what is only written.
@@ -35,7 +39,8 @@ pub(crate) struct Woken {
 impl Woken {
     fn is_quiet(&self) -> bool {
         let is_written = !self.gathers && !self.written.is_empty();
-        !is_written && self.changed.is_empty() && !self.rescan && !self.room && !self.stop
+        let told = self.rescan || self.room || self.learned || self.finish || self.stop;
+        !is_written && self.changed.is_empty() && !told
     }
 }
 
@@ -78,6 +83,21 @@ impl Wake {
         if self.wants_room.swap(false, Ordering::SeqCst) {
             self.ring(|w| w.room = true);
         }
+    }
+
+    /// Pods or namespaces are known better than before.
+    pub(crate) fn learned(&self) {
+        self.ring(|w| w.learned = true);
+    }
+
+    /// Ends the reading once all that is there is read.
+    pub(crate) fn finish(&self) {
+        self.ring(|w| w.finish = true);
+    }
+
+    /// Whether reading is to end at once.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.lock().stop
     }
 
     fn ring(&self, change: impl FnOnce(&mut Woken)) {

@@ -18,6 +18,7 @@ fn enricher(identity: Identity, path_wins: bool) -> Enricher {
         identity,
         path_wins,
         attributes: serde_json::Map::new(),
+        pod_uid: None,
     };
     Enricher::new(Arc::new(owner), SourceId(7), Timestamp::MIN)
 }

@@ -9,7 +9,7 @@ use heliograph_model::time::{Clock, Timestamp};
 use prometheus::Registry;
 
 use super::*;
-use crate::config::{TenantRules, Tls, Token, WhenFull};
+use crate::config::{Tls, Token, WhenFull};
 use crate::gather::Gathered;
 use crate::spool::Limits;
 use indexer::{Shared, Told, serve};
@@ -49,23 +49,8 @@ fn spool(dir: &std::path::Path, metrics: &Metrics) -> Arc<Spool> {
 }
 
 fn config(dir: &std::path::Path, urls: &[String], token: &str) -> Config {
-    Config {
-        data_dir: dir.to_owned(),
-        node: "node-1".into(),
-        inputs: vec![],
-        indexers: urls.to_vec(),
-        token: Token::Fixed(token.into()),
-        tls: Tls::default(),
-        tenants: TenantRules::default(),
-        spool_bytes_max: 1 << 20,
-        spool_when_full: WhenFull::Wait,
-        batch_bytes_max: 1 << 20,
-        flush_after: Duration::ZERO,
-        scan_every: Duration::from_secs(1),
-        tenant_bytes_per_second: None,
-        unlinked_bytes_max: 0,
-        unlinked_container_bytes_max: 0,
-    }
+    let (data_dir, indexers) = (dir.to_owned(), urls.to_vec());
+    Config { data_dir, indexers, token: Token::Fixed(token.into()), ..Config::blank() }
 }
 
 struct Bench {

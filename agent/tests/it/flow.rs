@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::indexer::{Indexer, Real, config};
 
 /// An agent in this process.
-struct Agent {
+pub(crate) struct Agent {
     tasks: JoinSet<Result<(), heliograph_agent::Error>>,
     stop: CancellationToken,
     ready: watch::Receiver<bool>,
@@ -26,10 +26,10 @@ struct Agent {
 
 impl Agent {
     async fn start(dir: &Path, url: &str, inputs: Vec<Input>) -> Self {
-        Self::run(config(dir, url, inputs)).await
+        Self::start_with(config(dir, url, inputs)).await
     }
 
-    async fn run(config: Config) -> Self {
+    pub(crate) async fn start_with(config: Config) -> Self {
         let (ready_tx, ready) = watch::channel(false);
         let (stop, registry) = (CancellationToken::new(), prometheus::Registry::new());
         let (token, metrics) = (stop.clone(), registry.clone());
@@ -42,12 +42,12 @@ impl Agent {
         agent
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         self.tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|f| f.name() == name);
         let values = family.into_iter().flat_map(|f| f.get_metric());
@@ -55,7 +55,7 @@ impl Agent {
     }
 }
 
-fn append(path: &Path, text: &str) {
+pub(crate) fn append(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -69,7 +69,7 @@ fn files(dir: &Path, glob: &str) -> Vec<Input> {
     }]
 }
 
-fn records(indexer: &Indexer, tenant: &str) -> Vec<Record> {
+pub(crate) fn records(indexer: &Indexer, tenant: &str) -> Vec<Record> {
     let indexed = indexer.indexed.lock();
     let of_tenant = indexed.records.iter().filter(|(t, _)| t == tenant);
     let mut records: Vec<_> = of_tenant.map(|(_, record)| record.clone()).collect();
@@ -77,7 +77,7 @@ fn records(indexer: &Indexer, tenant: &str) -> Vec<Record> {
     records
 }
 
-fn texts(records: &[Record]) -> Vec<&str> {
+pub(crate) fn texts(records: &[Record]) -> Vec<&str> {
     records.iter().map(|r| &*r.message).collect()
 }
 
@@ -233,7 +233,7 @@ async fn a_tenant_beyond_its_byte_rate_waits_and_nobody_else_does() {
     append(&pods.join("quiet_pod_2/main/0.log"), &line(7));
     let mut config = config(dir.path(), &indexer.url, vec![Input::Containers { root: pods }]);
     config.tenant_bytes_per_second = Some(256 << 10);
-    let agent = Agent::run(config).await;
+    let agent = Agent::start_with(config).await;
     indexer.wait_for(lines + 1).await;
     agent.stop().await;
     assert_eq!((records(&indexer, "noisy").len(), records(&indexer, "quiet").len()), (lines, 1));

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use heliograph_agent::{Config, Input, Otherwise, TenantRules, Tls, Token, WhenFull};
+use heliograph_agent::{Config, Input, NamespaceSelection, Otherwise, TenantRules, Tls, Token, WhenFull};
 use heliograph_model::batch::{EPOCH_HEADER, PRODUCER_HEADER, SEQUENCE_HEADER, TENANT_HEADER};
 use heliograph_model::codec;
 use heliograph_model::record::Record;
@@ -104,7 +104,10 @@ pub(crate) fn config(dir: &Path, url: &str, inputs: Vec<Input>) -> Config {
         indexers: vec![url.to_owned()],
         token: Token::Fixed("sesame".into()),
         tls: Tls::default(),
-        tenants: TenantRules { exact: [].into(), otherwise: Otherwise::SameName },
+        tenants: TenantRules { otherwise: Otherwise::SameName, ..TenantRules::default() },
+        namespaces: NamespaceSelection::All,
+        kubernetes: None,
+        sidecar: None,
         spool_bytes_max: 64 << 20,
         spool_when_full: WhenFull::DropOldest { patience: Duration::from_secs(30) },
         batch_bytes_max: 64 << 10,

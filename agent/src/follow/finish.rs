@@ -1,0 +1,49 @@
+//! The end of reading where nothing more will be written.
+
+use std::time::{Duration, Instant};
+
+use super::Follower;
+use crate::gather::Closed;
+
+/// How soon a file is tried again that could not be read to its end.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+impl Follower {
+    /// Reads every file that is there to its end, the last line also without a line end. Gives up when stopped.
+    pub(super) fn finish(&mut self) -> Result<(), Closed> {
+        self.discovery.forget_listings();
+        loop {
+            self.scan(Instant::now(), true);
+            loop {
+                if self.gather.pass_on(&self.context.wake)? {
+                    self.turns()?;
+                    self.gather.flush_due(Instant::now())?;
+                    if self.turns.len() == 0 {
+                        break;
+                    }
+                } else if self.context.wake.wait(Instant::now() + AGAIN_AFTER, true).stop {
+                    return Ok(());
+                }
+                if self.context.wake.is_stopped() {
+                    return Ok(());
+                }
+            }
+            let now = Instant::now();
+            if !self.followed.values_mut().any(|f| f.tail.has_unread(now)) {
+                break;
+            }
+            if self.context.wake.wait(now + AGAIN_AFTER, true).stop {
+                return Ok(());
+            }
+        }
+        let ids: Vec<_> = self.followed.keys().copied().collect();
+        for id in ids {
+            let now = Instant::now();
+            if let Some(followed) = self.followed.get_mut(&id) {
+                followed.tail.finish(now);
+            }
+            self.let_go(id, now)?;
+        }
+        Ok(())
+    }
+}
