@@ -126,6 +126,12 @@ impl Discovery {
         Ok(Self { scopes, dirs: HashMap::new(), watch: Watch::new(wake, metrics), scans: 0 })
     }
 
+    /// As where inotify is exhausted from the start.
+    #[cfg(test)]
+    pub(crate) fn without_events(&mut self, metrics: Metrics) {
+        self.watch = Watch::of(Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch)), metrics);
+    }
+
     /// Whose a path is, were it there.
     pub(crate) fn owner_of(&self, path: &Path) -> Option<Arc<Owner>> {
         self.scopes.iter().find_map(|s| s.owner(path)).map(Arc::new)

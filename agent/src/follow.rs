@@ -174,6 +174,7 @@ impl Follower {
                 }
             }
             if woken.rescan {
+                self.context.metrics.rescans.inc();
                 (next_scan, everything) = (Instant::now(), true);
             }
             self.look(woken);
@@ -524,3 +525,6 @@ impl Followed {
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
+
+#[cfg(test)]
+mod tests;

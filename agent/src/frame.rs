@@ -244,6 +244,13 @@ impl Framer {
         (out, resume)
     }
 
+    /// Bytes of text that are not let go.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        let lanes = self.lanes.iter().map(|l| l.pieces.held_bytes() + l.joiner.held_bytes());
+        self.ready_bytes + lanes.sum::<usize>()
+    }
+
     /// What was counted since the last call.
     pub(crate) fn tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)

@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     pub spool_full: IntCounter,
     /// Spool entries that could not be read back.
     pub spool_corrupt: IntCounter,
+    /// Times that events were lost, so that everything was compared.
+    pub rescans: IntCounter,
     /// Files with unread bytes that only the scan found.
     pub reconcile_repairs: IntCounter,
     /// Lines cut at the limit.
@@ -136,6 +138,10 @@ impl Metrics {
                 .counter("heliograph_agent_spool_full_total", "Times that reading waited for the spool")?,
             spool_corrupt: r
                 .counter("heliograph_agent_spool_corrupt_total", "Spool entries that did not read back")?,
+            rescans: r.counter(
+                "heliograph_agent_rescans_total",
+                "Times that file events were lost and everything was compared",
+            )?,
             reconcile_repairs: r.counter(
                 "heliograph_agent_reconcile_repairs_total",
                 "Files with unread bytes that only the scan found",

@@ -352,6 +352,12 @@ impl Tail {
         (!events.is_empty() || !steps.is_empty()).then_some(Run { events, steps })
     }
 
+    /// Bytes of text that are read and not let go.
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        self.files.iter().map(Generation::held_bytes).sum::<usize>() + self.framer.held_bytes()
+    }
+
     /// Whether the path is a link.
     pub(crate) fn is_link(&self) -> bool {
         self.link

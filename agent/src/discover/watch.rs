@@ -73,6 +73,12 @@ impl Wake {
         self.rung.notify_all();
     }
 
+    /// While it is held, no event is taken.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> parking_lot::MutexGuard<'_, Woken> {
+        self.state.lock()
+    }
+
     /// Lets [`Self::made_room`] ring.
     pub(crate) fn want_room(&self) {
         self.wants_room.store(true, Ordering::SeqCst);

@@ -86,6 +86,12 @@ impl Pieces {
         Some((head, std::mem::take(&mut self.bytes)))
     }
 
+    /// Bytes of memory for the text under way.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Where the text under way begins.
     pub(crate) fn start(&self) -> Option<Position> {
         self.head.as_ref().map(|h| h.start)

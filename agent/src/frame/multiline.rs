@@ -72,6 +72,12 @@ impl Joiner {
         self.pending.as_ref().map(|p| p.touched + HOLD_AFTER_LINE)
     }
 
+    /// Bytes of memory for the pending event.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.pending.as_ref().map_or(0, |p| p.event.text.capacity())
+    }
+
     /// Where the pending event begins.
     pub(crate) fn start(&self) -> Option<Position> {
         self.pending.as_ref().map(|p| p.event.start)

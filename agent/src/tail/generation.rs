@@ -271,6 +271,12 @@ impl Generation {
         self.over += (bytes.len() - room) as u64;
     }
 
+    /// Bytes of memory for the line at the end.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// A place in the file.
     pub(crate) fn place(&self, offset: u64) -> Position {
         Position::in_file(self.number, offset)

@@ -8,6 +8,7 @@ use super::*;
 
 mod history;
 mod mended;
+mod odd;
 mod world;
 
 /// A directory with one followed path, and what was saved of it.
@@ -296,23 +297,4 @@ fn files_with_the_same_first_bytes_are_told_apart() {
     bench.append("x.log", &format!("{head}\ntwo\n"));
     bench.crash();
     bench.check(&[&head, "one", &head, "two"]);
-}
-
-#[test]
-fn a_line_over_the_limit_is_cut_and_the_next_is_right() {
-    use heliograph_model::record::MESSAGE_BYTES_MAX;
-    let dir = tempfile::tempdir().unwrap();
-    let long = "x".repeat(10 << 20);
-    fs::write(dir.path().join("x.log"), format!("before\n{long}\nafter\n")).unwrap();
-    let mut tail = Bench::tail(dir.path(), BTreeMap::new());
-    let now = Instant::now();
-    assert!(tail.open(false, now).unwrap());
-    let mut buffer = vec![0; 256 << 10];
-    let mut events = vec![];
-    while tail.turn(&mut buffer, now).unwrap() != Progress::Idle {
-        events.extend(tail.take_run().into_iter().flat_map(|r| r.events));
-    }
-    events.extend(tail.take_run().into_iter().flat_map(|r| r.events));
-    let lens: Vec<_> = events.iter().map(|e| (e.text.len(), e.cut)).collect();
-    assert_eq!(lens, [(6, false), (MESSAGE_BYTES_MAX, true), (5, false)]);
 }

@@ -25,6 +25,13 @@ const DETAILS: [&str; 8] = [
     "Caused by: ",
 ];
 
+/// How a record of Go's runtime begins.
+const GO_STARTS: [&str; 2] = ["panic: ", "fatal error: "];
+/// How a program's own formats name a level at which an exception may follow, between time and text.
+const FAILED: [&str; 4] = [" ERROR ", " FATAL ", " SEVERE ", " CRITICAL "];
+/// How far into a line its level stands.
+const LEVEL_BYTES_MAX: usize = 80;
+
 /// What a line is to the record before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -54,6 +61,10 @@ enum Context {
     Tailed { likely: bool },
     /// A line of another program.
     Plain { fails: bool },
+    /// Behind a Java exception, or among its frames.
+    Java,
+    /// Go's runtime says why it ends: its goroutines, with blank lines between. `apart`: behind such a line.
+    Go { apart: bool },
     /// Airflow's name in letters of letters.
     Banner,
     /// Among a traceback's frames.
@@ -91,6 +102,8 @@ impl Continuation {
             Context::Headed { likely } | Context::Tailed { likely } => likely,
             Context::Plain { fails } => fails,
             Context::Untailed { .. }
+            | Context::Java
+            | Context::Go { .. }
             | Context::Trace { .. }
             | Context::Raised { .. }
             | Context::Linked { .. } => true,
@@ -142,7 +155,15 @@ fn unheaded(line: &str) -> Context {
     if is_banner(line) {
         return Context::Banner;
     }
-    Context::Plain { fails: text::guess_level(line) >= Some(Level::Error) }
+    if GO_STARTS.iter().any(|start| line.starts_with(start)) || is_goroutine(line) {
+        return Context::Go { apart: false };
+    }
+    if is_throwable(line) {
+        return Context::Java;
+    }
+    let near = line.char_indices().nth(LEVEL_BYTES_MAX).and_then(|(at, _)| line.get(..at)).unwrap_or(line);
+    let failed = FAILED.iter().any(|word| near.contains(word));
+    Context::Plain { fails: failed || text::guess_level(line) >= Some(Level::Error) }
 }
 
 impl Context {
@@ -167,6 +188,14 @@ impl Context {
             Self::Tailed { .. } | Self::Plain { fails: true } if traceback => {
                 Some(Self::Trace { headed: false })
             }
+            Self::Plain { fails: true } if is_throwable(line) => Some(Self::Java),
+            Self::Java => (indented && !blank || line.starts_with("Caused by: ")).then_some(self),
+            Self::Go { .. } if blank => Some(Self::Go { apart: true }),
+            Self::Go { apart: true } => {
+                let goes_on = is_goroutine(line) || line.starts_with("[signal ") || line == "runtime stack:";
+                goes_on.then_some(Self::Go { apart: false })
+            }
+            Self::Go { .. } => (indented || is_go_frame(line)).then_some(self),
             Self::Tailed { .. } | Self::Plain { .. } => {
                 (indented && !blank || line.starts_with("Caused by: ")).then_some(self)
             }
@@ -193,6 +222,42 @@ fn is_exception(line: &str) -> bool {
     let name = line.split_once(':').map_or(line, |(name, _)| name);
     name.starts_with(|c: char| c.is_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '<' | '>'))
+}
+
+/// Whether the line is how Java names what was thrown: `java.lang.IllegalStateException: text`, `Exception in thread
+/// "main" …`.
+fn is_throwable(line: &str) -> bool {
+    if line.starts_with("Exception in thread \"") {
+        return true;
+    }
+    let class = line.split_once(": ").map_or(line, |(class, _)| class);
+    let mut names = class.rsplit('.');
+    let last = names.next().unwrap_or_default();
+    let name = |n: &str| {
+        n.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && n.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$'))
+    };
+    let ends = ["Exception", "Error", "Throwable"].iter().any(|end| last.ends_with(end));
+    ends && name(last) && class.contains('.') && names.all(name)
+}
+
+/// `goroutine 1 [running]:`
+fn is_goroutine(line: &str) -> bool {
+    let state = line.strip_prefix("goroutine ").and_then(|rest| rest.split_once(" ["));
+    state.is_some_and(|(number, rest)| number.bytes().all(|b| b.is_ascii_digit()) && rest.ends_with("]:"))
+}
+
+/// What stands among the frames of Go's runtime at the beginning of a line: `main.run(0xc000012345, 0x1)`.
+fn is_go_frame(line: &str) -> bool {
+    let frame = || {
+        let (name, _) = line.split_once('(')?;
+        Some(line.ends_with(')') && name.contains('.') && !name.contains(' '))
+    };
+    line.starts_with("created by ")
+        || line.starts_with("[signal ")
+        || line.starts_with("...")
+        || is_goroutine(line)
+        || frame().unwrap_or_default()
 }
 
 /// Whether the line is of the letters that Airflow greets with.

@@ -332,6 +332,87 @@ fn a_chain_of_tracebacks_is_one_record() {
     assert!(!lines.expects_more());
 }
 
+/// Feeds lines; each record's are joined by `|`.
+#[track_caller]
+fn check_records(text: &str, expected: &[&str]) {
+    let mut lines = Continuation::new();
+    let mut records: Vec<String> = vec![];
+    for line in text.lines() {
+        match (lines.feed(line), records.last_mut()) {
+            (Decision::Continues, Some(record)) => *record += &format!("|{}", line.trim()),
+            _ => records.push(line.trim().to_owned()),
+        }
+    }
+    assert_eq!(records, expected);
+}
+
+#[test]
+fn java_exceptions() {
+    check_records(
+        "before\n\
+         Exception in thread \"main\" java.lang.IllegalStateException: boom\n\
+         \tat com.example.Main.run(Main.java:12)\n\
+         \t... 3 more\n\
+         Caused by: java.io.IOException: disk\n\
+         \tat com.example.Disk.read(Disk.java:7)\n\
+         \tSuppressed: java.lang.Exception: x\n\
+         after",
+        &[
+            "before",
+            "Exception in thread \"main\" java.lang.IllegalStateException: boom|at \
+             com.example.Main.run(Main.java:12)|... 3 more|Caused by: java.io.IOException: disk|at \
+             com.example.Disk.read(Disk.java:7)|Suppressed: java.lang.Exception: x",
+            "after",
+        ],
+    );
+    check_records(
+        "2026-11-24 10:00:00,123 INFO [main] c.e.Main - fine\n\
+         2026-11-24 10:00:00,124 ERROR [main] c.e.Main - it failed\n\
+         org.postgresql.util.PSQLException: no\n\
+         \tat org.postgresql.X.y(X.java:1)\n\
+         2026-11-24 10:00:01,000 INFO [main] c.e.Main - on",
+        &[
+            "2026-11-24 10:00:00,123 INFO [main] c.e.Main - fine",
+            "2026-11-24 10:00:00,124 ERROR [main] c.e.Main - it \
+             failed|org.postgresql.util.PSQLException: no|at org.postgresql.X.y(X.java:1)",
+            "2026-11-24 10:00:01,000 INFO [main] c.e.Main - on",
+        ],
+    );
+    // What only looks a little like one.
+    check_records("ValueError: x\nfoo.bar: y\n a", &["ValueError: x", "foo.bar: y|a"]);
+}
+
+#[test]
+fn go_panics() {
+    check_records(
+        "I1124 10:00:00.000000       1 main.go:1] starting\n\
+         panic: runtime error: invalid memory address or nil pointer dereference\n\
+         [signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x47b1c6]\n\
+         \n\
+         goroutine 1 [running]:\n\
+         main.(*Server).run(0xc000012345, {0x0, 0x0})\n\
+         \t/src/main.go:8 +0x26\n\
+         main.main()\n\
+         \t/src/main.go:4 +0x17\n\
+         \n\
+         goroutine 18 [chan receive, 2 minutes]:\n\
+         created by main.main in goroutine 1\n\
+         \t/src/main.go:3 +0x99\n\
+         exit status 2\n\
+         after",
+        &[
+            "I1124 10:00:00.000000       1 main.go:1] starting",
+            "panic: runtime error: invalid memory address or nil pointer dereference|[signal SIGSEGV: \
+             segmentation violation code=0x1 addr=0x0 pc=0x47b1c6]||goroutine 1 [running]:|main.(*Server).\
+             run(0xc000012345, {0x0, 0x0})|/src/main.go:8 +0x26|main.main()|/src/main.go:4 +0x17||goroutine \
+             18 [chan receive, 2 minutes]:|created by main.main in goroutine 1|/src/main.go:3 +0x99",
+            "exit status 2",
+            "after",
+        ],
+    );
+    check_records("panic: x\n\nafter a blank line", &["panic: x|", "after a blank line"]);
+}
+
 #[test]
 fn only_likely_records_are_held_back() {
     let check = |line: &str, expected: bool| {
@@ -347,6 +428,10 @@ fn only_likely_records_are_held_back() {
     check("2026-11-23T22:03:14Z [info     ] no tail yet", true);
     check(r#"{"level":"error"}"#, false);
     check("hello", false);
+    check("2026-11-24 10:00:00,124 ERROR [main] c.e.Main - it failed", true);
+    check("2026-11-24 10:00:00,123 INFO [main] c.e.Main - fine", false);
+    check("panic: x", true);
+    check("java.lang.Exception: x", true);
 }
 
 proptest! {
