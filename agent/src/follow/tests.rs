@@ -14,7 +14,7 @@ use prometheus::Registry;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::{Config, Input, Otherwise, TenantRules};
+use crate::config::{Config, Input, NamespaceSelection, Otherwise, TenantRules};
 use crate::gather::Gathered;
 
 /// No test waits longer.
@@ -87,20 +87,15 @@ impl Setup {
         metrics: &Metrics,
     ) -> (Follower, mpsc::Receiver<Gathered>) {
         let config = Config {
-            data_dir: "/nowhere".into(),
-            node: "node-1".into(),
             inputs,
-            indexers: vec![],
-            token: "t".into(),
-            tenants: TenantRules { exact: BTreeMap::new(), otherwise: Otherwise::SameName },
-            spool_bytes_max: 0,
+            tenants: TenantRules { otherwise: Otherwise::SameName, ..TenantRules::default() },
+            namespaces: NamespaceSelection::All,
             batch_bytes_max: 64 << 10,
             flush_after: Duration::from_millis(5),
-            scan_every: self.scan_every,
-            unlinked_bytes_max: self.unlinked_max.node,
-            unlinked_container_bytes_max: self.unlinked_max.container,
+            ..Config::blank()
         };
-        let mut discovery = Discovery::new(&config, metrics.clone(), Arc::clone(wake)).unwrap();
+        let tenancy = Arc::new(Tenancy::new(&config, metrics.clone()).unwrap());
+        let mut discovery = Discovery::new(&config, &tenancy, metrics.clone(), Arc::clone(wake)).unwrap();
         if !self.events {
             discovery.without_events(metrics.clone());
         }
@@ -111,7 +106,10 @@ impl Setup {
             clock: Arc::new(Fixed),
             wake: Arc::clone(wake),
             scan_every: self.scan_every,
+            tenant_bytes_per_second: None,
             unlinked_max: self.unlinked_max,
+            pods: Arc::new(Pods::new(false)),
+            tenancy,
             metrics: metrics.clone(),
         };
         (Follower::new(discovery, saved, gather, context), gathered)
@@ -293,8 +291,8 @@ fn positions_of_a_path_that_is_nobodys_for_now_are_kept() {
     let inputs = || vec![Input::PodVolumes { root: root.clone(), pods: pods.clone() }];
     let follower = |saved| Setup::default().follower(inputs(), saved, &wake, &metrics);
     let read = |follower: &mut Follower, gathered: &mut mpsc::Receiver<Gathered>| {
-        follower.scan(Instant::now());
-        while !follower.queue.is_empty() {
+        follower.scan(Instant::now(), false);
+        while follower.turns.len() > 0 {
             follower.turns().unwrap();
         }
         follower.gather.flush_all().unwrap();

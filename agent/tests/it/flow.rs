@@ -25,10 +25,12 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    async fn start(dir: &Path, url: &str, inputs: Vec<Input>) -> Self {
+    /// Starts, and waits until all inputs were scanned.
+    pub(crate) async fn start(dir: &Path, url: &str, inputs: Vec<Input>) -> Self {
         Self::start_with(config(dir, url, inputs)).await
     }
 
+    /// The same with a config of its own.
     pub(crate) async fn start_with(config: Config) -> Self {
         let (ready_tx, ready) = watch::channel(false);
         let (stop, registry) = (CancellationToken::new(), prometheus::Registry::new());
@@ -42,11 +44,13 @@ impl Agent {
         agent
     }
 
+    /// Stops, and waits for the end.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         self.tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 
+    /// The sum of a metric's values.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|f| f.name() == name);
@@ -55,13 +59,15 @@ impl Agent {
     }
 }
 
+/// Adds text to a file, which need not be there.
 pub(crate) fn append(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
-fn files(dir: &Path, glob: &str) -> Vec<Input> {
+/// Plain files below `dir`.
+pub(crate) fn files(dir: &Path, glob: &str) -> Vec<Input> {
     vec![Input::Files {
         glob: dir.join(glob).to_str().unwrap().to_owned(),
         tenant: TenantId::parse("team-a").unwrap(),

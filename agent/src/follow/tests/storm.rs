@@ -1,9 +1,7 @@
-//! Rotation storms and pods that live for a moment. The sizes are parameters, for runs at full scale:
-//!
-//! ```sh
-//! HELIOGRAPH_TEST_STORM_LINES=1000000 HELIOGRAPH_TEST_STORM_FILE_BYTES=10000000 HELIOGRAPH_TEST_PODS=500 \
-//!     cargo test --release -p heliograph-agent --lib storm
-//! ```
+//! Rotation storms and pods that live for a moment. The sizes are parameters; `agent/tests/it` says how a run at
+//! full scale is started.
+
+use std::collections::VecDeque;
 
 use super::*;
 
