@@ -48,8 +48,14 @@ const STUCK_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Closed;
 
+/// How long a record of a tenant waits whose batches pile up. It would wait for these anyway, and an hour's
+/// outage is thousands of batches, not a hundred thousand small ones to be remembered and sent one by one.
+const FLUSH_BEHIND_AFTER: Duration = Duration::from_secs(1);
+
+/// Says whether a tenant's batches pile up.
+pub(crate) type IsBehind = Box<dyn Fn(&TenantId) -> bool + Send>;
+
 /// Collects until a batch is large or old enough.
-#[derive(Debug)]
 pub(crate) struct Gather {
     open: BTreeMap<TenantId, Open>,
     out: mpsc::Sender<Gathered>,
@@ -57,6 +63,7 @@ pub(crate) struct Gather {
     stuck: VecDeque<Gathered>,
     bytes_max: usize,
     flush_after: Duration,
+    is_behind: IsBehind,
 }
 
 #[derive(Debug, Default)]
@@ -64,13 +71,19 @@ struct Open {
     records: Vec<Record>,
     moves: BTreeMap<(SourceId, Option<u32>), Move>,
     bytes: usize,
-    since: Option<Instant>,
+    due: Option<Instant>,
 }
 
 impl Gather {
     /// Batches go to `out`.
     pub(crate) fn new(out: mpsc::Sender<Gathered>, bytes_max: usize, flush_after: Duration) -> Self {
-        Self { open: BTreeMap::new(), out, stuck: VecDeque::new(), bytes_max, flush_after }
+        let (open, stuck, is_behind) = (BTreeMap::new(), VecDeque::new(), Box::new(|_: &TenantId| false));
+        Self { open, out, stuck, bytes_max, flush_after, is_behind }
+    }
+
+    /// Larger batches for tenants that are behind.
+    pub(crate) fn with_backlog(self, is_behind: IsBehind) -> Self {
+        Self { is_behind, ..self }
     }
 
     /// Whether the spool is behind: nothing more should be read.
@@ -115,8 +128,11 @@ impl Gather {
             self.flush(tenant)?;
         }
         let open = self.open.entry(tenant.clone()).or_default();
-        if !records.is_empty() {
-            open.since.get_or_insert(now);
+        if !records.is_empty() && open.due.is_none() {
+            let is_behind = (self.is_behind)(tenant);
+            open.due = Some(
+                now + if is_behind { FLUSH_BEHIND_AFTER.max(self.flush_after) } else { self.flush_after },
+            );
         }
         open.bytes += bytes;
         open.records.extend(records);
@@ -142,7 +158,7 @@ impl Gather {
 
     /// Sends the batches that have waited long enough.
     pub(crate) fn flush_due(&mut self, now: Instant) -> Result<(), Closed> {
-        let due = |o: &Open| o.since.is_some_and(|s| s + self.flush_after <= now);
+        let due = |o: &Open| o.due.is_some_and(|due| due <= now);
         let due: Vec<_> = self.open.iter().filter(|(_, o)| due(o)).map(|(t, _)| t.clone()).collect();
         due.iter().try_for_each(|tenant| self.flush(tenant))
     }
@@ -156,7 +172,7 @@ impl Gather {
 
     /// When [`Self::flush_due`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.open.values().filter_map(|o| o.since).min().map(|s| s + self.flush_after)
+        self.open.values().filter_map(|o| o.due).min()
     }
 
     /// A batch without records waits for some: its positions can be found again.
@@ -220,5 +236,21 @@ mod tests {
         let tenants = [batches.try_recv().unwrap().tenant, batches.try_recv().unwrap().tenant];
         assert_eq!(tenants, [a, b]);
         assert_eq!(gather.deadline(), None);
+    }
+
+    #[test]
+    fn a_tenant_that_is_behind_gets_larger_batches() {
+        let (out, mut batches) = mpsc::channel(10);
+        let gather = Gather::new(out, 10, Duration::from_millis(25));
+        let mut gather = gather.with_backlog(Box::new(|tenant| tenant.as_str() == "behind"));
+        let (a, b) = (TenantId::parse("behind").unwrap(), TenantId::parse("live").unwrap());
+        let now = Instant::now();
+        gather.add(&a, vec![record(1, 0, "x")], vec![], now).unwrap();
+        gather.add(&b, vec![record(2, 0, "x")], vec![], now).unwrap();
+        gather.flush_due(now + Duration::from_millis(25)).unwrap();
+        assert_eq!(batches.try_recv().unwrap().tenant, b);
+        assert_eq!(gather.deadline(), Some(now + FLUSH_BEHIND_AFTER));
+        gather.flush_due(now + FLUSH_BEHIND_AFTER).unwrap();
+        assert_eq!(batches.try_recv().unwrap().tenant, a);
     }
 }

@@ -77,7 +77,9 @@ pub async fn run(
     let shipper =
         Shipper::new(Arc::clone(&spool), &config, home.producer.clone(), quarantine, metrics.clone()).await?;
     let (gathered_tx, gathered_rx) = mpsc::channel(GATHERED_MAX);
-    let gather = Gather::new(gathered_tx, config.batch_bytes_max, config.flush_after);
+    let backlog = Arc::clone(&spool);
+    let gather = Gather::new(gathered_tx, config.batch_bytes_max, config.flush_after)
+        .with_backlog(Box::new(move |tenant| backlog.is_behind(tenant)));
     let pods = Arc::new(Pods::new(config.kubernetes.is_some()));
     let known = (Arc::clone(&pods), Arc::clone(&tenancy));
     let watching = watch_pods(&config, &home, known, &wake, &clock, &metrics).await?;

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use heliograph_model::batch::{EPOCH_HEADER, PRODUCER_HEADER, SEQUENCE_HEADER, TENANT_HEADER};
 use heliograph_model::tenant::TenantId;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -55,40 +55,51 @@ enum Outcome {
     Failed,
 }
 
+/// How fast a tenant's batches go.
+struct Pace {
+    /// How many may be under way. One until an indexer takes it: who is away need not be asked four times.
+    window: usize,
+    backoff: ExponentialBackoff,
+}
+
+impl Pace {
+    /// As at the beginning, and whenever an indexer has taken a batch.
+    fn new() -> Self {
+        let (min, max) = BACKOFF;
+        let backoff = ExponentialBuilder::new().with_min_delay(min).with_max_delay(max);
+        Self { window: 1, backoff: backoff.with_jitter().without_max_times().build() }
+    }
+
+    /// Longer after each failure.
+    fn wait(&mut self) -> Duration {
+        self.backoff.next().unwrap_or(BACKOFF.1)
+    }
+}
+
 impl Shipper {
     /// Sends a tenant's batches until none waits.
     pub(super) async fn send_all(self: &Arc<Self>, tenant: &TenantId) {
-        let new_backoff = || {
-            let (min, max) = BACKOFF;
-            let backoff = ExponentialBuilder::new().with_min_delay(min).with_max_delay(max);
-            backoff.with_jitter().without_max_times().build()
-        };
-        let mut backoff = new_backoff();
-        // One until an indexer answers: who is away need not be asked four times.
-        let mut window = 1;
+        let mut pace = Pace::new();
         loop {
-            let wait = match self.round(tenant, &mut window).await {
+            let wait = match self.round(tenant, &mut pace).await {
                 Next::Done => return,
-                Next::Go => {
-                    backoff = new_backoff();
-                    continue;
-                }
+                Next::Go => continue,
                 Next::Again(wait) => wait,
             };
-            window = 1;
-            let mut step = || backoff.next().unwrap_or(BACKOFF.1);
-            let wait = match wait {
-                None => step(),
-                Some(Duration::ZERO) => continue,
+            match wait {
+                Some(Duration::ZERO) => {}
                 // All agents are told the same time: they do not come back all at once.
-                Some(wait) => wait.min(RETRY_AFTER_MAX) + step().min(wait.max(BACKOFF.0)),
-            };
-            tokio::time::sleep(wait).await;
+                Some(wait) => {
+                    let spread = pace.wait().min(wait.max(BACKOFF.0));
+                    tokio::time::sleep(wait.min(RETRY_AFTER_MAX) + spread).await;
+                }
+                None => tokio::time::sleep(pace.wait()).await,
+            }
         }
     }
 
     /// Sends until nothing is left, or until one fails and all under way are answered.
-    async fn round(self: &Arc<Self>, tenant: &TenantId, window: &mut usize) -> Next {
+    async fn round(self: &Arc<Self>, tenant: &TenantId, pace: &mut Pace) -> Next {
         self.endpoints.refresh().await;
         let Some(endpoint) = self.endpoints.choose(tenant) else { return Next::Again(None) };
         let authorization = self.credential.header().await;
@@ -96,7 +107,7 @@ impl Shipper {
         let mut failed: Vec<(Pending, Outcome)> = vec![];
         let (mut after, mut trouble) = (0, false);
         loop {
-            while failed.is_empty() && !trouble && under_way.len() < *window {
+            while failed.is_empty() && !trouble && under_way.len() < pace.window {
                 match self.on_spool(tenant, move |spool, tenant| spool.next(tenant, after)).await {
                     Some(Some(pending)) => {
                         after = pending.ordinal;
@@ -113,7 +124,7 @@ impl Shipper {
             }
             match under_way.join_next().await {
                 Some(Ok((pending, Outcome::Answered(Answer::Acknowledged)))) => {
-                    *window = UNDER_WAY_MAX;
+                    *pace = Pace { window: UNDER_WAY_MAX, ..Pace::new() };
                     let through = pending.ordinal;
                     let settled = self.on_spool(tenant, move |spool, t| spool.acknowledge(t, through)).await;
                     trouble |= settled.is_none();
@@ -126,8 +137,8 @@ impl Shipper {
                 None => break,
             }
         }
+        pace.window = if trouble || !failed.is_empty() { 1 } else { pace.window };
         if !failed.is_empty() {
-            *window = 1;
             return Box::pin(self.go_on(tenant, failed, &endpoint)).await;
         }
         if trouble {
@@ -256,8 +267,9 @@ impl Shipper {
             sequence,
             "indexer expects a batch that is not in the spool, going on in a new epoch"
         );
-        let renewed = self.on_spool(tenant, move |spool, t| spool.renew(t, epoch_min)).await;
-        renewed.map_or(Next::Again(None), |()| Next::Go)
+        self.on_spool(tenant, move |spool, t| spool.renew(t, epoch_min)).await;
+        // Whoever answers like this each time is not asked without end.
+        Next::Again(None)
     }
 
     /// The batch itself is refused: it is kept for a look, and a gap takes its place.

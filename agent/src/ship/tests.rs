@@ -2,6 +2,8 @@
 
 mod indexer;
 
+use std::net::SocketAddr;
+
 use heliograph_model::record::{Attributes, Record};
 use heliograph_model::source::{Position, Source};
 use heliograph_model::tenant::TenantId;
@@ -12,7 +14,8 @@ use super::*;
 use crate::config::{Tls, Token, WhenFull};
 use crate::gather::Gathered;
 use crate::spool::Limits;
-use indexer::{Shared, Told, serve};
+use answer::Answer;
+use indexer::{Shared, Told, serve, serve_on};
 
 struct Fixed;
 
@@ -208,6 +211,129 @@ async fn an_indexer_that_is_away_is_passed_over() {
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     bench.drain(&[format!("http://{gone}"), format!("http://{address}")]).await;
     assert_eq!(shared.lock().kept.len(), 4);
+}
+
+#[tokio::test]
+async fn many_batches_are_under_way_and_none_is_lost_or_doubled_or_out_of_order() {
+    // Both an indexer that lets early batches wait and one that refuses them at once, losing every eighth answer.
+    for impatient in [false, true] {
+        let texts: Vec<String> = (0..40).map(|n| format!("{n}")).collect();
+        let batches: Vec<_> = texts.iter().flat_map(|t| [("a", t.as_str()), ("b", t.as_str())]).collect();
+        let bench = Bench::new(&batches);
+        let shared = Shared::default();
+        (shared.lock().impatient, shared.lock().lossy) = (impatient, Some(8));
+        let address = serve(Arc::clone(&shared)).await;
+        bench.drain(&[format!("http://{address}")]).await;
+        let indexed = shared.lock();
+        assert_eq!((&indexed.kept["a"], &indexed.kept["b"]), (&texts, &texts));
+        // Nothing ever had to begin anew.
+        assert_eq!(indexed.last["a"], (1_795_000_000_000, 40));
+        assert!((2..=REQUESTS_MAX).contains(&indexed.under_way.1), "{} at once", indexed.under_way.1);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_in_the_middle_sends_nothing_twice() {
+    let texts: Vec<String> = (0..40).map(|n| format!("{n}")).collect();
+    let bench = Bench::new(&texts.iter().map(|t| ("a", t.as_str())).collect::<Vec<_>>());
+    let shared = Shared::default();
+    shared.lock().lossy = Some(5);
+    let urls = [format!("http://{}", serve(Arc::clone(&shared)).await)];
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let shipper = bench.shipper(&urls, "sesame").await.unwrap();
+    tasks.spawn(shipper.run(CancellationToken::new(), stop.clone()));
+    while shared.lock().kept.get("a").is_none_or(|kept| kept.len() < 15) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap();
+    drop(tasks);
+    let bench = bench.restart();
+    assert!(bench.spool.append(vec![batch("a", "new")]).unwrap());
+    bench.drain(&urls).await;
+    let indexed = shared.lock();
+    let (last, kept) = indexed.kept["a"].split_last().unwrap();
+    assert_eq!((last.as_str(), kept), ("new", texts.as_slice()));
+}
+
+#[tokio::test]
+async fn the_body_that_is_too_large_makes_way_for_the_next() {
+    let (bench, shared) = check(&["one", "two"], &[Told::Answer(413)], &[GAP, "two"], &[1, 1, 2]).await;
+    assert_eq!(bench.metrics.batches.with_label_values(&["rejected"]).get(), 1);
+    assert_eq!(shared.lock().last["a"].1, 2);
+}
+
+#[tokio::test]
+async fn a_retry_after_is_waited_for() {
+    let response = |seconds: &'static str| {
+        let response = http::Response::builder().status(429).header("retry-after", seconds).body("");
+        Answer::of(reqwest::Response::from(response.unwrap()))
+    };
+    assert_eq!(response("7").await, Answer::Busy(Some(Duration::from_secs(7))));
+    assert_eq!(response("Wed, 21 Oct 2015 07:28:00 GMT").await, Answer::Busy(None));
+}
+
+#[tokio::test]
+async fn one_name_is_several_indexers_and_the_living_ones_take_over() {
+    // As a headless Service: one name and port, several addresses, one of which does not answer.
+    let shared = Shared::default();
+    let first = serve(Arc::clone(&shared)).await;
+    let port = first.port();
+    serve_on(&format!("127.0.0.2:{port}"), Arc::clone(&shared)).await;
+    let names: Vec<String> = (0..30).map(|n| format!("t{n}")).collect();
+    let bench = Bench::new(&names.iter().map(|n| (n.as_str(), "x")).collect::<Vec<_>>());
+    let config = config(bench.dir.path(), &[format!("http://indexer.test:{port}")], "sesame");
+    let mut shipper = Arc::into_inner(bench.shipper_with(&config).await.unwrap()).unwrap();
+    shipper.endpoints = shipper.endpoints.with_lookup(Box::new(|_, port| {
+        let addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+        let addresses = addresses.map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).to_vec();
+        Box::pin(async move { Ok(addresses) })
+    }));
+    let drained = CancellationToken::new();
+    drained.cancel();
+    let run = Arc::new(shipper).run(drained, CancellationToken::new());
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
+    let indexed = shared.lock();
+    assert_eq!(indexed.kept.len(), 30);
+    assert!(indexed.kept.values().all(|texts| texts == &["x"]));
+    assert!(bench.metrics.batches.with_label_values(&["unreachable"]).get() > 0);
+    assert!(indexed.hosts.iter().all(|host| *host == format!("indexer.test:{port}")), "{:?}", indexed.hosts);
+}
+
+#[tokio::test]
+async fn an_indexer_that_drains_hands_its_tenants_to_another() {
+    let names: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
+    let bench = Bench::new(&names.iter().map(|n| (n.as_str(), "x")).collect::<Vec<_>>());
+    let (draining, taking) = (Shared::default(), Shared::default());
+    draining.lock().told = vec![Told::Answer(503); 1000].into();
+    let urls = [
+        format!("http://{}", serve(Arc::clone(&draining)).await),
+        format!("http://{}", serve(Arc::clone(&taking)).await),
+    ];
+    bench.drain(&urls).await;
+    assert_eq!(taking.lock().kept.len(), 12);
+    assert!(draining.lock().kept.is_empty() && !draining.lock().seen.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_from_a_file_is_renewed() {
+    let bench = Bench::new(&[("a", "one")]);
+    let shared = Shared::default();
+    let urls = [format!("http://{}", serve(Arc::clone(&shared)).await)];
+    let file = bench.dir.path().join("token");
+    std::fs::write(&file, "expired\n").unwrap();
+    let config = Config { token: Token::File(file.clone()), ..config(bench.dir.path(), &urls, "") };
+    let drained = CancellationToken::new();
+    drained.cancel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(bench.shipper_with(&config).await.unwrap().run(drained, CancellationToken::new()));
+    while shared.lock().denied < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::write(&file, "sesame\n").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), tasks.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(shared.lock().kept["a"], ["one"]);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use super::queue::{Item, Next};
 use super::{Spool, queue::Queue};
 use crate::error::Result;
 
+/// So many batches of a tenant that wait are more than its sender has under way, by far.
+const BEHIND_BATCHES: usize = 16;
+
 /// A batch to send.
 #[derive(Clone)]
 pub(crate) struct Pending {
@@ -32,6 +35,11 @@ impl Spool {
         let state = self.state.lock();
         let waiting = state.tenants.iter().filter(|(_, q)| !q.is_empty());
         waiting.map(|(tenant, _)| tenant.clone()).collect()
+    }
+
+    /// Whether a tenant's batches pile up.
+    pub(crate) fn is_behind(&self, tenant: &TenantId) -> bool {
+        self.state.lock().tenants.get(tenant).is_some_and(|queue| queue.len() >= BEHIND_BATCHES)
     }
 
     /// Up to where a tenant with waiting batches is settled.

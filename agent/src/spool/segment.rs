@@ -1,9 +1,9 @@
 //! One file of the spool: sealed entries, appended and synced, never changed.
 //!
 //! ```text
-//! header, 36 bytes
+//! header, 36 bytes, twice: damage to one costs nothing
 //!  0  7  "HGSPOOL"
-//!  7  1  version, 2 (in version 1, entries had another head)
+//!  7  1  version, 2 (in version 1, the header stood once, and entries had another head)
 //!  8 16  random id: the key of the file is derived from the spool's key and it
 //! 24  8  serial
 //! 32  4  CRC-32 of the bytes before
@@ -19,7 +19,7 @@
 //! A file that was opened again is never appended to, since a torn entry may have used the next nonce.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,8 @@ use crate::error::{Error, Result};
 const MAGIC: &[u8; 7] = b"HGSPOOL";
 const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 36;
+/// Where entries begin.
+const HEADERS_BYTES: usize = 2 * HEADER_BYTES;
 const ENTRY_MAGIC: &[u8; 4] = b"HGE1";
 const ENTRY_HEADER_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
@@ -86,12 +88,13 @@ impl Segment {
     pub(crate) fn create(path: &Path, serial: u64, key: &SecretKey) -> Result<(Self, End)> {
         let id: [u8; 16] = random().map_err(Error::cipher)?;
         let cipher = key.derive("agent spool v1", &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
-        let mut header = Vec::with_capacity(HEADER_BYTES);
+        let mut header = Vec::with_capacity(HEADERS_BYTES);
         header.extend_from_slice(MAGIC);
         header.push(VERSION);
         header.extend_from_slice(&id);
         header.extend_from_slice(&serial.to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
+        header.extend_from_within(..);
         let disk = || Error::disk(path);
         fault::step().map_err(disk())?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
@@ -99,32 +102,21 @@ impl Segment {
         fault::write_all_at(&file, &header, 0).and_then(|()| file.sync_all()).map_err(disk())?;
         let dir = path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|d| d.sync_all()).map_err(Error::disk(dir))?;
-        let end = End { len: HEADER_BYTES as u64, page: 0 };
+        let end = End { len: HEADERS_BYTES as u64, page: 0 };
         Ok((Self { path: path.to_owned(), file, cipher, serial }, end))
     }
 
-    /// Opens a file to read it; none where its header was torn, so that it holds nothing.
+    /// Opens a file to read it; none where neither header is whole, so that it cannot be read.
     pub(crate) fn open(path: &Path, key: &SecretKey) -> Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(Error::disk(path))?;
-        let mut header = [0; HEADER_BYTES];
-        let corrupt = |reason: &str| Error::Corrupt { path: path.to_owned(), reason: reason.to_owned() };
-        match file.read_exact_at(&mut header, 0) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(e) => return Err(Error::disk(path)(e)),
-        }
-        let mut fields = Reader(&header);
-        let mut read = || -> Option<_> {
-            let (magic, version) = (fields.array::<7>().ok()?, fields.u8().ok()?);
-            Some((magic, version, fields.array::<16>().ok()?, fields.u64().ok()?, fields.u32().ok()?))
-        };
-        let Some((magic, version, id, serial, crc)) = read() else { return Ok(None) };
-        let checked = header.get(..HEADER_BYTES - CRC_BYTES).unwrap_or_default();
-        if &magic != MAGIC || crc != crc32fast::hash(checked) {
+        let mut headers = vec![];
+        (&file).take(HEADERS_BYTES as u64).read_to_end(&mut headers).map_err(Error::disk(path))?;
+        let Some((version, id, serial)) = headers.chunks_exact(HEADER_BYTES).find_map(read_header) else {
             return Ok(None);
-        }
+        };
         if version != VERSION {
-            return Err(corrupt(&format!("its version {version} is not known")));
+            let reason = format!("its version {version} is not known");
+            return Err(Error::Corrupt { path: path.to_owned(), reason });
         }
         let cipher = key.derive("agent spool v1", &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
         Ok(Some(Self { path: path.to_owned(), file, cipher, serial }))
@@ -195,7 +187,7 @@ impl Segment {
     pub(crate) fn replay(&self, mut found: impl FnMut(Place, &[u8])) -> Result<Damage> {
         let bytes = std::fs::read(&self.path).map_err(Error::disk(&self.path))?;
         let mut damage = Damage::default();
-        let mut at = HEADER_BYTES;
+        let mut at = HEADERS_BYTES;
         while at < bytes.len() {
             if let Some((place, mut body)) = entry_at(&bytes, at)
                 && let next = at + ENTRY_HEADER_BYTES + body.len() + CRC_BYTES
@@ -219,6 +211,20 @@ impl Segment {
         }
         Ok(damage)
     }
+}
+
+/// Version, id and serial of a header that is whole.
+fn read_header(header: &[u8]) -> Option<(u8, [u8; 16], u64)> {
+    let mut fields = Reader(header);
+    let (magic, version) = (fields.array::<7>().ok()?, fields.u8().ok()?);
+    let (id, serial, crc) = (fields.array::<16>().ok()?, fields.u64().ok()?, fields.u32().ok()?);
+    let checked = header.get(..HEADER_BYTES - CRC_BYTES)?;
+    (&magic == MAGIC && crc == crc32fast::hash(checked)).then_some((version, id, serial))
+}
+
+/// Whether a file of so many bytes without a whole header was only begun: then it holds nothing.
+pub(crate) fn is_begun(bytes: u64) -> bool {
+    bytes <= HEADERS_BYTES as u64
 }
 
 /// The entry at `at`, with its sealed body, if it is whole.

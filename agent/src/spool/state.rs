@@ -12,7 +12,7 @@ use super::checkpoint::Checkpoint;
 use super::entry::{Content, Entry, Settled};
 use super::positions::Positions;
 use super::queue::{Item, Queue};
-use super::segment::{Place, Segment};
+use super::segment::{Place, Segment, is_begun};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
@@ -71,13 +71,18 @@ impl State {
         let through = self.number;
         for (serial, path) in segment_files(dir)? {
             next_serial = serial + 1;
+            let bytes = std::fs::metadata(&path).map_err(Error::disk(&path))?.len();
             let Some(segment) = Segment::open(&path, key)? else {
-                tracing::warn!(path = %path.display(), "spool file without a whole header removed");
+                if is_begun(bytes) {
+                    tracing::warn!(path = %path.display(), "spool file that was only begun removed");
+                } else {
+                    metrics.spool_corrupt.inc();
+                    tracing::error!(path = %path.display(), bytes, "spool file without a whole header removed, all in it is lost");
+                }
                 std::fs::remove_file(&path).map_err(Error::disk(&path))?;
                 continue;
             };
             let segment = Arc::new(segment);
-            let bytes = std::fs::metadata(&path).map_err(Error::disk(&path))?.len();
             self.segments.insert(serial, Held::new(&segment, bytes));
             let mut malformed = 0;
             let damage = segment.replay(|place, body| match Entry::from_bytes(body) {

@@ -1,5 +1,6 @@
 //! The spool over crashes, damage and a full disk budget.
 
+mod damage;
 mod machine;
 mod overrun;
 
@@ -20,11 +21,12 @@ use crate::tail::{Known, Step};
 /// The epoch of the first life: the clock stands still.
 const EPOCH: u64 = 1_795_000_000_000;
 
-struct Fixed;
+/// A clock that stands still, so many milliseconds after [`EPOCH`].
+struct Fixed(u64);
 
 impl Clock for Fixed {
     fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(1_795_000_000_000_000_000)
+        Timestamp::from_nanos(i64::try_from((EPOCH + self.0) * 1_000_000).unwrap())
     }
 }
 
@@ -33,9 +35,13 @@ fn open(dir: &Path, bytes_max: u64) -> Result<Spool> {
 }
 
 fn open_with(dir: &Path, bytes_max: u64, when_full: WhenFull, metrics: &Metrics) -> Result<Spool> {
+    open_at(0, dir, bytes_max, when_full, metrics)
+}
+
+fn open_at(millis: u64, dir: &Path, bytes_max: u64, when_full: WhenFull, metrics: &Metrics) -> Result<Spool> {
     let (key, limits) = (SecretKey::from_bytes([7; 32]), Limits { bytes_max, when_full });
     let own = Source { id: SourceId(u128::MAX), ..Source::default() };
-    Spool::open(dir, key, limits, own, Arc::new(Fixed), metrics.clone())
+    Spool::open(dir, key, limits, own, Arc::new(Fixed(millis)), metrics.clone())
 }
 
 /// In memory where possible: these tests sync thousands of times.
@@ -232,7 +238,7 @@ fn wherever_the_end_is_torn_the_rest_is_there() {
     let whole = fs::read(files(dir.path()).first().unwrap()).unwrap();
     let name = files(dir.path()).first().unwrap().file_name().unwrap().to_owned();
     let from = usize::try_from(sizes[1]).unwrap();
-    for end in (from..whole.len()).chain([0, 5, 35, 36]) {
+    for end in (from..whole.len()).chain([0, 5, 35, 36, 71, 72]) {
         let torn = temporary();
         fs::write(torn.path().join(&name), &whole[..end]).unwrap();
         let spool = open(torn.path(), 1 << 20).unwrap();
@@ -251,7 +257,7 @@ fn wherever_the_end_is_torn_the_rest_is_there() {
 fn a_flipped_bit_costs_its_entry_and_no_other() {
     let dir = temporary();
     let spool = open(dir.path(), 1 << 20).unwrap();
-    let mut sizes = vec![36];
+    let mut sizes = vec![72];
     for n in 1..=3 {
         spool.append(vec![batch("a", u128::from(n), n, &format!("text {n}"))]).unwrap();
         sizes.push(usize::try_from(fs::metadata(files(dir.path()).first().unwrap()).unwrap().len()).unwrap());

@@ -22,6 +22,7 @@ mod flow;
 mod indexer;
 mod kill;
 mod many;
+mod outage;
 mod pods;
 mod sidecar;
 

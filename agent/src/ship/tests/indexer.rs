@@ -1,6 +1,6 @@
 //! An indexer of a few lines: it keeps each batch once, in order, and may be told to misbehave.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(super) struct Indexed {
     pub kept: BTreeMap<String, Vec<String>>,
     /// Tenant, epoch and sequence of each request.
     pub seen: Vec<(String, u64, u64)>,
+    /// What the requests call it.
+    pub hosts: BTreeSet<String>,
     /// Requests without the right token.
     pub denied: usize,
     /// Whether a batch that comes too early is refused at once, and not after a moment.
@@ -79,8 +81,11 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
         indexed.under_way.0 += 1;
         indexed.under_way.1 = indexed.under_way.1.max(indexed.under_way.0);
         indexed.seen.push((request.tenant.clone(), request.epoch, request.sequence));
+        indexed.hosts.insert(text("host"));
         indexed.told.pop_front()
     };
+    // Some time passes until it is durable.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     let mut waits = if shared.lock().impatient { 0 } else { 50 };
     let answer = loop {
         if let Some(answer) = shared.lock().judge(&request, told, waits == 0) {

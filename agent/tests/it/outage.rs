@@ -1,0 +1,140 @@
+//! The indexer is away for so long that the spool is not enough.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_agent::{Config, Input, WhenFull};
+use heliograph_model::tenant::TenantId;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::indexer::{Indexer, Real, config};
+
+const BUDGET: u64 = 1 << 20;
+const LINES: usize = 60_000;
+const QUIET_EVERY: usize = 500;
+
+/// A line that hardly compresses.
+fn line(n: usize) -> String {
+    let mut seed = n as u64 + 1;
+    let noise: String = (0..12)
+        .map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:016x}", seed ^ (seed >> 31))
+        })
+        .collect();
+    format!("{n} {noise}\n")
+}
+
+struct Agent {
+    tasks: JoinSet<Result<(), heliograph_agent::Error>>,
+    stop: CancellationToken,
+    registry: Registry,
+}
+
+impl Agent {
+    fn start(config: Config) -> Self {
+        let (ready, _) = watch::channel(false);
+        let (stop, registry, mut tasks) = (CancellationToken::new(), Registry::new(), JoinSet::new());
+        let (token, metrics) = (stop.clone(), registry.clone());
+        tasks.spawn(
+            async move { heliograph_agent::run(config, Arc::new(Real), &metrics, ready, token).await },
+        );
+        Self { tasks, stop, registry }
+    }
+
+    async fn stop(mut self) {
+        self.stop.cancel();
+        self.tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|f| f.name() == name);
+        let values = family.into_iter().flat_map(|f| f.get_metric());
+        values.map(|m| m.get_counter().get_value() + m.get_gauge().get_value()).sum()
+    }
+
+    /// Waits until all lines are read, for a minute at most; the spool stays within its budget meanwhile.
+    async fn wait_for_lines(&self, lines: usize) {
+        for _ in 0..6000 {
+            assert!(self.metric("heliograph_agent_spool_bytes") <= BUDGET as f64);
+            // All but what is between reading and spooling.
+            if self.metric("heliograph_agent_lines_total") >= lines as f64 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} of {lines} lines are read", self.metric("heliograph_agent_lines_total"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gap_is_what_is_missing_and_the_quiet_tenant_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (noisy, quiet) = (dir.path().join("noisy"), dir.path().join("quiet"));
+    for path in [&noisy, &quiet] {
+        fs::create_dir(path).unwrap();
+    }
+    let inputs = |name: &str| Input::Files {
+        glob: dir.path().join(name).join("*.log").to_str().unwrap().to_owned(),
+        tenant: TenantId::parse(name).unwrap(),
+        component: None,
+    };
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let config = |url: &str| Config {
+        spool_bytes_max: BUDGET,
+        spool_when_full: WhenFull::DropOldest { patience: Duration::from_millis(50) },
+        batch_bytes_max: 16 << 10,
+        ..config(dir.path(), url, vec![inputs("noisy"), inputs("quiet")])
+    };
+    let agent = Agent::start(config(&format!("http://{gone}")));
+    // Several times the budget, compressed.
+    let text: String = (0..LINES).map(line).collect();
+    fs::write(noisy.join("app.log"), text).unwrap();
+    let text: String = (0..LINES).step_by(QUIET_EVERY).map(line).collect();
+    fs::write(quiet.join("app.log"), text).unwrap();
+    let quiet_lines = LINES / QUIET_EVERY;
+    agent.wait_for_lines(LINES + quiet_lines).await;
+    agent.stop().await;
+
+    let indexer = Indexer::start().await;
+    let agent = Agent::start(config(&indexer.url));
+    for _ in 0..6000 {
+        if agent.metric("heliograph_agent_spool_batches") == 0.0
+            && agent.metric("heliograph_agent_lag_bytes") == 0.0
+            && !indexer.indexed.lock().records.is_empty()
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    agent.stop().await;
+    let records = std::mem::take(&mut indexer.indexed.lock().records);
+    let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut gap = 0;
+    for (tenant, record) in records {
+        let attributes: serde_json::Value =
+            serde_json::from_str(record.attributes.as_json()).unwrap_or_default();
+        match attributes["heliograph.gap"]["lines"].as_u64() {
+            Some(lines) => {
+                assert_eq!(tenant, "noisy");
+                assert!(record.message.starts_with(&format!("{lines} lines dropped, from ")));
+                gap += usize::try_from(lines).unwrap();
+            }
+            None => {
+                let number = record.message.split(' ').next().unwrap().parse().unwrap();
+                found.entry(tenant).or_default().push(number);
+            }
+        }
+    }
+    assert_eq!(found["quiet"], (0..LINES).step_by(QUIET_EVERY).collect::<Vec<_>>());
+    let noisy = &found["noisy"];
+    assert!(noisy.is_sorted_by(|a, b| a < b), "each once, in order");
+    assert!(noisy.len() < LINES / 2, "{} lines fit into the budget", noisy.len());
+    assert_eq!(noisy.len() + gap, LINES);
+}
