@@ -72,8 +72,7 @@ pub async fn run(
     let wake = Arc::new(Wake::default());
     let tenancy = Arc::new(Tenancy::new(&config, metrics.clone())?);
     let discovery = Discovery::new(&config, &tenancy, metrics.clone(), Arc::clone(&wake))?;
-    let (home, spool) = open(&config, Arc::clone(&clock), metrics.clone()).await?;
-    let quarantine = Quarantine::new(home.quarantine_dir(), home.key.clone(), metrics.clone());
+    let (home, spool, quarantine) = open(&config, Arc::clone(&clock), metrics.clone()).await?;
     let shipper =
         Shipper::new(Arc::clone(&spool), &config, home.producer.clone(), quarantine, metrics.clone()).await?;
     let (gathered_tx, gathered_rx) = mpsc::channel(GATHERED_MAX);
@@ -128,14 +127,19 @@ pub async fn run(
     ended.and(saved)
 }
 
-async fn open(config: &Config, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<(Home, Arc<Spool>)> {
+async fn open(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+) -> Result<(Home, Arc<Spool>, Quarantine)> {
     let (data_dir, node) = (config.data_dir.clone(), config.node.clone());
     let limits = Limits { bytes_max: config.spool_bytes_max, when_full: config.spool_when_full };
     let opened = tokio::task::spawn_blocking(move || {
         let home = Home::open(&data_dir)?;
         let (own, key) = (home.own_source(&node), home.key.clone());
+        let quarantine = Quarantine::new(home.quarantine_dir(), key.clone(), metrics.clone());
         let spool = Spool::open(&home.spool_dir(), key, limits, own, clock, metrics)?;
-        Ok((home, Arc::new(spool)))
+        Ok((home, Arc::new(spool), quarantine))
     });
     opened.await.map_err(|e| died("opening", &e))?
 }

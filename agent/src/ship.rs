@@ -71,6 +71,9 @@ impl Shipper {
 
     /// Sends until `drained` says that nothing more will be spooled and all is sent, or `stop`.
     pub(crate) async fn run(self: Arc<Self>, drained: CancellationToken, stop: CancellationToken) {
+        let mut upkeep = JoinSet::new();
+        let shipper = Arc::clone(&self);
+        upkeep.spawn(async move { shipper.endpoints.keep_fresh().await });
         let mut senders = JoinSet::new();
         let mut busy = BTreeSet::new();
         let mut show = tokio::time::interval(SHOW_EVERY);

@@ -201,7 +201,7 @@ impl Spool {
             let (first, last, epoch) = (*next, *next, state.epoch);
             *next += 1;
             let records = u32::try_from(batch.records.len()).unwrap_or(u32::MAX);
-            let head = Head { gap: false, first, last, epoch, at, records };
+            let head = Head { gap: false, unsent: false, first, last, epoch, at, records };
             let content = Content::Batch { head, moves: batch.moves.clone(), payload: payload.clone() };
             Entry { number: 0, tenant: batch.tenant.clone(), content }
         });

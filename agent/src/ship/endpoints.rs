@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use heliograph_model::tenant::TenantId;
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -31,7 +31,7 @@ const AWAY_MIN: Duration = Duration::from_secs(1);
 const AWAY_MAX: Duration = Duration::from_secs(30);
 /// How often names are looked up: about as often as a cluster's DNS says something new.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-/// How often at most while no indexer answers.
+/// How often while no indexer answers.
 const RESOLVE_AWAY_EVERY: Duration = Duration::from_secs(2);
 /// How long a lookup may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,8 +45,6 @@ type Lookup = Box<
 pub(super) struct Endpoints {
     bases: Vec<Base>,
     known: Mutex<Vec<Arc<Endpoint>>>,
-    /// When names were last looked up; held while they are.
-    resolved: tokio::sync::Mutex<Option<Instant>>,
     lookup: Lookup,
     certificates: Arc<Certificates>,
 }
@@ -92,7 +90,6 @@ impl Endpoints {
         Ok(Self {
             bases,
             known: Mutex::default(),
-            resolved: tokio::sync::Mutex::default(),
             lookup: Box::new(|name, port| {
                 Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
             }),
@@ -106,13 +103,25 @@ impl Endpoints {
         Self { lookup, ..self }
     }
 
-    /// Looks names up if it is time. Whoever comes while another does goes on with what is known.
-    pub(super) async fn refresh(&self) {
-        let Ok(mut resolved) = self.resolved.try_lock() else { return };
-        let every = if self.some_answers() { RESOLVE_EVERY } else { RESOLVE_AWAY_EVERY };
-        if resolved.is_some_and(|at| at.elapsed() < every) {
-            return;
+    /// Knows what there is, and looks names up now and then; without end.
+    pub(super) async fn keep_fresh(&self) {
+        loop {
+            let looked = Instant::now();
+            self.refresh().await;
+            if self.bases.iter().all(|base| base.name.is_none()) {
+                return std::future::pending().await;
+            }
+            // Sooner while none answers: they may have moved.
+            while looked.elapsed() < RESOLVE_EVERY {
+                sleep(RESOLVE_AWAY_EVERY).await;
+                if !self.some_answers() {
+                    break;
+                }
+            }
         }
+    }
+
+    async fn refresh(&self) {
         let mut wanted = vec![];
         for base in &self.bases {
             let Some((name, port)) = &base.name else {
@@ -136,9 +145,6 @@ impl Endpoints {
             }
         }
         self.know(wanted).await;
-        *resolved = Some(Instant::now());
-        // Whether or not there is a name to look up, this was the last time for a while.
-        drop(resolved);
     }
 
     async fn know(&self, wanted: Vec<(String, Option<SocketAddr>)>) {
@@ -313,7 +319,6 @@ mod tests {
                 })
             }));
         let check = async |expected: &[&str]| {
-            *endpoints.resolved.lock().await = None;
             endpoints.refresh().await;
             let known = endpoints.known.lock();
             let found: Vec<_> = known.iter().map(|e| e.address.unwrap().to_string()).collect();

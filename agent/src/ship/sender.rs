@@ -100,7 +100,6 @@ impl Shipper {
 
     /// Sends until nothing is left, or until one fails and all under way are answered.
     async fn round(self: &Arc<Self>, tenant: &TenantId, pace: &mut Pace) -> Next {
-        self.endpoints.refresh().await;
         let Some(endpoint) = self.endpoints.choose(tenant) else { return Next::Again(None) };
         let authorization = self.credential.header().await;
         let mut under_way = JoinSet::new();

@@ -1,7 +1,7 @@
 //! What an entry of the spool holds, as bytes before they are sealed.
 //!
 //! ```text
-//! 0  1  kind: 1 batch, 2 state, 3 gap
+//! 0  1  kind: 1 batch, 2 state, 3 gap, 4 gap of batches that were never sent
 //! 1  8  number of the entry, rising over the spool's whole life
 //! 9     tenant (u16 length, name)
 //! batch:   head · moves · the rest: zstd(OTLP)
@@ -19,6 +19,7 @@ use crate::gather::Move;
 const BATCH: u8 = 1;
 const STATE: u8 = 2;
 const GAP: u8 = 3;
+const UNSENT_GAP: u8 = 4;
 
 /// How far a tenant's batches are settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,12 @@ pub(crate) struct Settled {
 pub(crate) struct Head {
     /// Whether it only says what was given up.
     pub gap: bool,
+    /// Whether no indexer can have anything of what it stands for, so that its ordinals need no sequences.
+    pub unsent: bool,
     /// Batches of a tenant are counted from 1, without end; a gap stands for all from its first …
     pub first: u64,
-    /// … to its last. Each ordinal takes one sequence when it is sent.
+    /// … to its last. Each ordinal takes one sequence when it is sent; those of a gap before its last are
+    /// empty batches.
     pub last: u64,
     /// The life of the agent in which it was spooled: it is sent in this epoch, or in a later one.
     pub epoch: u64,
@@ -80,6 +84,7 @@ impl Entry {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.u8(match &self.content {
+            Content::Batch { head, .. } if head.unsent => UNSENT_GAP,
             Content::Batch { head, .. } if head.gap => GAP,
             Content::Batch { .. } => BATCH,
             Content::State(_) => STATE,
@@ -107,9 +112,10 @@ impl Entry {
         let number = bytes.u64()?;
         let tenant = read_tenant(&mut bytes)?;
         let content = match kind {
-            BATCH | GAP => Content::Batch {
+            BATCH | GAP | UNSENT_GAP => Content::Batch {
                 head: Head {
-                    gap: kind == GAP,
+                    gap: kind != BATCH,
+                    unsent: kind == UNSENT_GAP,
                     first: bytes.u64()?,
                     last: bytes.u64()?,
                     epoch: bytes.u64()?,

@@ -31,8 +31,8 @@ impl Spool {
     /// Drops some of the oldest batches of the tenant that has the most; says whether there were any. A tenant
     /// with less than an even share loses nothing.
     pub(super) fn drop_oldest(&self, disk: &mut Disk) -> Result<bool> {
-        let Some((tenant, run)) = self.hold_noisiest() else { return Ok(false) };
-        let dropped = self.gap(&run, Reason::SpoolFull).and_then(|(content, given_up)| {
+        let Some((tenant, run, unsent)) = self.hold_noisiest() else { return Ok(false) };
+        let dropped = self.gap(&run, Reason::SpoolFull, unsent).and_then(|(content, given_up)| {
             let entry = Entry { number: 0, tenant: tenant.clone(), content };
             self.write(disk, |_| vec![entry]).map(|()| given_up)
         });
@@ -47,7 +47,8 @@ impl Spool {
         Ok(true)
     }
 
-    fn hold_noisiest(&self) -> Option<(TenantId, Vec<Item>)> {
+    /// The tenant, its batches, and whether these were never sent.
+    fn hold_noisiest(&self) -> Option<(TenantId, Vec<Item>, bool)> {
         let mut state = self.state.lock();
         let mut by_bytes: Vec<(u64, TenantId)> = state
             .tenants
@@ -62,15 +63,16 @@ impl Spool {
             let wanted = (bytes / 4).min(self.segment_bytes_max() / 2);
             let Some(queue) = state.tenants.get_mut(&tenant) else { continue };
             let run = queue.hold_oldest(wanted);
-            if !run.is_empty() {
-                return Some((tenant, run));
+            if let Some(first) = run.first() {
+                let unsent = queue.is_unsent(first);
+                return Some((tenant, run, unsent));
             }
         }
         None
     }
 
     /// What stands in the place of batches and gaps that follow one another.
-    pub(super) fn gap(&self, run: &[Item], reason: Reason) -> Result<(Content, GivenUp)> {
+    pub(super) fn gap(&self, run: &[Item], reason: Reason, unsent: bool) -> Result<(Content, GivenUp)> {
         let now = self.clock.now();
         let (mut gaps, mut given_up) = (Gaps::default(), GivenUp::default());
         for item in run {
@@ -99,7 +101,7 @@ impl Spool {
             return Err(Error::Unavailable { what: "note a gap", reason: "it has no batches".to_owned() });
         };
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
-        let head = Head { gap: true, first, last, epoch, at, records: count };
+        let head = Head { gap: true, unsent, first, last, epoch, at, records: count };
         Ok((Content::Batch { head, moves: vec![], payload: payload_of(&records)? }, given_up))
     }
 
@@ -145,7 +147,7 @@ impl Spool {
             let next = Settled { ordinal: through, epoch, sequence: 1 };
             return self.settle_as(&mut disk, tenant, next);
         }
-        let (content, given_up) = self.gap(std::slice::from_ref(&item), reason)?;
+        let (content, given_up) = self.gap(std::slice::from_ref(&item), reason, false)?;
         self.write(&mut disk, |_| vec![Entry { number: 0, tenant: tenant.clone(), content }])?;
         self.count(reason, given_up);
         self.reclaim(&mut disk)

@@ -187,7 +187,7 @@ impl Queue {
         if item_epoch > epoch {
             return is_front.then_some(Next::Begin { epoch: item_epoch });
         }
-        if ordinal < last && ordinal > self.sent {
+        if ordinal < last && (item.head.unsent || ordinal > self.sent) {
             return is_front.then_some(Next::Skip { through: last - 1 });
         }
         let item = (ordinal == last).then(|| item.clone());
@@ -238,6 +238,13 @@ impl Queue {
         run
     }
 
+    /// Whether no indexer can have anything from this item on. Before the last ordinal of an unsent gap is sent,
+    /// those before it are settled on disk: while they are not, nothing behind them was ever sent.
+    pub(super) fn is_unsent(&self, item: &Item) -> bool {
+        let Head { first, last, unsent, .. } = item.head;
+        first > self.sent || (unsent && first < last && first > self.settled.ordinal)
+    }
+
     /// Whether some are being dropped.
     pub(super) fn is_held(&self) -> bool {
         self.held_from.is_some()
@@ -253,7 +260,8 @@ impl Queue {
     pub(super) fn holes(&self) -> Vec<Head> {
         let mut expected = self.settled.ordinal + 1;
         let mut holes = vec![];
-        let hole = |first, last, epoch, at| Head { gap: true, first, last, epoch, at, records: 0 };
+        let hole =
+            |first, last, epoch, at| Head { gap: true, unsent: false, first, last, epoch, at, records: 0 };
         let (mut epoch, mut at) = (self.settled.epoch, 0);
         for Item { head, .. } in self.items.values() {
             (epoch, at) = (epoch.max(head.epoch), head.at);

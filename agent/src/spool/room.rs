@@ -142,7 +142,9 @@ impl Spool {
                 let content = match self.read(item) {
                     // Its positions are saved before its file is freed, and must not be taken for new ones.
                     Ok(payload) => Content::Batch { head: item.head, moves: vec![], payload },
-                    Err(Error::Corrupt { .. }) => self.gap(std::slice::from_ref(item), Reason::Corrupt)?.0,
+                    Err(Error::Corrupt { .. }) => {
+                        self.gap(std::slice::from_ref(item), Reason::Corrupt, item.head.unsent)?.0
+                    }
                     Err(error) => return Err(error),
                 };
                 copies.push(Entry { number: 0, tenant: tenant.clone(), content });
