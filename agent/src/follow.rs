@@ -301,7 +301,7 @@ impl Follower {
             self.context.metrics.lost_rests.inc_by(followed.tail.take_lost_rests());
             if !followed.tail.is_over() {
                 followed.vanished = None;
-            } else if followed.end.may_be_forgotten(&self.context.pods) && followed.may_be_forgotten(now) {
+            } else if followed.may_be_forgotten(now, &self.context.pods) {
                 over.push(*id);
             }
         }
@@ -512,13 +512,14 @@ impl Followed {
     }
 
     /// Whether a vanished path will not come back: its directory is gone, or it has been away for long.
-    fn may_be_forgotten(&mut self, now: Instant) -> bool {
+    fn may_be_forgotten(&mut self, now: Instant, pods: &Pods) -> bool {
         let gone = |path: &Path| std::fs::symlink_metadata(path).is_err_and(|e| is_gone(&e));
         if !gone(&self.path) {
             return false;
         }
         let since = *self.vanished.get_or_insert(now);
-        self.path.parent().is_some_and(gone) || since + VANISHED_KEEP <= now
+        let lost = self.path.parent().is_some_and(gone) || since + VANISHED_KEEP <= now;
+        lost && self.end.may_be_forgotten(pods, now.saturating_duration_since(since))
     }
 }
 

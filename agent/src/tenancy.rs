@@ -49,8 +49,10 @@ pub(crate) struct Tenancy {
     rules: TenantRules,
     selection: NamespaceSelection,
     namespaces: RwLock<BTreeMap<Box<str>, Arc<Namespace>>>,
-    /// Rises with every change of `namespaces`.
+    /// Rises with every change of an answer.
     version: AtomicU64,
+    /// Rises with every change of `namespaces`.
+    edition: AtomicU64,
     /// Namespaces that were asked for and are not known, and when.
     held: Mutex<BTreeMap<Box<str>, Instant>>,
     metrics: Metrics,
@@ -77,6 +79,7 @@ impl Tenancy {
             selection,
             namespaces: RwLock::default(),
             version: AtomicU64::new(0),
+            edition: AtomicU64::new(0),
             held: Mutex::default(),
             metrics,
         })
@@ -132,14 +135,14 @@ impl Tenancy {
         self.rules.by_name(namespace).map_or(Decision::NotCollected, Decision::Tenant)
     }
 
-    /// Rises when an answer may have changed.
+    /// Rises when an answer has changed.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Takes what the API server says of a namespace; says whether it is news.
+    /// Takes what the API server says of a namespace; says whether it is now another tenant's, or known at all.
     pub(crate) fn learn(&self, name: &str, namespace: Namespace) -> bool {
-        let mut namespaces = self.namespaces.write();
+        let namespaces = self.namespaces.read();
         if namespaces.get(name).is_some_and(|known| **known == namespace) {
             return false;
         }
@@ -149,8 +152,14 @@ impl Tenancy {
         {
             tracing::warn!(namespace = name, label, value = &**value, "label names no tenant, not collected");
         }
-        namespaces.insert(name.into(), Arc::new(namespace));
         drop(namespaces);
+        // Only the watch of namespaces writes: nothing comes between.
+        let before = self.decide(name);
+        self.namespaces.write().insert(name.into(), Arc::new(namespace));
+        self.edition.fetch_add(1, Ordering::Release);
+        if self.decide(name) == before {
+            return false;
+        }
         self.held.lock().remove(name);
         self.version.fetch_add(1, Ordering::Release);
         true
@@ -162,6 +171,7 @@ impl Tenancy {
             && known.gone.is_none()
         {
             *known = Arc::new(Namespace { labels: known.labels.clone(), gone: Some(now) });
+            self.edition.fetch_add(1, Ordering::Release);
         }
     }
 
@@ -174,7 +184,17 @@ impl Tenancy {
 
     /// Forgets namespaces deleted before `before`.
     pub(crate) fn prune(&self, before: Timestamp) {
-        self.namespaces.write().retain(|_, n| n.gone.is_none_or(|gone| gone >= before));
+        let mut namespaces = self.namespaces.write();
+        let count = namespaces.len();
+        namespaces.retain(|_, n| n.gone.is_none_or(|gone| gone >= before));
+        if namespaces.len() < count {
+            self.edition.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Rises when what is known of namespaces has changed.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// All namespaces known, to keep over a restart.

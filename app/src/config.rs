@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heliograph_agent::{
-    self as agent, Input, Kubernetes, NamespaceFrom, NamespaceSelection, Otherwise, Sidecar, TenantRules,
-    Tls, WhenFull,
+    self as agent, Input, Kubernetes, NamespaceFrom, NamespaceSelection, Sidecar, TenantRules, Tls, WhenFull,
 };
 use heliograph_model::tenant::Workspace;
 use heliograph_store::objects::CacheConfig;
@@ -294,7 +293,7 @@ fn read_agent(r: &mut Reader<'_>) -> Agent {
         node: r.optional("node"),
         indexers: urls(r.optional("indexers")),
         inputs: r.list("inputs", read_input),
-        tenants: r.section("tenants", read_tenants),
+        tenants: r.section("tenants", kubernetes::read_tenants),
         token_file: r.optional("token_file"),
         namespaces: r.section("namespaces", kubernetes::read_namespaces),
         kubernetes: None,
@@ -345,26 +344,6 @@ fn read_input(r: &mut Reader<'_>) -> Option<Input> {
             None
         }
     }
-}
-
-fn read_tenants(r: &mut Reader<'_>) -> TenantRules {
-    let mut rules = TenantRules {
-        exact: kubernetes::tenants_by_name(r, "exact"),
-        label: kubernetes::read_label_key(r, "label"),
-        prefix: kubernetes::tenants_by_name(r, "prefix"),
-        ..TenantRules::default()
-    };
-    rules.otherwise = match (r.setting("same_name", false), r.optional("strip_prefix")) {
-        (false, None) => Otherwise::NotCollected,
-        (true, None) => Otherwise::SameName,
-        (false, Some(prefix)) => Otherwise::StripPrefix(prefix),
-        (true, Some(_)) => {
-            let (a, b) = (r.path_of("same_name"), r.path_of("strip_prefix"));
-            r.mistake(Mistake::new(format!("{a} and {b} exclude one another: give one")));
-            Otherwise::NotCollected
-        }
-    };
-    rules
 }
 
 /// Whether a glob can be followed; the reason names the glob.

@@ -55,6 +55,8 @@ struct Part {
     task: Id,
     stop: CancellationToken,
     running: bool,
+    /// Whether it may end by itself, and the process with it.
+    may_end: bool,
 }
 
 impl Process {
@@ -65,7 +67,12 @@ impl Process {
     {
         let stop = CancellationToken::new();
         let task = self.running.spawn(part(stop.clone())).id();
-        self.parts.push(Part { name, task, stop, running: true });
+        self.parts.push(Part { name, task, stop, running: true, may_end: false });
+    }
+
+    /// The part that was added last may end by itself: its work is done, and so is the process's.
+    pub(crate) fn may_end(&mut self) {
+        self.parts.iter_mut().next_back().into_iter().for_each(|part| part.may_end = true);
     }
 
     /// Runs until SIGTERM or SIGINT comes or a part ends by itself, then stops the rest. A second signal while
@@ -81,7 +88,14 @@ impl Process {
                     tracing::info!(signal = name, "stopping");
                     break Ok(());
                 }
-                ended = self.next_ended() => break ended.and_then(|part| Err(anyhow!("{part} ended by itself"))),
+                ended = self.next_ended() => match ended {
+                    Ok(part) if self.parts.iter().any(|p| p.name == part && p.may_end) => {
+                        tracing::info!(part, "done");
+                        break Ok(());
+                    }
+                    Ok(part) => break Err(anyhow!("{part} ended by itself")),
+                    Err(e) => break Err(e),
+                },
             }
         };
         if ended.is_err() {

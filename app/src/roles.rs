@@ -89,7 +89,7 @@ pub(crate) fn query_config(
     }
 }
 
-/// `heliograph agent`.
+/// `heliograph agent`. As a sidecar it ends by itself.
 pub(crate) async fn run_agent(config: Config) -> Outcome {
     let token = match &config.agent.token_file {
         Some(file) => Token::File(file.clone()),
@@ -115,9 +115,13 @@ pub(crate) async fn run_agent(config: Config) -> Outcome {
         telemetry::serve(listener, status.router(), stop).await;
         Ok(())
     });
+    let ends = agent.sidecar.is_some();
     process.add("agent", |stop| async move {
         heliograph_agent::run(agent, clock, &registry, ready, stop).await.map_err(Into::into)
     });
+    if ends {
+        process.may_end();
+    }
     process.run_until_signal(std::future::ready(())).await
 }
 

@@ -24,6 +24,10 @@ const TOLD: u32 = u32::MAX;
 /// How long after an end is known its log is given, at the least, for its last lines.
 const LAST_LINES_WAIT: Duration = Duration::from_millis(500);
 
+/// How long a vanished log's told end is remembered at the most: if not all pods can be listed, nobody says when it
+/// is enough.
+const TOLD_KEEP: Duration = Duration::from_secs(24 * 3600);
+
 /// What is known of the end of the container whose log a source is.
 #[derive(Debug, Default)]
 pub(super) enum End {
@@ -53,12 +57,12 @@ impl End {
         Self::Told { uid: uid.unwrap_or_default().into(), key: (container.into(), number) }
     }
 
-    /// Whether the source may be forgotten.
-    pub(super) fn may_be_forgotten(&self, pods: &Pods) -> bool {
+    /// Whether the source may be forgotten, whose log vanished so long ago.
+    pub(super) fn may_be_forgotten(&self, pods: &Pods, vanished: Duration) -> bool {
         match self {
             Self::None => true,
             Self::Pending { .. } => false,
-            Self::Told { uid, key } => !pods.may_offer(uid, key),
+            Self::Told { uid, key } => !pods.may_offer(uid, key) || vanished > TOLD_KEEP,
         }
     }
 }
@@ -125,6 +129,8 @@ impl Follower {
             let new = Saved { path, last: Timestamp::MIN, generations: BTreeMap::new() };
             let saved = self.saved.remove(&id).unwrap_or(new);
             self.follow_path(id, owner, saved, true, now);
+            // Where there is no such file (any more), listings tell when there is.
+            self.failing.remove(&id);
         }
         if let Some(followed) = self.followed.get_mut(&id)
             && matches!(followed.end, End::None)

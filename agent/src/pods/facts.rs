@@ -83,6 +83,13 @@ pub(crate) struct ContainerEnd {
     pub at: Option<Timestamp>,
 }
 
+/// The uid in the paths of a pod's files.
+pub(super) fn uid_of(pod: &k8s_openapi::api::core::v1::Pod) -> Option<&str> {
+    let meta = &pod.metadata;
+    let of_static = meta.annotations.as_ref().and_then(|a| a.get(STATIC_POD_UID));
+    of_static.or(meta.uid.as_ref()).map(String::as_str)
+}
+
 impl ContainerEnd {
     /// Names it within its pod.
     pub(crate) fn key(&self) -> (Box<str>, u32) {
@@ -111,7 +118,7 @@ impl Pod {
         let none = BTreeMap::new();
         let labels = meta.labels.as_ref().unwrap_or(&none);
         let annotations = meta.annotations.as_ref().unwrap_or(&none);
-        let uid = annotations.get(STATIC_POD_UID).or(meta.uid.as_ref())?;
+        let uid = uid_of(pod)?;
         let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
         let names: Vec<&str> = containers.iter().map(|c| c.name.as_str()).collect();
         let component = naming::component(labels);
@@ -120,7 +127,7 @@ impl Pod {
         let label = |key: &str| labels.get(key).map(|v| v.as_str().into());
         let status = pod.status.as_ref();
         Some(Self {
-            uid: uid.as_str().into(),
+            uid: uid.into(),
             namespace: meta.namespace.as_deref()?.into(),
             name: meta.name.as_deref()?.into(),
             main: component.as_ref().and_then(|c| naming::main_container(c, &names)).map(Into::into),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use heliograph_model::cipher::SecretKey;
 use heliograph_model::time::{Clock, Timestamp};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::cache::Cache;
@@ -29,7 +29,7 @@ const SAVE_EVERY_TICKS: u32 = 10;
 /// The watches, and what keeps their yield.
 pub(crate) struct Watching {
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: DropGuard,
     keeper: Arc<Keeper>,
 }
 
@@ -41,7 +41,7 @@ struct Keeper {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     started: Instant,
-    /// The version of `tenancy` that is at rest.
+    /// The edition of `tenancy` that is at rest.
     saved: AtomicU64,
 }
 
@@ -91,12 +91,12 @@ impl Watching {
         }
         tasks.spawn(Arc::clone(&keeper).keep(stop.clone()));
         tasks.close();
-        Ok(Self { tasks, stop, keeper })
+        Ok(Self { tasks, stop: stop.drop_guard(), keeper })
     }
 
     /// Ends the watches, and writes what they have learned.
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         self.tasks.wait().await;
         self.keeper.save().await;
     }
@@ -137,8 +137,8 @@ impl Keeper {
     async fn save(self: &Arc<Self>) {
         let now = self.clock.now();
         self.tenancy.prune(Timestamp::from_nanos(now.as_nanos().saturating_sub(GONE_KEEP_NANOS)));
-        let version = self.tenancy.version();
-        let changed = self.saved.swap(version, Ordering::Relaxed) != version;
+        let edition = self.tenancy.edition();
+        let changed = self.saved.swap(edition, Ordering::Relaxed) != edition;
         let Some(pods) = self.pods.to_save(now, changed) else { return };
         let cache = Cache { pods, namespaces: self.tenancy.known() };
         let keeper = Arc::clone(self);

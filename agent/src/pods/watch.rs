@@ -16,6 +16,7 @@ use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::Pods;
+use super::facts::uid_of;
 use crate::discover::watch::Wake;
 use crate::metrics::Metrics;
 use crate::tenancy::{Namespace, Tenancy};
@@ -118,10 +119,9 @@ impl Watcher {
                 false
             }
             Event::InitApply(pod) => {
-                let news = self.pods.apply(&pod);
-                let uid = super::facts::Pod::read(&pod).map(|facts| facts.uid);
+                let uid = uid_of(&pod).map(Box::from);
                 listing.present.iter_mut().for_each(|present| present.extend(uid.clone()));
-                news
+                self.pods.apply(&pod)
             }
             Event::InitDone => {
                 if let Some(present) = listing.present.take() {
@@ -137,8 +137,8 @@ impl Watcher {
             Event::Apply(pod) => self.pods.apply(&pod),
             Event::Delete(pod) => {
                 let news = self.pods.apply(&pod);
-                if let Some(facts) = super::facts::Pod::read(&pod) {
-                    self.pods.gone(&facts.uid, self.clock.now());
+                if let Some(uid) = uid_of(&pod) {
+                    self.pods.gone(uid, self.clock.now());
                 }
                 news
             }

@@ -4,14 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use heliograph_agent::config::{FINISH_WITHIN, is_label_key};
-use heliograph_agent::{ApiAccess, Kubernetes, LabelSelector, NamespaceSelection, Rights, Sidecar};
+use heliograph_agent::{
+    ApiAccess, Kubernetes, LabelSelector, NamespaceSelection, Otherwise, Rights, Sidecar, TenantRules,
+};
 use heliograph_model::tenant::TenantId;
 
 use super::reader::Reader;
 use super::{Agent, Mistake, Span};
 
+/// `[agent.tenants]`: the rules from namespace to tenant.
+pub(super) fn read_tenants(r: &mut Reader<'_>) -> TenantRules {
+    let mut rules = TenantRules {
+        exact: tenants_by_name(r, "exact"),
+        label: read_label_key(r, "label"),
+        prefix: tenants_by_name(r, "prefix"),
+        ..TenantRules::default()
+    };
+    rules.otherwise = match (r.setting("same_name", false), r.optional("strip_prefix")) {
+        (false, None) => Otherwise::NotCollected,
+        (true, None) => Otherwise::SameName,
+        (false, Some(prefix)) => Otherwise::StripPrefix(prefix),
+        (true, Some(_)) => {
+            let (a, b) = (r.path_of("same_name"), r.path_of("strip_prefix"));
+            r.mistake(Mistake::new(format!("{a} and {b} exclude one another: give one")));
+            Otherwise::NotCollected
+        }
+    };
+    rules
+}
+
 /// A table of the operator's names, each with a tenant.
-pub(super) fn tenants_by_name(r: &mut Reader<'_>, key: &'static str) -> BTreeMap<String, TenantId> {
+fn tenants_by_name(r: &mut Reader<'_>, key: &'static str) -> BTreeMap<String, TenantId> {
     let mut tenants = BTreeMap::new();
     for (name, tenant) in r.names(key) {
         match TenantId::parse(&tenant) {
@@ -23,7 +46,7 @@ pub(super) fn tenants_by_name(r: &mut Reader<'_>, key: &'static str) -> BTreeMap
 }
 
 /// The key of a label.
-pub(super) fn read_label_key(r: &mut Reader<'_>, key: &'static str) -> Option<String> {
+fn read_label_key(r: &mut Reader<'_>, key: &'static str) -> Option<String> {
     let label: String = r.optional(key)?;
     if !is_label_key(&label) {
         mistake(r, key, &format!(": {label:?} is not the key of a label like \"heliograph.io/tenant\""));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use heliograph_agent::{ApiAccess, Otherwise, Rights};
 use secrecy::ExposeSecret;
 
-use super::{Config, Input, Otherwise, WhenFull};
+use super::{Config, Input, NamespaceSelection, WhenFull};
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -176,4 +177,108 @@ fn the_deployed_files_are_right() {
             .collect();
         read(&with_secrets.join("\n"), &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
+}
+
+#[test]
+fn pods_and_namespaces() {
+    let config = read(
+        concat!(
+            "[agent]\nnode = \"n1\"\n[agent.tenants]\nlabel = \"heliograph.io/tenant\"\n",
+            "[agent.tenants.prefix]\n\"team-a-\" = \"team-a\"\n",
+            "[agent.namespaces]\nlabel = \"collect=yes\"\n",
+            "[agent.kubernetes]\nrights = \"cluster\"\nkubeconfig = \"/k\"\n",
+        ),
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.agent.tenants.label.as_deref(), Some("heliograph.io/tenant"));
+    assert_eq!(config.agent.tenants.prefix["team-a-"].as_str(), "team-a");
+    let NamespaceSelection::Labelled(selector) = &config.agent.namespaces else { panic!("not by label") };
+    assert_eq!(selector.to_string(), "collect=yes");
+    let kubernetes = config.agent.kubernetes.as_ref().unwrap();
+    assert_eq!(
+        (&kubernetes.rights, &kubernetes.access),
+        (&Rights::Cluster, &ApiAccess::Kubeconfig("/k".into()))
+    );
+    assert_eq!(read(&config.to_toml(), &[]).unwrap().to_toml(), config.to_toml());
+
+    let listed = "[agent]\nnode = \"n\"\n[agent.namespaces]\nlist = [\"a\", \"b\"]\n[agent.kubernetes]\nrights = \"namespaces\"\n";
+    let kubernetes = read(listed, &[]).unwrap().agent.kubernetes.unwrap();
+    assert_eq!(kubernetes.rights, Rights::Namespaces(["a".to_owned(), "b".to_owned()].into()));
+    let config = Config::read(None, []).unwrap();
+    assert!(config.agent.kubernetes.is_none() && config.agent.sidecar.is_none());
+    assert_eq!(config.agent.namespaces, NamespaceSelection::All);
+}
+
+#[test]
+fn what_needs_labels_of_namespaces_is_refused_without_the_right_to_them() {
+    let why = "needs the labels of namespaces: set agent.kubernetes.rights = \"cluster\", or use";
+    refuses(
+        "[agent.tenants]\nlabel = \"h/t\"\n",
+        &format!(
+            "invalid configuration: agent.tenants.label: {why} exact, prefix, strip_prefix or same_name"
+        ),
+    );
+    refuses(
+        "[agent.namespaces]\nlabel = \"h/t\"\n",
+        &format!("invalid configuration: agent.namespaces.label: {why} agent.namespaces.list"),
+    );
+    refuses(
+        "[agent.kubernetes]\nrights = \"namespaces\"\n",
+        "invalid configuration: agent.kubernetes.rights: \"namespaces\" needs their names in agent.namespaces.list",
+    );
+    refuses(
+        "[agent.kubernetes]\nrights = \"cluster\"\n",
+        "invalid configuration: agent.node: is needed to ask about the node's pods: give the node's name, as in spec.nodeName",
+    );
+    refuses(
+        "[agent.kubernetes]\nrights = \"all\"\n",
+        "invalid configuration: agent.kubernetes.rights: expected \"none\", \"namespaces\" or \"cluster\", found \"all\"",
+    );
+    refuses(
+        "[agent.tenants.prefix]\n\"x-\" = \"../etc\"\n[agent.namespaces]\nlist = [\"a\"]\nlabel = \"b\"\n",
+        concat!(
+            "invalid configuration: 2 mistakes",
+            "\n  agent.tenants.prefix.\"x-\": invalid tenant name \"../etc\": 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit (as in \"team-a\")",
+            "\n  agent.namespaces.list and agent.namespaces.label exclude one another: give one",
+        ),
+    );
+}
+
+#[test]
+fn a_sidecar_by_the_environment_alone() {
+    let variables = |names: &[(&str, &str)]| -> Vec<(String, String)> {
+        let full =
+            |(key, value): &(&str, &str)| (format!("HELIOGRAPH_AGENT__SIDECAR__{key}"), (*value).to_owned());
+        names.iter().map(full).collect()
+    };
+    let all = [
+        ("DIRECTORY", "/logs"),
+        ("TENANT", "team-a"),
+        ("COMPONENT", "worker"),
+        ("NAMESPACE", "ns"),
+        ("POD", "p"),
+        ("FINISHED_FILE", "/run/finished"),
+        ("FINISH_WITHIN", "30s"),
+    ];
+    let sidecar = Config::read(None, variables(&all)).unwrap().agent.sidecar.unwrap();
+    assert_eq!((sidecar.tenant.as_str(), sidecar.finish_within), ("team-a", Duration::from_secs(30)));
+    assert_eq!(sidecar.finished_file, std::path::Path::new("/run/finished"));
+    let short = variables(&[("DIRECTORY", "/logs"), ("TENANT", "team-a")]);
+    let sidecar = Config::read(None, short).unwrap().agent.sidecar.unwrap();
+    assert_eq!(sidecar.finished_file, std::path::Path::new("finished"));
+    let mistake = |names| Config::read(None, variables(names)).unwrap_err().to_string();
+    assert_eq!(
+        mistake(&[("TENANT", "team-a")]),
+        "invalid configuration: agent.sidecar.directory: is missing: the directory that the container writes its logs to"
+    );
+    assert_eq!(
+        mistake(&[("DIRECTORY", "/logs")]),
+        "invalid configuration: agent.sidecar.tenant: is missing: whose the logs in the directory are"
+    );
+    let error = read(
+        "[agent.sidecar]\ndirectory = \"/l\"\ntenant = \"a\"\n[[agent.inputs]]\nkind = \"containers\"\n",
+        &[],
+    );
+    assert!(error.unwrap_err().ends_with("leave out agent.inputs and agent.kubernetes"));
 }

@@ -16,6 +16,7 @@ mod roles;
 mod seed;
 mod server;
 mod shutdown;
+mod sidecar;
 mod tenants;
 mod tidy;
 mod writer;
