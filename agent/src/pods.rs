@@ -42,8 +42,10 @@ struct State {
     pods: HashMap<Box<str>, Known>,
     /// Whether all pods have been listed since the start.
     listed: bool,
-    /// Whether there is something that the file at rest lacks.
+    /// Whether there is something that the file at rest lacks …
     unsaved: bool,
+    /// … and whether that is an end, which the API server may soon show no longer.
+    unsaved_end: bool,
 }
 
 #[derive(Debug)]
@@ -94,8 +96,10 @@ impl Pods {
             if *known.pod == facts {
                 return false;
             }
+            state.unsaved_end |= known.pod.ends != facts.ends;
             known.pod = Arc::new(facts);
         } else {
+            state.unsaved_end |= !facts.ends.is_empty();
             state.pods.insert(facts.uid.clone(), Known::new(facts, None));
         }
         state.unsaved = true;
@@ -200,11 +204,17 @@ impl Pods {
                 state.unsaved = true;
             }
         }
+        state.unsaved_end = false;
         if !(std::mem::take(&mut state.unsaved) || changed) {
             return None;
         }
         let kept = state.pods.values().filter(|k| !k.leaving);
         Some(kept.map(|k| (Arc::clone(&k.pod), k.gone)).collect())
+    }
+
+    /// Whether there are ends that the file at rest lacks.
+    fn has_unsaved_end(&self) -> bool {
+        self.state.lock().unsaved_end
     }
 
     /// The file at rest is written, or could not be.

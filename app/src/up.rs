@@ -35,6 +35,9 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
     if let Some(address) = options.listen {
         config.query.listen = address;
     }
+    if config.agent.sidecar.is_some() {
+        return Err(config::missing("agent.sidecar", "is for `heliograph agent`, as a process of its own").into());
+    }
     let folders = inputs::folders(&options);
     config.agent.inputs.extend(inputs::of_command_line(&options, &folders)?);
     if options.demo {

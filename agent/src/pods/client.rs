@@ -8,11 +8,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::util::MapResponseLayer;
 
 use super::Pods;
+use super::watch::WATCH_SECONDS;
 use crate::config::ApiAccess;
 use crate::error::{Error, Result};
 
 /// How long a connection may take: an API server is near, or away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may say nothing: longer than a watch lasts on which nothing happens.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 
 /// A client that notes on `pods` whenever the API server answers. Connects to nothing yet.
 pub(super) async fn client(access: &ApiAccess, pods: Arc<Pods>) -> Result<kube::Client> {
@@ -39,6 +42,8 @@ pub(super) async fn client(access: &ApiAccess, pods: Arc<Pods>) -> Result<kube::
         }
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(ANSWER_TIMEOUT);
+    config.reset_reader_on_write = true;
     let builder = ClientBuilder::try_from(config)
         .map_err(|e| Error::Unavailable { what: "make an API server client", reason: e.to_string() })?;
     let noted = MapResponseLayer::new(move |response: http::Response<_>| {

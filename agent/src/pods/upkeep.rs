@@ -23,7 +23,8 @@ use crate::tenancy::Tenancy;
 
 /// How often figures are shown.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-/// How often what has changed is written: what a crash loses, the API server tells again.
+/// How often what has changed is written: what a crash loses, the API server tells again. Ends of containers are
+/// written at once, as it shows two of a container only.
 const SAVE_EVERY_TICKS: u32 = 10;
 
 /// The watches, and what keeps their yield.
@@ -118,7 +119,7 @@ impl Keeper {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.show();
             count = count.wrapping_add(1);
-            if count.is_multiple_of(SAVE_EVERY_TICKS) {
+            if self.pods.has_unsaved_end() || count.is_multiple_of(SAVE_EVERY_TICKS) {
                 self.save().await;
             }
         }

@@ -23,7 +23,7 @@ use crate::tenancy::{Namespace, Tenancy};
 
 /// How long one watch request lasts, in seconds. It ends even if nothing happens, so that an API server that is
 /// away is noticed.
-const WATCH_SECONDS: u32 = 60;
+pub(super) const WATCH_SECONDS: u32 = 60;
 
 /// What all watches share.
 #[derive(Clone)]

@@ -29,6 +29,8 @@ struct Cluster {
     /// Watches from before this version get 410.
     compacted: u64,
     away: bool,
+    /// Answers nothing, and does not hang up either.
+    silent: bool,
     /// Watches that began before this epoch are cut off.
     epoch: u64,
     /// Paths asked for.
@@ -107,9 +109,14 @@ impl ApiServer {
         self.change(|cluster| (cluster.away, cluster.epoch) = (true, cluster.epoch + 1));
     }
 
+    /// Takes requests and never answers them.
+    pub(crate) fn fall_silent(&self) {
+        self.change(|cluster| cluster.silent = true);
+    }
+
     /// Answers again.
     pub(crate) fn come_back(&self) {
-        self.change(|cluster| cluster.away = false);
+        self.change(|cluster| (cluster.away, cluster.silent) = (false, false));
     }
 
     /// Forgets what happened so far, and cuts off watches: who comes again gets 410 Gone.
@@ -158,7 +165,7 @@ async fn pods(
         object["spec"]["nodeName"] == *node
             && namespace.as_ref().is_none_or(|ns| object["metadata"]["namespace"] == **ns)
     };
-    answer(&shared, uri.path(), "pods", &parameters, Arc::new(wanted))
+    answer(&shared, uri.path(), "pods", &parameters, Arc::new(wanted)).await
 }
 
 async fn namespaces(
@@ -169,20 +176,23 @@ async fn namespaces(
 ) -> Response {
     let accept = headers["accept"].to_str().unwrap();
     assert!(accept.contains("PartialObjectMetadata"), "{accept}");
-    answer(&shared, uri.path(), "namespaces", &parameters, Arc::new(|_: &Value| true))
+    answer(&shared, uri.path(), "namespaces", &parameters, Arc::new(|_: &Value| true)).await
 }
 
 type Wanted = Arc<dyn Fn(&Value) -> bool + Send + Sync>;
 
-fn answer(
+async fn answer(
     shared: &Shared,
     path: &str,
     kind: &'static str,
     parameters: &BTreeMap<String, String>,
     wanted: Wanted,
 ) -> Response {
-    let mut cluster = shared.0.lock();
-    cluster.asked.push(path.to_owned());
+    shared.0.lock().asked.push(path.to_owned());
+    while shared.0.lock().silent {
+        shared.1.subscribe().changed().await.unwrap();
+    }
+    let cluster = shared.0.lock();
     if cluster.away {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
@@ -194,12 +204,11 @@ fn answer(
                 "status": "Failure", "reason": "Expired", "code": 410, "message": "too old resource version"}});
             return (json_type, format!("{gone}\n")).into_response();
         }
-        let epoch = cluster.epoch;
-        drop(cluster);
-        return (json_type, events(shared, kind, from, epoch, wanted)).into_response();
+        let body = events(shared, kind, from, cluster.epoch, wanted);
+        return (json_type, body).into_response();
     }
-    let items: Vec<_> = cluster.objects.iter().filter(|((k, _), o)| *k == kind && wanted(o)).collect();
-    let items: Vec<_> = items.into_iter().map(|(_, object)| object).collect();
+    let all = cluster.objects.iter();
+    let items: Vec<_> = all.filter(|((k, _), o)| *k == kind && wanted(o)).map(|(_, object)| object).collect();
     let meta = json!({"resourceVersion": cluster.version.to_string()});
     let list = json!({"kind": "List", "apiVersion": "v1", "metadata": meta, "items": items});
     (json_type, list.to_string()).into_response()

@@ -18,6 +18,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test program: what cannot be is a failed test")]
 
 mod api_server;
+mod ends;
 mod flow;
 mod indexer;
 mod kill;

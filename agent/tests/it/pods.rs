@@ -196,6 +196,18 @@ async fn without_the_api_server_every_line_arrives_by_its_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_silent_api_server_delays_neither_lines_nor_the_stop() {
+    let site = Site::new(ApiServer::start().await).await;
+    site.api.fall_silent();
+    let agent = site.start().await;
+    site.log("team-b_p_u1/base/0.log", "one");
+    site.indexer.wait_for(1).await;
+    wait_until("asked", || !site.api.asked().is_empty()).await;
+    agent.stop().await;
+    assert_eq!(texts(&records(&site.indexer, "team-b")), ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_oom_kill_is_the_last_record_of_its_log_exactly_once() {
     let site = Site::new(ApiServer::start().await).await;
     let path = "team-b_etl-load-1_u1/base/0.log";
