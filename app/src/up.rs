@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::{Failure, Outcome};
 use crate::first_start::{self, SignIn};
 use crate::process::{Process, bind};
@@ -36,7 +36,9 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
         config.query.listen = address;
     }
     if config.agent.sidecar.is_some() {
-        return Err(config::missing("agent.sidecar", "is for `heliograph agent`, as a process of its own").into());
+        return Err(
+            config::missing("agent.sidecar", "is for `heliograph agent`, as a process of its own").into()
+        );
     }
     let folders = inputs::folders(&options);
     config.agent.inputs.extend(inputs::of_command_line(&options, &folders)?);

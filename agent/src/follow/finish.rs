@@ -6,10 +6,11 @@ use super::Follower;
 use crate::gather::Closed;
 
 /// How soon a file is tried again that could not be read to its end.
-const AGAIN_AFTER: Duration = Duration::from_millis(20);
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 impl Follower {
-    /// Reads every file that is there to its end, the last line also without a line end. Gives up when stopped.
+    /// Reads every file that is there to its end, the last line also without a line end. Tries again what cannot be
+    /// read, until stopped.
     pub(super) fn finish(&mut self) -> Result<(), Closed> {
         self.discovery.forget_listings();
         loop {
@@ -29,7 +30,7 @@ impl Follower {
                 }
             }
             let now = Instant::now();
-            if !self.followed.values_mut().any(|f| f.tail.has_unread(now)) {
+            if !self.has_failing() && !self.followed.values_mut().any(|f| f.tail.has_unread(now)) {
                 break;
             }
             if self.context.wake.wait(now + AGAIN_AFTER, true).stop {
@@ -45,5 +46,11 @@ impl Follower {
             self.let_go(id, now)?;
         }
         Ok(())
+    }
+
+    /// Whether there are files that could not be opened.
+    fn has_failing(&self) -> bool {
+        let mut failing = self.failing.iter().filter_map(|id| self.followed.get(id));
+        failing.any(|f| std::fs::symlink_metadata(&f.path).is_ok())
     }
 }
