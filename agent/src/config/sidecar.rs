@@ -6,7 +6,7 @@ use std::time::Duration;
 use heliograph_model::source::Component;
 use heliograph_model::tenant::TenantId;
 
-use super::{Config, Input, NamespaceFrom, NamespaceSelection};
+use super::{Config, Input, NamespaceFrom, NamespaceSelection, WhenFull};
 
 /// Default of [`Sidecar::finish_within`]: an indexer that restarts is back by then, and no finished pod is kept for long.
 pub const FINISH_WITHIN: Duration = Duration::from_mins(2);
@@ -65,6 +65,8 @@ impl Config {
             self.tenants.exact.insert(sidecar.namespace_or_tenant().to_owned(), sidecar.tenant.clone());
             self.inputs = sidecar.inputs();
             self.namespaces = NamespaceSelection::All;
+            // A sidecar that ends well has shipped every line.
+            self.spool_when_full = WhenFull::Wait;
         }
         self
     }
