@@ -265,7 +265,7 @@ async fn the_body_that_is_too_large_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_retry_after_is_waited_for() {
+async fn a_retry_after_is_read_in_seconds() {
     let response = |seconds: &'static str| {
         let response = http::Response::builder().status(429).header("retry-after", seconds).body("");
         Answer::of(reqwest::Response::from(response.unwrap()))

@@ -147,3 +147,28 @@ fn a_stale_checkpoint_opens_and_no_number_is_used_twice() {
     let sent: Vec<_> = drain(&spool, "a").into_iter().map(|(epoch, _, _)| epoch - EPOCH).collect();
     assert!(sent.iter().all(|epoch| *epoch <= 10), "{sent:?}");
 }
+
+#[test]
+fn a_batch_that_rots_while_it_waits_is_a_gap_of_known_size() {
+    let dir = temporary();
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let spool = open_with(dir.path(), 128 << 10, WhenFull::Wait, &metrics).unwrap();
+    for number in 0..3 {
+        spool.append(vec![numbered("a", 1, number, 1000)]).unwrap();
+    }
+    let [file] = &files(dir.path())[..] else { panic!("one file") };
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+    acknowledge(&spool, "a");
+    let pending = spool.next(&tenant("a"), 0).unwrap().unwrap();
+    assert!(matches!(spool.load(&pending), Err(Error::Corrupt { .. })));
+    spool.give_up(&tenant("a"), pending.ordinal, Reason::Corrupt).unwrap();
+    let (_, sequence, records) = send(&spool, "a").unwrap();
+    assert_eq!((sequence, gap_lines(&records)), (2, 1));
+    assert_eq!(records.first().unwrap().source.id, SourceId(u128::MAX), "in the agent's own source");
+    acknowledge(&spool, "a");
+    assert_eq!(lines(&spool), (vec![2], 0));
+    assert_eq!((metrics.spool_corrupt.get(), metrics.dropped.with_label_values(&["corrupt"]).get()), (1, 1));
+}

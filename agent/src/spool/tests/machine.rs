@@ -50,7 +50,7 @@ fn crash() -> impl Strategy<Value = Option<Crash>> {
         part,
         again_after,
     });
-    prop_oneof![3 => Just(None), 2 => crash.prop_map(Some)]
+    prop_oneof![6 => Just(None), 2 => crash.prop_map(Some)]
 }
 
 /// One tenant's records at the indexer.
