@@ -27,6 +27,8 @@ use crate::spool::outgoing::Pending;
 /// A tenant's batches under way at once, while all is well: enough to fill an indexer's group commits. These
 /// are not dropped when the spool is full.
 const UNDER_WAY_MAX: usize = 4;
+/// Batches until the choice of indexer and the credential are looked at again.
+const ROUND_BATCHES_MAX: usize = 256;
 /// Bounds of the wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Longest `Retry-After` that is honoured.
@@ -98,18 +100,19 @@ impl Shipper {
         }
     }
 
-    /// Sends until nothing is left, or until one fails and all under way are answered.
+    /// Sends until nothing is left, for a while, or until one fails; all under way are answered then.
     async fn round(self: &Arc<Self>, tenant: &TenantId, pace: &mut Pace) -> Next {
         let Some(endpoint) = self.endpoints.choose(tenant) else { return Next::Again(None) };
         let authorization = self.credential.header().await;
         let mut under_way = JoinSet::new();
         let mut failed: Vec<(Pending, Outcome)> = vec![];
-        let (mut after, mut trouble) = (0, false);
+        let (mut after, mut handed_out, mut trouble) = (0, 0, false);
         loop {
-            while failed.is_empty() && !trouble && under_way.len() < pace.window {
+            let may_go_on = failed.is_empty() && handed_out < ROUND_BATCHES_MAX;
+            while may_go_on && !trouble && under_way.len() < pace.window {
                 match self.on_spool(tenant, move |spool, tenant| spool.next(tenant, after)).await {
                     Some(Some(pending)) => {
-                        after = pending.ordinal;
+                        (after, handed_out) = (pending.ordinal, handed_out + 1);
                         let (shipper, tenant) = (Arc::clone(self), tenant.clone());
                         let (endpoint, authorization) = (Arc::clone(&endpoint), authorization.clone());
                         under_way.spawn(async move {
@@ -147,7 +150,7 @@ impl Shipper {
         } else if self.spool.is_held(tenant) {
             Next::Again(Some(HELD_WAIT))
         } else {
-            // Something came meanwhile.
+            // Something came meanwhile, or the round was long enough.
             Next::Go
         }
     }
