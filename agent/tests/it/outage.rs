@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use crate::indexer::{Indexer, Real, config};
 const BUDGET: u64 = 1 << 20;
 const LINES: usize = 60_000;
 const QUIET_EVERY: usize = 500;
+const FILES: &str = "heliograph_agent_followed_files";
 
 /// A line that hardly compresses.
 fn line(n: usize) -> String {
@@ -29,6 +32,30 @@ fn line(n: usize) -> String {
         })
         .collect();
     format!("{n} {noise}\n")
+}
+
+/// An agent with a spool that is much too small, and the noisy and the quiet tenant's files.
+fn small(dir: &Path, url: &str) -> Config {
+    let inputs = |name: &str| Input::Files {
+        glob: dir.join(name).join("*.log").to_str().unwrap().to_owned(),
+        tenant: TenantId::parse(name).unwrap(),
+        component: None,
+    };
+    Config {
+        spool_bytes_max: BUDGET,
+        spool_when_full: WhenFull::DropOldest { patience: Duration::from_millis(50) },
+        batch_bytes_max: 16 << 10,
+        ..config(dir, url, vec![inputs("noisy"), inputs("quiet")])
+    }
+}
+
+/// Several times the budget, compressed.
+fn write_logs(dir: &Path) {
+    for (name, every) in [("noisy", 1), ("quiet", QUIET_EVERY)] {
+        fs::create_dir(dir.join(name)).unwrap();
+        let text: String = (0..LINES).step_by(every).map(line).collect();
+        fs::write(dir.join(name).join("app.log"), text).unwrap();
+    }
 }
 
 struct Agent {
@@ -60,17 +87,18 @@ impl Agent {
         values.map(|m| m.get_counter().get_value() + m.get_gauge().get_value()).sum()
     }
 
-    /// Waits until all lines are read, for a minute at most; the spool stays within its budget meanwhile.
-    async fn wait_for_lines(&self, lines: usize) {
+    /// Waits until all files are read, for a minute at most; the spool stays within its budget meanwhile.
+    async fn wait_for_read_all(&self) {
         for _ in 0..6000 {
             assert!(self.metric("heliograph_agent_spool_bytes") <= BUDGET as f64);
-            // All but what is between reading and spooling.
-            if self.metric("heliograph_agent_lines_total") >= lines as f64 {
+            // Set at each scan, the first of which is before anything is read.
+            let (files, lag) = (self.metric(FILES), self.metric("heliograph_agent_lag_bytes"));
+            if files >= 2.0 && lag == 0.0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{} of {lines} lines are read", self.metric("heliograph_agent_lines_total"));
+        panic!("{} bytes are not read", self.metric("heliograph_agent_lag_bytes"));
     }
 }
 
@@ -111,34 +139,19 @@ impl Received {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gap_is_what_is_missing_and_the_quiet_tenant_is_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let (noisy, quiet) = (dir.path().join("noisy"), dir.path().join("quiet"));
-    for path in [&noisy, &quiet] {
-        fs::create_dir(path).unwrap();
-    }
-    let inputs = |name: &str| Input::Files {
-        glob: dir.path().join(name).join("*.log").to_str().unwrap().to_owned(),
-        tenant: TenantId::parse(name).unwrap(),
-        component: None,
-    };
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let config = |url: &str| Config {
-        spool_bytes_max: BUDGET,
-        spool_when_full: WhenFull::DropOldest { patience: Duration::from_millis(50) },
-        batch_bytes_max: 16 << 10,
-        ..config(dir.path(), url, vec![inputs("noisy"), inputs("quiet")])
-    };
-    let agent = Agent::start(config(&format!("http://{gone}")));
-    // Several times the budget, compressed.
-    let text: String = (0..LINES).map(line).collect();
-    fs::write(noisy.join("app.log"), text).unwrap();
-    let text: String = (0..LINES).step_by(QUIET_EVERY).map(line).collect();
-    fs::write(quiet.join("app.log"), text).unwrap();
-    let quiet_lines = LINES / QUIET_EVERY;
-    agent.wait_for_lines(LINES + quiet_lines).await;
+    let agent = Agent::start(small(dir.path(), &format!("http://{gone}")));
+    write_logs(dir.path());
+    agent.wait_for_read_all().await;
     agent.stop().await;
 
     let indexer = Indexer::start().await;
-    let agent = Agent::start(config(&indexer.url));
+    let agent = Agent::start(small(dir.path(), &indexer.url));
+    check(&indexer, agent).await;
+}
+
+/// Waits until all is there, and looks at it.
+async fn check(indexer: &Indexer, agent: Agent) {
     let mut received = Received::default();
     for _ in 0..6000 {
         received.add(std::mem::take(&mut indexer.indexed.lock().records));
@@ -157,4 +170,46 @@ async fn the_gap_is_what_is_missing_and_the_quiet_tenant_is_whole() {
     assert!(noisy.is_sorted_by(|a, b| a < b), "each once, in order");
     assert!(noisy.len() < LINES / 2, "{} lines fit into the budget", noisy.len());
     assert_eq!(noisy.len() + gap, LINES);
+}
+
+const ROLE: &str = "HELIOGRAPH_TEST_OUTAGE";
+
+/// Not a test of its own: an agent's process.
+#[test]
+fn the_agent() {
+    #[expect(clippy::disallowed_methods, reason = "the parent says so to its child")]
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let (dir, url) = role.split_once(' ').unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (ready, _) = watch::channel(false);
+    let (stop, registry) = (CancellationToken::new(), Registry::new());
+    let run = heliograph_agent::run(small(Path::new(dir), url), Arc::new(Real), &registry, ready, stop);
+    runtime.block_on(run).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_drops_it_loses_no_gap_and_counts_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    write_logs(dir.path());
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut random = u64::from(std::process::id());
+    println!("seed {random}");
+    for _ in 0..10 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "outage::the_agent", "--nocapture"])
+            .env(ROLE, format!("{} http://{gone}", dir.path().display()))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(Duration::from_millis(100 + (random >> 33) % 700)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let agent = Agent::start(small(dir.path(), &format!("http://{gone}")));
+    agent.wait_for_read_all().await;
+    agent.stop().await;
+    let indexer = Indexer::start().await;
+    let agent = Agent::start(small(dir.path(), &indexer.url));
+    check(&indexer, agent).await;
 }
