@@ -94,6 +94,8 @@ pub(crate) struct Tail {
     /// Truncated: never read again, but what was read of them may still be held back.
     ended: Vec<Generation>,
     known: BTreeMap<u32, Known>,
+    /// Copies that hold nothing but what was read before a truncation.
+    read_copies: VecDeque<FileIdentity>,
     next_number: u32,
     /// The number last read from, to notice that an old file has got late lines.
     reading: u32,
@@ -104,6 +106,8 @@ pub(crate) struct Tail {
     framer: Framer,
     /// Whether what was saved has not been looked for yet.
     resumed: bool,
+    /// Whether the directory has been looked at since the start.
+    reconciled: bool,
     /// Generations whose unread rest was gone, or may have been, since last asked.
     lost_rests: u64,
 }
@@ -117,10 +121,12 @@ impl Tail {
             files: VecDeque::new(),
             lingering: vec![],
             ended: vec![],
+            read_copies: VecDeque::new(),
             reading: 0,
             surveyed: !known.is_empty(),
             link: path.is_symlink(),
             resumed: !known.is_empty(),
+            reconciled: false,
             known,
             next_number,
             path,

@@ -1,13 +1,15 @@
 //! What a look at a path's directory comes to: which file is which generation, which are new, which are gone.
 
 use std::collections::VecDeque;
+use std::fs::Metadata;
 use std::io;
 use std::time::Instant;
 
+use super::content::Content;
 use super::generation::Generation;
-use super::identity::{FileIdentity, born};
+use super::identity::{FileIdentity, HEAD_BYTES, Head, born};
 use super::survey::{Found, survey};
-use super::{FIRST_NUMBER, Tail};
+use super::{FIRST_NUMBER, KNOWN_MAX, Known, Tail};
 
 /// What a file is to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,40 @@ enum Mark {
     Is(u32),
     /// It holds what a generation still has: nothing to read in it.
     Copy,
+    /// It holds what a file has that was not seen before either.
+    CopyOfNew,
+}
+
+/// The file that the path names.
+struct Live {
+    mark: Mark,
+    meta: Option<Metadata>,
+    /// All files that were found, itself among them.
+    beside: Vec<FileIdentity>,
+    content: Option<Content>,
+}
+
+impl Live {
+    fn among(found: &[Found], marks: &[Mark]) -> io::Result<Self> {
+        let at = found.iter().rposition(|f| f.live);
+        let file = at.and_then(|at| found.get(at));
+        Ok(Self {
+            mark: at.and_then(|at| marks.get(at)).copied().unwrap_or(Mark::New),
+            meta: file.map(|f| f.meta.clone()),
+            beside: found.iter().map(|f| f.identity).collect(),
+            content: file.map(|f| f.content.try_clone()).transpose()?,
+        })
+    }
+
+    /// Whether `copy` holds nothing else than how this file begins: it was copied and is not truncated yet.
+    fn begins_with(&mut self, copy: &mut Found) -> io::Result<bool> {
+        let Some(content) = &mut self.content else { return Ok(false) };
+        let (len, head) = (copy.len(), Head::read(content, HEAD_BYTES)?);
+        Ok(len > 0
+            && content.len()? >= len
+            && copy.identity.begins(&head)
+            && content.hash_before(len)? == copy.content.hash_before(len)?)
+    }
 }
 
 impl Tail {
@@ -62,15 +98,20 @@ impl Tail {
         let found: Vec<_> = found.into_iter().zip(marks).filter(own).collect();
         let mut orphans = self.orphans(&found, now)?;
         let marks: Vec<_> = found.iter().map(|(_, mark)| *mark).collect();
-        let newest = marks.iter().rposition(|m| *m != Mark::New);
+        let newest = marks.iter().rposition(|m| matches!(m, Mark::Is(_) | Mark::Copy));
+        let lost = self.lost_rests;
         self.drop_truncated(&found, now)?;
         self.miss_saved(&marks);
+        if lost == self.lost_rests && newest.is_none() && self.is_overrun(&found) {
+            self.lost_rests += 1;
+        }
         for file in &mut self.files {
             file.live = false;
         }
         let latest = self.latest_identity();
         self.link = self.path.is_symlink();
         let surveyed = std::mem::replace(&mut self.surveyed, true);
+        self.reconciled = true;
         for (at, (found, mark)) in found.into_iter().enumerate() {
             if found.live || mark == Mark::New {
                 self.adopt(&mut orphans);
@@ -80,7 +121,7 @@ impl Tail {
                     self.take_up(number, found, now);
                     continue;
                 }
-                Mark::Copy => continue,
+                Mark::Copy | Mark::CopyOfNew => continue,
                 Mark::New if foreign(&found) => continue,
                 Mark::New => {}
             }
@@ -158,13 +199,21 @@ impl Tail {
             }
             marks.push(mark);
         }
+        let mut live = Live::among(found, &marks)?;
         for at in 0..found.len() {
-            let live = found.iter().rposition(|f| f.live).and_then(|at| marks.get(at)).copied();
             if let (Some(f), Some(Mark::New)) = (found.get_mut(at), marks.get(at))
                 && !f.live
                 && f.kin
             {
-                let mark = self.recognise_copy(f, live.unwrap_or(Mark::New), &marks)?;
+                let mark = match self.recognise_copy(f, live.mark, &marks)? {
+                    Mark::New if self.was_longer(f, &live, &marks)? => {
+                        self.read_copies.push_back(f.identity);
+                        self.read_copies.drain(..self.read_copies.len().saturating_sub(KNOWN_MAX));
+                        Mark::Copy
+                    }
+                    Mark::New if live.mark == Mark::New && live.begins_with(f)? => Mark::CopyOfNew,
+                    mark => mark,
+                };
                 marks.get_mut(at).into_iter().for_each(|m| *m = mark);
             }
         }
@@ -205,6 +254,41 @@ impl Tail {
             Some((_, number, false)) => Mark::Is(number),
             Some((_, _, true)) => Mark::Copy,
         })
+    }
+
+    /// Whether a plain file is a copy of less than was read of the file of which it was made: somebody wrote between
+    /// the copy's end and the truncation, and was read. A copy that is shorter than a head cannot be told.
+    fn was_longer(&mut self, f: &Found, live: &Live, marks: &[Mark]) -> io::Result<bool> {
+        let alike = |identity: &FileIdentity| identity.head_len > 0 && identity.begins(&f.head);
+        if self.read_copies.iter().any(|i| i.same_inode(&f.meta) && alike(i)) {
+            return Ok(true);
+        }
+        // If others begin alike, the beginning says nothing; if others begin otherwise, it says much.
+        let open = self.open_files().chain(&self.ended).map(|g| &g.identity);
+        let read: Vec<_> = open.chain(self.known.values().map(|k| &k.identity)).collect();
+        let (same, others): (Vec<&FileIdentity>, Vec<_>) =
+            read.into_iter().chain(&live.beside).partition(|i| alike(i));
+        let telling = others.iter().any(|i| usize::from(i.head_len) == HEAD_BYTES);
+        // The one that was read, and this one.
+        if f.content.is_gzip() || same.len() != 2 {
+            return Ok(false);
+        }
+        let copied = |number, identity: &FileIdentity, read| {
+            let in_place = live.meta.as_ref().is_some_and(|meta| identity.same_inode(meta));
+            let gone = !marks.contains(&Mark::Is(number));
+            alike(identity) && f.len() < read && gone && (in_place || telling)
+        };
+        // Only now, or since the agent was last here: else the copy would have been seen before.
+        for file in &mut self.files {
+            if copied(file.number, &file.identity, file.read()) && file.is_truncated()? {
+                return Ok(true);
+            }
+        }
+        let newest = self.known.last_key_value().map(|(number, _)| *number);
+        let copied = |(number, known): (&u32, &Known)| {
+            copied(*number, &known.identity, known.offset) && (telling || Some(*number) == newest)
+        };
+        Ok(!self.reconciled && self.known.iter().any(copied))
     }
 
     /// Ends the generations whose bytes are gone: no file found goes on with them.
@@ -252,6 +336,13 @@ impl Tail {
         {
             self.lost_rests += 1;
         }
+    }
+
+    /// Whether none is left of the rotated files that were seen before: between them and those that are there now,
+    /// some may have come and gone.
+    fn is_overrun(&self, found: &[(Found, Mark)]) -> bool {
+        let seen = self.open_count() > 0 || !self.known.is_empty();
+        seen && found.iter().any(|(f, _)| !f.live && f.kin)
     }
 
     /// Whether it is a file of ours that was truncated since, whatever it is called now.

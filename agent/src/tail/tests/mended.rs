@@ -90,6 +90,91 @@ fn a_copy_of_what_nobody_had_read_is_read() {
 }
 
 #[test]
+fn a_copy_of_less_than_was_read_is_not_read() {
+    let mut bench = Bench::new();
+    bench.buffer = vec![0; 4096];
+    bench.append("x.log", &format!("{}\none\n", head()));
+    bench.read_all();
+    bench.copy("x.log.1");
+    bench.append("x.log", "between\n");
+    bench.read_all();
+    bench.truncate();
+    bench.append("x.log", "two\n");
+    bench.check(&[&head(), "one", "between", "two"]);
+    bench.crash();
+    bench.check(&[&head(), "one", "between", "two"]);
+}
+
+#[test]
+fn a_copy_of_less_than_was_read_before_a_restart_is_not_read() {
+    let mut bench = Bench::new();
+    bench.buffer = vec![0; 4096];
+    bench.append("x.log", &format!("{}\none\n", head()));
+    bench.read_all();
+    bench.copy("x.log.1");
+    bench.append("x.log", "between\n");
+    bench.read_all();
+    bench.truncate();
+    bench.append("x.log", "two\n");
+    bench.crash();
+    bench.check(&[&head(), "one", "between", "two"]);
+}
+
+#[test]
+fn a_copy_that_is_made_while_the_agent_starts_is_not_read() {
+    let mut bench = Bench::new();
+    bench.append("x.log", "one\n");
+    bench.copy("x.log.1");
+    bench.append("x.log", "between\n");
+    bench.read_all();
+    bench.check(&["one", "between"]);
+}
+
+#[test]
+fn a_copy_that_is_made_while_the_agent_starts_is_not_read_after_the_truncation() {
+    let own = |n: usize| format!("{n} {}", head());
+    let mut bench = Bench::new();
+    bench.buffer = vec![0; 4096];
+    bench.append("x.log.2", &format!("{}\none\n", own(1)));
+    bench.append("x.log", &format!("{}\ntwo\n", own(2)));
+    bench.copy("x.log.1");
+    bench.append("x.log", "between\n");
+    bench.look();
+    bench.look();
+    bench.truncate();
+    bench.append("x.log", &format!("{}\nthree\n", own(3)));
+    bench.check(&[&own(1), "one", &own(2), "two", "between", &own(3), "three"]);
+}
+
+#[test]
+fn rotations_that_overran_the_reader_are_counted() {
+    let mut bench = Bench::new();
+    bench.append("x.log", "one\n");
+    bench.read_all();
+    bench.remove("x.log");
+    for n in ["x.log.2", "x.log.1", "x.log"] {
+        bench.append(n, &format!("in {n}\n"));
+    }
+    bench.check(&["one", "in x.log.2", "in x.log.1", "in x.log"]);
+    assert_eq!(bench.lost(), 1);
+}
+
+#[test]
+fn a_copy_is_not_read_before_its_file_is_truncated() {
+    let mut bench = Bench::new();
+    bench.append("x.log.1", "zero\n");
+    bench.append("x.log", "");
+    bench.tail.reconcile(bench.now, &|_| false).unwrap();
+    bench.append("x.log", "one\ntwo\n");
+    bench.rename("x.log.1", "x.log.2");
+    bench.copy("x.log.1");
+    bench.read_all();
+    bench.truncate();
+    bench.append("x.log", "three\n");
+    bench.check(&["zero", "one", "two", "three"]);
+}
+
+#[test]
 fn a_file_that_was_replaced_by_one_that_begins_alike_is_noticed() {
     let mut bench = Bench::new();
     bench.append("x.log", &format!("{}\none\n", head()));

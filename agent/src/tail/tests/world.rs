@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
-use super::history::{Op, Style};
+use super::history::{Begin, Op, Style};
 use super::*;
 
 /// Rotated files that are kept.
@@ -29,8 +29,7 @@ struct Epoch {
 pub(super) struct World {
     bench: Bench,
     style: Style,
-    /// Whether all files begin with the same 256 bytes.
-    alike: bool,
+    begin: Begin,
     epochs: Vec<Epoch>,
     written: usize,
     rotations: usize,
@@ -39,25 +38,25 @@ pub(super) struct World {
     /// Whether something was done that may cost lines.
     lossy: bool,
     /// Whether lines that were begun to be read may be missing: that must be counted.
-    countable: bool,
+    countable: HashSet<String>,
 }
 
 impl World {
     /// Nothing is written yet.
-    pub(super) fn new(style: Style, alike: bool) -> Self {
+    pub(super) fn new(style: Style, begin: Begin) -> Self {
         let mut bench = Bench::new();
-        bench.buffer = vec![0; if alike { 4096 } else { 64 }];
+        bench.buffer = vec![0; if begin == Begin::Line { 64 } else { 4096 }];
         let (epochs, excused) = (vec![], HashSet::new());
         let mut world = Self {
             bench,
             style,
-            alike,
+            begin,
             epochs,
             written: 0,
             rotations: 0,
             excused,
             lossy: false,
-            countable: false,
+            countable: HashSet::new(),
         };
         if style == Style::Linked {
             world.create();
@@ -98,8 +97,13 @@ impl World {
         }
         let name = self.current().unwrap().name.clone().unwrap();
         let empty = { self.current().is_some_and(|e| e.lines.is_empty() && e.part.is_empty()) };
-        if self.alike && empty {
-            let head = format!("{} epoch {}.", "=".repeat(256), self.epochs.len());
+        if self.begin != Begin::Line && empty {
+            let (alike, n) = ("=".repeat(256), self.epochs.len());
+            let head = if self.begin == Begin::Own {
+                format!("epoch {n}. {alike}")
+            } else {
+                format!("{alike} epoch {n}.")
+            };
             self.bench.append(&name, &format!("{head}\n"));
             self.current().unwrap().lines.push(head);
         }
@@ -134,27 +138,31 @@ impl World {
     }
 
     /// Unlinks a file. What the reader does not hold open and has not spooled may be missing.
-    fn unlink(&mut self, name: &str) {
+    fn unlink(&mut self, name: &str, overrun: bool) {
         let ino = fs::metadata(self.path(name)).unwrap().ino();
         let open = self.bench.tail.open_files().any(|g| g.meta().unwrap().ino() == ino);
         fs::remove_file(self.path(name)).unwrap();
         if let Some(at) = self.epochs.iter().position(|e| e.name.as_deref() == Some(name)) {
             self.epochs[at].name = None;
+            // That all files were rotated away which the reader has seen, it notices.
+            let tail = &self.bench.tail;
+            let seen = tail.open_files().any(|g| g.read() > 0) || !tail.known.is_empty();
+            self.lossy |= overrun;
             if !open {
-                self.excuse(at, false);
+                self.excuse(at, overrun && seen);
             }
         }
     }
 
-    /// The bytes of an epoch are gone: what is not spooled of it may be missing.
-    fn excuse(&mut self, at: usize, was_seen: bool) {
+    /// The bytes of an epoch are gone: what is not spooled of it may be missing. `noticed` says whether the reader
+    /// can know of that.
+    fn excuse(&mut self, at: usize, noticed: bool) {
         self.lossy = true;
         let spooled: HashSet<&str> = self.bench.lines.iter().map(String::as_str).collect();
-        let lines = &self.epochs[at].lines;
-        let begun = lines.iter().any(|l| spooled.contains(l.as_str()));
-        for line in lines.iter().filter(|l| !spooled.contains(l.as_str())) {
-            self.countable |= was_seen && begun;
-            self.excused.insert(line.clone());
+        for line in self.epochs[at].lines.iter().filter(|l| !spooled.contains(l.as_str())) {
+            if self.excused.insert(line.clone()) && noticed {
+                self.countable.insert(line.clone());
+            }
         }
     }
 
@@ -168,7 +176,7 @@ impl World {
     fn shift_numbered(&mut self) {
         let name = |n: usize| format!("x.log.{n}");
         if self.path(&name(KEPT)).try_exists().unwrap() {
-            self.unlink(&name(KEPT));
+            self.unlink(&name(KEPT), true);
         }
         for n in (1..KEPT).rev() {
             if self.path(&name(n)).try_exists().unwrap() {
@@ -181,6 +189,7 @@ impl World {
         if self.current().is_none() {
             return;
         }
+        let was_open = self.current().is_some_and(|e| !e.part.is_empty());
         self.close();
         self.rotations += 1;
         match self.style {
@@ -192,14 +201,26 @@ impl World {
                 self.rename_epoch("x.log", &format!("x.log.20261126-{:06}", self.rotations));
                 let names = self.rotated_names();
                 for name in names.iter().take(names.len().saturating_sub(KEPT)) {
-                    self.unlink(name);
+                    self.unlink(name, true);
                 }
             }
             Style::Copied => {
                 self.shift_numbered();
                 fs::copy(self.path("x.log"), self.path("x.log.1")).unwrap();
+                // A line between copy and truncation is lost, if the reader does not look in between.
+                let own = self.begin == Begin::Own;
+                let whole = own && self.epochs.last().is_some_and(|e| !e.lines.is_empty());
+                if self.rotations.is_multiple_of(2) && whole && !was_open {
+                    self.written += 1;
+                    let between = format!("between {}.", self.written);
+                    self.bench.append("x.log", &format!("{between}\n"));
+                    self.epochs.last_mut().unwrap().lines.push(between.clone());
+                    self.bench.look();
+                    self.bench.look();
+                    self.lossy = true;
+                    self.excused.insert(between);
+                }
                 self.epochs.last_mut().unwrap().name = Some("x.log.1".to_owned());
-                // Bytes between copy and truncation: nobody can have them.
                 self.bench.append("x.log", "between\n");
                 OpenOptions::new().write(true).truncate(true).open(self.path("x.log")).unwrap();
                 self.create();
@@ -251,16 +272,20 @@ impl World {
         let at = self.epochs.len() - 1;
         self.epochs[at].name = None;
         self.epochs[at].truncated = true;
-        self.excuse(at, true);
+        let begun = self.epochs[at].lines.iter().any(|l| self.bench.lines.contains(l));
+        self.excuse(at, begun);
         OpenOptions::new().write(true).truncate(true).open(self.path(&name)).unwrap();
         self.epochs.push(Epoch { name: Some(name), ..Epoch::default() });
+        self.look_if_copied();
     }
 
     fn delete(&mut self) {
         let Some(name) = self.current().and_then(|e| e.name.clone()) else { return };
         self.look_if_copied();
         self.close();
-        self.unlink(&name);
+        // With a rotation behind it, it looks as if the reader had been overrun.
+        self.lossy = true;
+        self.unlink(&name, false);
         if self.style == Style::Linked {
             fs::remove_file(self.path("x.log")).unwrap();
         }
@@ -276,7 +301,9 @@ impl World {
 
     fn crash(&mut self, unspooled: usize) {
         // What was never spooled, the next process knows nothing of.
-        self.countable &= unspooled == 0;
+        if unspooled > 0 {
+            self.countable.clear();
+        }
         self.bench.crash_before(unspooled);
         for at in 0..self.epochs.len() {
             if self.epochs[at].name.is_none() {
@@ -352,7 +379,7 @@ impl World {
         if !self.lossy {
             prop_assert_eq!(self.bench.lost, 0, "nothing was lost");
         }
-        if self.countable && !missing.is_empty() {
+        if missing.iter().any(|line| self.countable.contains(*line)) {
             prop_assert!(self.bench.lost > 0, "what is missing is not counted: {:?}", missing);
         }
         Ok(())
