@@ -282,4 +282,6 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;

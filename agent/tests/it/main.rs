@@ -24,6 +24,7 @@ mod indexer;
 mod kill;
 mod many;
 mod outage;
+mod places;
 mod pods;
 mod sidecar;
 
