@@ -1,4 +1,9 @@
 //! What a look at a path's directory comes to: which file is which generation, which are new, which are gone.
+//!
+//! A file is known by its inode and birth, and by its bytes: those at its beginning and those before the place up to
+//! which it was read. What the bytes cannot tell, nobody can: bytes written between a copy's end and the truncation,
+//! and files that came and went between two looks, are missing without a trace; where there is a trace (the file that
+//! was read last is gone, or all that were seen are), a lost rest is counted, though nothing may be missing.
 
 use std::collections::VecDeque;
 use std::fs::Metadata;
