@@ -91,6 +91,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Registers all handles.
+    #[expect(clippy::too_many_lines, reason = "one entry for each figure")]
     pub(crate) fn new(registry: &Registry) -> Result<Self> {
         let r = Registrar(registry);
         Ok(Self {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use heliograph_agent::{ApiAccess, Otherwise, Rights};
+use heliograph_agent::{ApiAccess, Input, NamespaceSelection, Otherwise, Rights, WhenFull};
 use secrecy::ExposeSecret;
 
-use super::{Config, Input, NamespaceSelection, WhenFull};
+use super::Config;
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
