@@ -29,7 +29,7 @@ use watch::{Wake, Watch};
 const UNSETTLED: Duration = Duration::from_secs(2);
 /// Deepest directory below a root.
 const DEPTH_MAX: usize = 32;
-/// A directory that is watched and settled is looked at in one scan of so many: there, the scan only makes good what
+/// Directories that are watched and settled are looked at in one scan of so many: there, the scan only makes good what
 /// events that were lost would have told.
 const TURNS: u64 = 8;
 
@@ -57,10 +57,14 @@ pub(crate) struct Listed {
 #[derive(Debug)]
 pub(crate) struct Discovery {
     scopes: Vec<Scope>,
-    dirs: HashMap<Arc<Path>, Dir>,
+    dirs: HashMap<Arc<Path>, Box<Dir>>,
     watch: Watch,
     /// Scans so far.
     scans: u64,
+    /// Directories to look at in every scan: not watched, not settled, or not listed.
+    restless: BTreeSet<Arc<Path>>,
+    /// Whether the next scan looks at all of them.
+    is_due: bool,
 }
 
 #[derive(Debug)]
@@ -76,8 +80,6 @@ struct Dir {
     is_watched: bool,
     /// The scan that saw it last.
     scan: u64,
-    /// In which of [`TURNS`] scans it has its turn.
-    turn: u64,
 }
 
 #[derive(Debug)]
@@ -100,8 +102,6 @@ struct Visit<'a> {
     now: Instant,
     /// Whether those that seem unchanged are listed, too.
     lists_all: bool,
-    /// Whether those have no turn that are watched.
-    by_turns: bool,
     /// Those listed so far: once is enough, whoever looks there.
     listed: BTreeSet<Arc<Path>>,
     listings: &'a mut Vec<Listing>,
@@ -123,7 +123,14 @@ impl Discovery {
                 scopes.push(scope);
             }
         }
-        Ok(Self { scopes, dirs: HashMap::new(), watch: Watch::new(wake, metrics), scans: 0 })
+        Ok(Self {
+            scopes,
+            dirs: HashMap::new(),
+            watch: Watch::new(wake, metrics),
+            scans: 0,
+            restless: BTreeSet::new(),
+            is_due: true,
+        })
     }
 
     /// As where inotify is exhausted from the start.
@@ -148,13 +155,19 @@ impl Discovery {
         paths.into_iter().find_map(|path| self.owner_of(&path).map(|owner| (path, owner)))
     }
 
+    /// Whether some directories' events are not to be had.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.watch.is_polling()
+    }
+
     /// Lets the next scan list every directory: whose their files are may have changed.
     pub(crate) fn forget_listings(&mut self) {
         self.dirs.values_mut().for_each(|dir| dir.changed = None);
+        self.is_due = true;
     }
 
     /// Lists every directory that has changed since it was last listed. Those that are watched and settled are
-    /// looked at by turns, unless `everything` is to be compared.
+    /// looked at now and then, unless `everything` is to be compared.
     pub(crate) fn scan(&mut self, now: Instant, everything: bool) -> Vec<Listing> {
         let mut listings = vec![];
         self.watch.retry();
@@ -162,13 +175,14 @@ impl Discovery {
         self.scans += 1;
         let base = |(scope, rules): (usize, &Scope)| Step { path: rules.base().into(), scope, depth: 0 };
         let mut todo: Vec<_> = self.scopes.iter().enumerate().map(base).collect();
-        let mut visit = Visit {
-            now,
-            lists_all: false,
-            by_turns: !everything,
-            listed: BTreeSet::new(),
-            listings: &mut listings,
-        };
+        let restless = std::mem::take(&mut self.restless);
+        let mut visit = Visit { now, lists_all: false, listed: BTreeSet::new(), listings: &mut listings };
+        let is_due = std::mem::take(&mut self.is_due) || self.scans.is_multiple_of(TURNS);
+        if !everything && !is_due {
+            todo.extend(restless.iter().flat_map(|path| self.steps(path)));
+            self.visit_new(todo, &mut visit);
+            return listings;
+        }
         while let Some(step) = todo.pop() {
             self.visit(step, &mut visit, &mut todo);
         }
@@ -198,35 +212,46 @@ impl Discovery {
     pub(crate) fn look(&mut self, paths: &BTreeSet<PathBuf>, now: Instant) -> Vec<Listing> {
         let mut listings = vec![];
         for path in paths {
-            let Some((path, dir)) = self.dirs.get_key_value(path.as_path()) else { continue };
-            let step = |look: &Look| Step { path: Arc::clone(path), scope: look.scope, depth: look.depth };
-            let mut todo: Vec<_> = dir.scopes.iter().map(step).collect();
+            let todo = self.steps(path);
             let listed = BTreeSet::new();
-            let mut visit = Visit { now, lists_all: true, by_turns: false, listed, listings: &mut listings };
-            while let Some(step) = todo.pop() {
-                let known: BTreeSet<_> = self
-                    .dirs
-                    .get(&step.path)
-                    .map(|d| d.subdirs.iter().cloned().collect())
-                    .unwrap_or_default();
-                let mut below = vec![];
-                self.visit(step, &mut visit, &mut below);
-                let is_new = |step: &Step| !known.contains(&step.path) || !self.dirs.contains_key(&step.path);
-                todo.extend(below.into_iter().filter(is_new));
-            }
+            self.visit_new(todo, &mut Visit { now, lists_all: true, listed, listings: &mut listings });
         }
         listings
     }
 
+    /// The visits to a directory, one for each scope that looks there.
+    fn steps(&self, path: &Path) -> Vec<Step> {
+        let Some((path, dir)) = self.dirs.get_key_value(path) else { return vec![] };
+        let step = |look: &Look| Step { path: Arc::clone(path), scope: look.scope, depth: look.depth };
+        dir.scopes.iter().map(step).collect()
+    }
+
+    /// Visits directories, and below them what was not there before.
+    fn visit_new(&mut self, mut todo: Vec<Step>, visit: &mut Visit<'_>) {
+        while let Some(step) = todo.pop() {
+            let known: BTreeSet<_> =
+                self.dirs.get(&step.path).map(|d| d.subdirs.iter().cloned().collect()).unwrap_or_default();
+            let mut below = vec![];
+            self.visit(step, visit, &mut below);
+            let is_new = |step: &Step| !known.contains(&step.path) || !self.dirs.contains_key(&step.path);
+            todo.extend(below.into_iter().filter(is_new));
+        }
+    }
+
     /// Lists a directory if it may have changed; adds the directories to visit below it.
     fn visit(&mut self, step: Step, visit: &mut Visit<'_>, todo: &mut Vec<Step>) {
+        let path = Arc::clone(&step.path);
+        self.visit_dir(step, visit, todo);
+        if self.dirs.get(&path).is_some_and(|dir| dir.is_restless(visit.now)) {
+            self.restless.insert(path);
+        }
+    }
+
+    fn visit_dir(&mut self, step: Step, visit: &mut Visit<'_>, todo: &mut Vec<Step>) {
         let Step { path, scope, depth } = step;
         let (now, scans) = (visit.now, self.scans);
         if let Some(dir) = self.dirs.get_mut(&path) {
             dir.scan = scans;
-            if visit.by_turns && dir.may_wait(scans, now) && dir.descend(scope, depth, todo) {
-                return;
-            }
         }
         let looked = std::fs::metadata(&path).and_then(|m| Ok((m.modified()?, (m.dev(), m.ino()))));
         let Ok((changed, inode)) = looked else {
@@ -235,16 +260,17 @@ impl Discovery {
             }
             return;
         };
-        let turn = self.dirs.len() as u64;
-        let dir = self.dirs.entry(Arc::clone(&path)).or_insert_with(|| Dir {
-            scopes: vec![],
-            changed: None,
-            inode,
-            settled: now,
-            subdirs: vec![],
-            is_watched: self.watch.add(&path),
-            scan: scans,
-            turn,
+        let dir = self.dirs.entry(Arc::clone(&path)).or_insert_with(|| {
+            Box::new(Dir {
+                // Nearly always the only one.
+                scopes: Vec::with_capacity(1),
+                changed: None,
+                inode,
+                settled: now,
+                subdirs: vec![],
+                is_watched: self.watch.add(&path),
+                scan: scans,
+            })
         });
         if std::mem::replace(&mut dir.inode, inode) != inode {
             // A watch is on the directory, not on its name.
@@ -267,6 +293,7 @@ impl Discovery {
             match list(&path, rules) {
                 Ok((subdirs, names)) => {
                     dir.subdirs = subdirs;
+                    dir.subdirs.shrink_to_fit();
                     for look in &mut dir.scopes {
                         let rules = self.scopes.get(look.scope);
                         let deeper = |path: &&Arc<Path>| {
@@ -274,6 +301,7 @@ impl Discovery {
                                 && rules.is_some_and(|rules| rules.descends(path, look.depth))
                         };
                         look.below = dir.subdirs.iter().filter(deeper).cloned().collect();
+                        look.below.shrink_to_fit();
                     }
                     let files = self.owned(&names);
                     visit.listings.push(Listing { dir: path.to_path_buf(), files });
@@ -323,20 +351,16 @@ impl Discovery {
 }
 
 impl Dir {
-    /// Whether events tell of its changes, and it has no turn in this scan.
-    fn may_wait(&self, scan: u64, now: Instant) -> bool {
-        self.is_watched
-            && self.changed.is_some()
-            && self.settled <= now
-            && !(scan + self.turn).is_multiple_of(TURNS)
+    /// Whether it must be looked at soon again: its changes are not told, or two may share a time.
+    fn is_restless(&self, now: Instant) -> bool {
+        !self.is_watched || self.changed.is_none() || self.settled > now
     }
 
-    /// Adds the directories below that a scope visits; says whether the scope has looked here before.
-    fn descend(&self, scope: usize, depth: usize, todo: &mut Vec<Step>) -> bool {
+    /// Adds the directories below that a scope visits.
+    fn descend(&self, scope: usize, depth: usize, todo: &mut Vec<Step>) {
         let look = self.scopes.iter().find(|look| (look.scope, look.depth) == (scope, depth));
         let step = |path: &Arc<Path>| Step { path: Arc::clone(path), scope, depth: depth + 1 };
         todo.extend(look.into_iter().flat_map(|look| &look.below).map(step));
-        look.is_some()
     }
 }
 

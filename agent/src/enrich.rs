@@ -22,6 +22,12 @@ const AHEAD_NANOS_MAX: i64 = 5 * 60 * 1_000_000_000;
 /// Attribute with the time that the line itself names, where the record has another.
 const EVENT_TIME: &str = "event_time";
 
+/// The owner of the source with this id. One description serves both: there are many quiet files.
+fn with_id(mut owner: Arc<Owner>, id: SourceId) -> Arc<Owner> {
+    Arc::make_mut(&mut Arc::make_mut(&mut owner).source).id = id;
+    owner
+}
+
 /// Makes the records of one source.
 #[derive(Debug)]
 pub(crate) struct Enricher {
@@ -36,8 +42,8 @@ pub(crate) struct Enricher {
 impl Enricher {
     /// For the source `id`, whose latest record had the time `last`.
     pub(crate) fn new(owner: Arc<Owner>, id: SourceId, last: Timestamp) -> Self {
-        let source = Arc::new(Source { id, ..owner.source.clone() });
-        Self { owner, source, pod: None, pod_task: None, last }
+        let owner = with_id(owner, id);
+        Self { source: Arc::clone(&owner.source), owner, pod: None, pod_task: None, last }
     }
 
     /// Takes over what is known of the pod by now.
@@ -51,19 +57,21 @@ impl Enricher {
 
     /// Whose the records are has changed.
     pub(crate) fn set_owner(&mut self, owner: Arc<Owner>) {
-        self.owner = owner;
+        self.owner = with_id(owner, self.source.id);
         self.apply_pod();
     }
 
     fn apply_pod(&mut self) {
-        let mut source = Source { id: self.source.id, ..self.owner.source.clone() };
+        let mut source = Arc::clone(&self.owner.source);
         if let Some(pod) = &self.pod {
             let named = source.container.as_deref().and_then(|container| pod.component_of(container));
-            source.component = named.cloned().or(source.component);
+            if let Some(named) = named.filter(|named| source.component.as_ref() != Some(*named)).cloned() {
+                Arc::make_mut(&mut source).component = Some(named);
+            }
             self.pod_task = Some(pod.task.identity()).filter(|task| *task != Identity::default());
         }
-        if *self.source != source {
-            self.source = Arc::new(source);
+        if self.source != source {
+            self.source = source;
         }
     }
 

@@ -7,29 +7,27 @@ pub(crate) mod budget;
 mod finish;
 mod lag;
 mod learn;
+mod paths;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heliograph_model::batch::ProducerId;
 use heliograph_model::source::SourceId;
 use heliograph_model::tenant::TenantId;
-use heliograph_model::time::{Clock, Timestamp};
+use heliograph_model::time::Clock;
 use tokio::sync::watch as signal;
 
-use crate::discover::scope::Owner;
+use crate::discover::Discovery;
 use crate::discover::watch::{Wake, Woken};
-use crate::discover::{Discovery, Listed, Listing};
 use crate::enrich::Enricher;
 use crate::gather::{Closed, Gather, Move};
 use crate::metrics::Metrics;
 use crate::pods::Pods;
 use crate::spool::positions::Saved;
-use crate::tail::survey::Found;
 use crate::tail::{Progress, Run, Tail};
 use crate::tenancy::Tenancy;
 use budget::UnlinkedMax;
@@ -39,16 +37,17 @@ use turns::Turns;
 
 /// Bytes of one turn. Bounds how long one file keeps the others waiting, and how far a batch overshoots.
 const TURN_BYTES: usize = 256 << 10;
-/// How long a vanished path is remembered whose directory is still there: it may be created again.
-const VANISHED_KEEP: Duration = Duration::from_secs(3600);
+
+/// A file to which nobody has written for long is looked at in one scan of so many, where events would tell of it.
+const QUIET_TURNS: usize = 4;
 
 /// Reads all files.
 pub(crate) struct Follower {
     discovery: Discovery,
-    followed: BTreeMap<SourceId, Followed>,
-    by_path: BTreeMap<PathBuf, SourceId>,
-    /// Which sources have files with this inode.
-    inodes: HashMap<u64, BTreeSet<SourceId>>,
+    followed: BTreeMap<SourceId, Box<Followed>>,
+    by_path: BTreeMap<Arc<Path>, SourceId>,
+    /// Which sources have files with this inode; mostly one.
+    inodes: HashMap<u64, Vec<SourceId>>,
     /// Positions of sources that are not followed, or not for now.
     saved: BTreeMap<SourceId, Saved>,
     /// What whose files are was last asked of.
@@ -57,6 +56,8 @@ pub(crate) struct Follower {
     turns: Turns,
     /// Tenants with files, at the last scan.
     tenants: BTreeSet<TenantId>,
+    /// Scans so far.
+    scans: usize,
     /// Sources in which something is due at a time.
     held: BTreeMap<SourceId, Instant>,
     /// Paths that could not be opened.
@@ -93,7 +94,8 @@ struct Followed {
     enricher: Enricher,
     path: Arc<Path>,
     queued: bool,
-    inodes: BTreeSet<u64>,
+    /// Inodes of its files, rising.
+    inodes: Vec<u64>,
     warned: BTreeSet<&'static str>,
     vanished: Option<Instant>,
     end: End,
@@ -116,6 +118,7 @@ impl Follower {
             tenancy_version: context.tenancy.version(),
             turns: Turns::new(TURN_BYTES, context.tenant_bytes_per_second),
             tenants: BTreeSet::new(),
+            scans: 0,
             held: BTreeMap::new(),
             failing: BTreeSet::new(),
             gather,
@@ -185,7 +188,7 @@ impl Follower {
     fn look(&mut self, woken: Woken) {
         let now = Instant::now();
         for path in &woken.written {
-            if let Some(id) = self.by_path.get(path) {
+            if let Some(id) = self.by_path.get(path.as_path()) {
                 self.enqueue(*id);
             }
         }
@@ -283,11 +286,14 @@ impl Follower {
         let (mut lag, mut open) = (Lag::default(), 0);
         let clock_now = self.context.clock.now();
         let mut tenants = BTreeSet::new();
-        for (id, followed) in &mut self.followed {
+        self.scans += 1;
+        let by_turns = !everything && !self.discovery.is_polling();
+        for (at, (id, followed)) in (self.scans..).zip(&mut self.followed) {
             if followed.tail.is_link() && followed.tail.is_displaced() {
                 displaced.push(*id);
             }
-            if followed.tail.has_unread(now) {
+            let may_wait = by_turns && at % QUIET_TURNS != 0 && followed.tail.is_quiet(now);
+            if !may_wait && followed.tail.has_unread(now) {
                 let (tenant, last) = (&followed.enricher.owner().tenant, followed.enricher.last());
                 lag.add(tenant, followed.tail.lag_bytes(), last, clock_now);
                 if !followed.queued {
@@ -322,209 +328,6 @@ impl Follower {
         metrics.open_files.set(i64::try_from(open).unwrap_or(i64::MAX));
         metrics.followed_files.set(i64::try_from(self.followed.len()).unwrap_or(i64::MAX));
     }
-
-    /// Paths that were read before, whether or not they are there now.
-    fn adopt_saved(&mut self, now: Instant) {
-        for (id, saved) in std::mem::take(&mut self.saved) {
-            match self.discovery.owner_of(&saved.path) {
-                Some(owner) => self.follow_path(id, owner, saved, true, now),
-                // Nobody's for now: where it is somebody's again, it goes on there.
-                None => drop(self.saved.insert(id, saved)),
-            }
-        }
-    }
-
-    fn adopt(&mut self, listings: Vec<Listing>, now: Instant) {
-        for Listing { dir, files } in listings {
-            for Listed { path, owner, rotated } in files {
-                match self.by_path.get(&path).copied() {
-                    None if self.is_renamed(&path, &owner) => {}
-                    None => {
-                        let id = SourceId::of(self.context.producer.as_str(), &path.to_string_lossy());
-                        let new =
-                            Saved { path: path.clone(), last: Timestamp::MIN, generations: BTreeMap::new() };
-                        let saved = self.saved.remove(&id).unwrap_or(new);
-                        self.follow_path(id, owner, saved, rotated, now);
-                    }
-                    Some(id) => {
-                        let surveyed = self.followed.get(&id).is_none_or(|f| f.tail.is_surveyed());
-                        if rotated && !surveyed {
-                            self.reconcile(id, now);
-                            self.enqueue(id);
-                        }
-                    }
-                }
-            }
-            let here = self.by_path.range(dir.clone()..).take_while(|(path, _)| path.starts_with(&dir));
-            let here: Vec<_> = here.filter(|(p, _)| p.parent() == Some(&dir)).map(|(_, id)| *id).collect();
-            for id in here {
-                if self.followed.get(&id).is_some_and(|f| f.tail.wants_look()) {
-                    self.reconcile(id, now);
-                    self.enqueue(id);
-                }
-            }
-        }
-    }
-
-    /// Whether the path names a file that another source reads or has read: then it was only renamed.
-    fn is_renamed(&self, path: &Path, owner: &Owner) -> bool {
-        let Ok(meta) = owner.reach.look(path) else { return false };
-        let Some(sources) = self.inodes.get(&std::os::unix::fs::MetadataExt::ino(&meta)) else {
-            return false;
-        };
-        let Ok(found) = Found::open(&owner.reach, path, true) else { return false };
-        let others = sources.iter().filter_map(|id| self.followed.get(id));
-        others.into_iter().any(|f| f.tail.has(&found))
-    }
-
-    fn follow_path(
-        &mut self,
-        id: SourceId,
-        owner: Arc<Owner>,
-        mut saved: Saved,
-        rotated: bool,
-        now: Instant,
-    ) {
-        let end = End::of_saved(&mut saved, owner.pod_uid.as_deref());
-        let Saved { path, last, generations } = saved;
-        let mut tail = Tail::new(path.clone(), owner.reach.clone(), owner.form, generations);
-        let opened = tail.open(rotated, now);
-        let mut enricher = Enricher::new(owner, id, last);
-        enricher.describe(&self.context.pods);
-        let followed = Followed {
-            tail,
-            enricher,
-            path: path.as_path().into(),
-            queued: false,
-            inodes: BTreeSet::new(),
-            warned: BTreeSet::new(),
-            vanished: None,
-            end,
-        };
-        self.by_path.insert(path, id);
-        self.followed.insert(id, followed);
-        if opened.is_ok_and(|done| done) {
-            self.claim(id);
-        } else {
-            self.reconcile(id, now);
-        }
-        self.enqueue(id);
-    }
-
-    /// Brings a source up to what its directory holds; says whether that worked.
-    fn reconcile(&mut self, id: SourceId, now: Instant) -> bool {
-        let Some(mut followed) = self.followed.remove(&id) else { return false };
-        let foreign = |found: &Found| {
-            let sources = self.inodes.get(&found.identity.ino);
-            let others = sources.into_iter().flatten().filter_map(|other| self.followed.get(other));
-            others.into_iter().any(|f| f.tail.has(found))
-        };
-        let done = followed.tail.reconcile(now, &foreign);
-        self.followed.insert(id, followed);
-        self.claim(id);
-        match done {
-            Ok(()) => true,
-            Err(error) => {
-                self.warn(id, &error);
-                self.failing.insert(id);
-                false
-            }
-        }
-    }
-
-    /// Notes which inodes are a source's.
-    fn claim(&mut self, id: SourceId) {
-        let Some(followed) = self.followed.get_mut(&id) else { return };
-        let inodes = followed.tail.inodes();
-        let before = std::mem::replace(&mut followed.inodes, inodes.clone());
-        for ino in before.difference(&inodes) {
-            if let Some(sources) = self.inodes.get_mut(ino) {
-                sources.remove(&id);
-                if sources.is_empty() {
-                    self.inodes.remove(ino);
-                }
-            }
-        }
-        for ino in inodes {
-            self.inodes.entry(ino).or_default().insert(id);
-        }
-    }
-
-    /// Says once for a file and reason that it cannot be read.
-    fn warn(&mut self, id: SourceId, error: &io::Error) {
-        let reason = match error.kind() {
-            io::ErrorKind::PermissionDenied => "denied",
-            io::ErrorKind::InvalidInput => "not_regular",
-            io::ErrorKind::NotFound => return,
-            _ if error.raw_os_error() == Some(ELOOP) => "not_regular",
-            _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "too_many_open",
-            _ => "other",
-        };
-        if let Some(followed) = self.followed.get_mut(&id)
-            && followed.warned.insert(reason)
-        {
-            self.context.metrics.unreadable.with_label_values(&[reason]).inc();
-            let path = followed.path.display();
-            tracing::warn!(%path, reason, %error, "file cannot be followed, the others go on");
-        }
-    }
-
-    /// Takes a source out of all that is kept of it here.
-    fn drop_followed(&mut self, id: SourceId) -> Option<Followed> {
-        let followed = self.followed.remove(&id)?;
-        self.by_path.remove(&*followed.path);
-        self.held.remove(&id);
-        self.failing.remove(&id);
-        for ino in &followed.inodes {
-            if let Some(sources) = self.inodes.get_mut(ino) {
-                sources.remove(&id);
-            }
-        }
-        self.inodes.retain(|_, sources| !sources.is_empty());
-        Some(followed)
-    }
-
-    fn forget(&mut self, id: SourceId, now: Instant) {
-        let Some(followed) = self.drop_followed(id) else { return };
-        let (path, last) = (Arc::clone(&followed.path), followed.enricher.last());
-        let change = Move { source: followed.enricher.id(), path, last, step: None };
-        let tenant = &followed.enricher.owner().tenant;
-        if self.gather.add(tenant, vec![], vec![change], now).is_err() {
-            tracing::debug!("spool closed: a vanished path stays remembered");
-        }
-    }
-}
-
-/// A link where none is allowed.
-const ELOOP: i32 = 40;
-/// Descriptors are used up, in this process …
-const EMFILE: i32 = 24;
-/// … or on the machine.
-const ENFILE: i32 = 23;
-
-impl Followed {
-    /// What its deleted files count for.
-    fn container(&self) -> Arc<Path> {
-        match (&self.enricher.owner().source.container, self.path.parent()) {
-            (Some(_), Some(dir)) => dir.into(),
-            _ => Arc::clone(&self.path),
-        }
-    }
-
-    /// Whether a vanished path will not come back: its directory is gone, or it has been away for long.
-    fn may_be_forgotten(&mut self, now: Instant, pods: &Pods) -> bool {
-        let gone = |path: &Path| std::fs::symlink_metadata(path).is_err_and(|e| is_gone(&e));
-        if !gone(&self.path) {
-            return false;
-        }
-        let since = *self.vanished.get_or_insert(now);
-        let lost = self.path.parent().is_some_and(gone) || since + VANISHED_KEEP <= now;
-        lost && self.end.may_be_forgotten(pods, now.saturating_duration_since(since))
-    }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

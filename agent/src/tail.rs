@@ -13,13 +13,15 @@ pub(crate) mod open;
 mod reconcile;
 pub(crate) mod survey;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heliograph_model::source::Position;
+use litemap::LiteMap;
 
 use crate::frame::{Event, Form, Framer};
 use generation::Generation;
@@ -34,6 +36,8 @@ const GONE_WAIT: Duration = Duration::from_secs(5);
 const PARTIAL_WAIT: Duration = Duration::from_secs(30);
 /// How long a file that was read to its end stays open, for a writer that has not noticed the rotation.
 const LINGER: Duration = Duration::from_secs(10);
+/// How long nobody must have written to a file for it to count as quiet.
+const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// How many generations that were read to their end are recognised again.
 pub(crate) const KNOWN_MAX: usize = 64;
 /// The number of the first file seen at a path. Lower ones are for files that were renamed just before.
@@ -85,7 +89,7 @@ pub(crate) enum Progress {
 /// A followed path.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    path: PathBuf,
+    path: Arc<Path>,
     reach: Reach,
     /// By number; the first is being read, the last is live if any is.
     files: VecDeque<Generation>,
@@ -93,7 +97,8 @@ pub(crate) struct Tail {
     lingering: Vec<Generation>,
     /// Truncated: never read again, but what was read of them may still be held back.
     ended: Vec<Generation>,
-    known: BTreeMap<u32, Known>,
+    /// Small, and one for each file: a tree would take ten times the room.
+    known: LiteMap<u32, Known>,
     /// Copies that hold nothing but what was read before a truncation.
     read_copies: VecDeque<FileIdentity>,
     next_number: u32,
@@ -114,11 +119,12 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// A path of which `known` was read before. Nothing is opened until [`Self::reconcile`].
-    pub(crate) fn new(path: PathBuf, reach: Reach, form: Form, known: BTreeMap<u32, Known>) -> Self {
-        let next_number = known.last_key_value().map_or(FIRST_NUMBER, |(n, _)| n + 1);
+    pub(crate) fn new(path: Arc<Path>, reach: Reach, form: Form, known: LiteMap<u32, Known>) -> Self {
+        let next_number = known.last().map_or(FIRST_NUMBER, |(n, _)| n + 1);
         Self {
             reach,
-            files: VecDeque::new(),
+            // Nearly always the only one.
+            files: VecDeque::with_capacity(1),
             lingering: vec![],
             ended: vec![],
             read_copies: VecDeque::new(),
@@ -195,6 +201,15 @@ impl Tail {
         self.files.is_empty() && self.lingering.is_empty() && self.framer.deadline().is_none()
     }
 
+    /// Whether nothing has happened for long, and nothing is due.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        let rests = |file: &Generation| file.live && file.touched + QUIET_AFTER <= now;
+        self.files.len() == 1
+            && self.files.iter().all(rests)
+            && self.lingering.is_empty()
+            && self.framer.deadline().is_none()
+    }
+
     /// How often an unread rest was gone since the last call.
     pub(crate) fn take_lost_rests(&mut self) -> u64 {
         std::mem::take(&mut self.lost_rests)
@@ -265,8 +280,10 @@ impl Tail {
         let before = file.hash_before(offset);
         let known = Known { identity: file.identity, offset, before, ended: file.ended };
         self.known.insert(file.number, known);
-        while self.known.len() > KNOWN_MAX {
-            self.known.pop_first();
+        while self.known.len() > KNOWN_MAX
+            && let Some(oldest) = self.known.first().map(|(number, _)| *number)
+        {
+            self.known.remove(&oldest);
         }
     }
 

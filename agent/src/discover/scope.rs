@@ -28,7 +28,7 @@ pub(crate) struct Owner {
     /// Whose they are.
     pub tenant: TenantId,
     /// Where they come from; its id is set by whoever reads.
-    pub source: Source,
+    pub source: Arc<Source>,
     /// What the lines look like.
     pub form: Form,
     /// How the file may be opened.
@@ -46,7 +46,7 @@ pub(crate) struct Owner {
 /// An input, checked.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    base: PathBuf,
+    base: Arc<Path>,
     node: Box<str>,
     /// The namespace of a sidecar, whose files do not say it …
     namespace: Option<Box<str>>,
@@ -102,7 +102,7 @@ impl Scope {
         let sidecar = config.sidecar.as_ref();
         let namespace = sidecar.and_then(|s| s.namespace.as_deref()).map(Box::from);
         let pod = sidecar.and_then(|s| s.pod.as_deref()).map(Box::from);
-        Ok(Self { base, node: config.node.as_str().into(), namespace, pod, kind })
+        Ok(Self { base: base.into(), node: config.node.as_str().into(), namespace, pod, kind })
     }
 
     /// Where the kubelet puts the log of an instance of a container, if this input has them.
@@ -177,14 +177,14 @@ impl Scope {
                 let (uid, inside) = Volumes::split(below)?;
                 let (namespace, pod) = volumes.pod(uid)?;
                 let mut owner = self.task(inside, &NamespaceFrom::Fixed(namespace.to_owned()), tenants)?;
-                owner.source.pod = Some(pod.into());
+                Arc::make_mut(&mut owner.source).pod = Some(pod.into());
                 owner
             }
             Kind::Files(files) => {
                 let compressed = path.extension().is_some_and(|e| COMPRESSED.iter().any(|c| e == *c));
                 (files.whole.is_match(path) && !compressed).then(|| Owner {
                     tenant: files.tenant.clone(),
-                    source: Source { component: files.component.clone(), ..Source::default() },
+                    source: Arc::new(Source { component: files.component.clone(), ..Source::default() }),
                     form: Form::Plain,
                     reach: Reach::Anywhere,
                     identity: Identity::default(),
@@ -194,10 +194,11 @@ impl Scope {
                 })?
             }
         };
-        owner.source.namespace = owner.source.namespace.or_else(|| self.namespace.clone());
-        owner.source.pod = owner.source.pod.or_else(|| self.pod.clone());
-        owner.source.node = Some(self.node.clone());
-        owner.source.path = Some(path.to_string_lossy().into());
+        let source = Arc::make_mut(&mut owner.source);
+        source.namespace = source.namespace.take().or_else(|| self.namespace.clone());
+        source.pod = source.pod.take().or_else(|| self.pod.clone());
+        source.node = Some(self.node.clone());
+        source.path = Some(path.to_string_lossy().into());
         Some(owner)
     }
 
@@ -212,15 +213,15 @@ impl Scope {
         let (namespace, pod, uid) = pod_of(pod)?;
         Some(Owner {
             tenant: tenants.tenant_of(namespace)?,
-            source: Source {
+            source: Arc::new(Source {
                 component: Component::parse(container).ok(),
                 namespace: Some(namespace.into()),
                 pod: Some(pod.into()),
                 container: Some(container.into()),
                 ..Source::default()
-            },
+            }),
             form: Form::Cri,
-            reach: Reach::Beneath(self.base.clone()),
+            reach: Reach::Beneath(Arc::clone(&self.base)),
             identity: Identity::default(),
             path_wins: false,
             attributes: Map::new(),
@@ -245,13 +246,13 @@ impl Scope {
         };
         Some(Owner {
             tenant: tenants.tenant_of(namespace)?,
-            source: Source {
+            source: Arc::new(Source {
                 component: Component::parse(component).ok(),
                 namespace: Some(namespace.into()),
                 ..Source::default()
-            },
+            }),
             form: Form::Plain,
-            reach: Reach::Beneath(self.base.clone()),
+            reach: Reach::Beneath(Arc::clone(&self.base)),
             path_wins: identity.dag_id.is_some(),
             identity,
             attributes,

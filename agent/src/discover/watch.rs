@@ -182,6 +182,11 @@ impl Watch {
         }
     }
 
+    /// Whether scans must find what events would tell.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.watcher.is_none() || !self.missed.is_empty()
+    }
+
     /// Tries the directories again for which there was no watch left: others may have given theirs up.
     pub(crate) fn retry(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };

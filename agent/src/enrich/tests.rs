@@ -12,7 +12,7 @@ use crate::tail::open::Reach;
 fn enricher(identity: Identity, path_wins: bool) -> Enricher {
     let owner = Owner {
         tenant: TenantId::parse("t").unwrap(),
-        source: Source { component: Component::parse("worker").ok(), ..Source::default() },
+        source: Source { component: Component::parse("worker").ok(), ..Source::default() }.into(),
         form: Form::Plain,
         reach: Reach::Anywhere,
         identity,

@@ -4,12 +4,12 @@
 //! That an end was told is saved as a position of its log, in the same entry of the spool as the record itself. It
 //! is remembered for as long as it may be offered again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heliograph_model::source::SourceId;
 use heliograph_model::time::Timestamp;
+use litemap::LiteMap;
 
 use super::{Followed, Follower};
 use crate::gather::{Closed, Move};
@@ -126,7 +126,7 @@ impl Follower {
         self.context.pods.take_end(&pod.uid, &end);
         let id = SourceId::of(self.context.producer.as_str(), &path.to_string_lossy());
         if !self.followed.contains_key(&id) {
-            let new = Saved { path, last: Timestamp::MIN, generations: BTreeMap::new() };
+            let new = Saved { path, last: Timestamp::MIN, generations: LiteMap::new() };
             let saved = self.saved.remove(&id).unwrap_or(new);
             self.follow_path(id, owner, saved, true, now);
             // Where there is no such file (any more), listings tell when there is.

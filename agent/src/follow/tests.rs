@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use heliograph_model::record::Record;
 use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Timestamp;
 use prometheus::Registry;
 use tokio::sync::mpsc;
 
@@ -313,4 +314,36 @@ fn positions_of_a_path_that_is_nobodys_for_now_are_kept() {
     let batches = read(&mut second, &mut gathered);
     let texts: Vec<_> = batches.iter().flat_map(|b| &b.records).map(|r| r.message.to_string()).collect();
     assert_eq!(texts, ["two"]);
+}
+
+#[test]
+fn a_quiet_file_whose_events_are_lost_has_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wake, metrics) = (Arc::new(Wake::default()), Metrics::new(&Registry::new()).unwrap());
+    let path = dir.path().join("a.log");
+    append(&path, "one\n");
+    let inputs = plain(dir.path());
+    let (mut follower, mut gathered) = Setup::default().follower(inputs, BTreeMap::new(), &wake, &metrics);
+    let read = |follower: &mut Follower| {
+        while follower.turns.len() > 0 {
+            follower.turns().unwrap();
+        }
+        follower.gather.flush_all().unwrap();
+    };
+    follower.scan(Instant::now(), false);
+    read(&mut follower);
+    assert_eq!(gathered.try_recv().unwrap().records.len(), 1);
+    // Nobody takes events here: they are as good as lost.
+    append(&path, "two\n");
+    let later = Instant::now() + Duration::from_secs(60);
+    let found: Vec<usize> = (0..QUIET_TURNS)
+        .map(|_| {
+            follower.scan(later, false);
+            follower.turns.len()
+        })
+        .collect();
+    assert!(found.starts_with(&[0]) && found.ends_with(&[1]), "{found:?}");
+    read(&mut follower);
+    assert_eq!(&*gathered.try_recv().unwrap().records[0].message, "two");
+    assert_eq!(metrics.reconcile_repairs.get(), 1);
 }

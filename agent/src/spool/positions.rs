@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use heliograph_model::source::SourceId;
 use heliograph_model::time::Timestamp;
+use litemap::LiteMap;
 
 use super::bytes::{Malformed, Reader, Writer};
 use crate::gather::Move;
@@ -21,7 +22,7 @@ pub(crate) struct Saved {
     /// Time of its latest record.
     pub last: Timestamp,
     /// Its newest files, by number.
-    pub generations: BTreeMap<u32, Known>,
+    pub generations: LiteMap<u32, Known>,
 }
 
 /// What is saved of all sources.
@@ -38,12 +39,14 @@ impl Positions {
         let saved = self.0.entry(change.source).or_insert_with(|| Saved {
             path: change.path.to_path_buf(),
             last: change.last,
-            generations: BTreeMap::new(),
+            generations: LiteMap::new(),
         });
         saved.last = saved.last.max(change.last);
         saved.generations.insert(step.number, step.known);
-        while saved.generations.len() > KNOWN_MAX {
-            saved.generations.pop_first();
+        while saved.generations.len() > KNOWN_MAX
+            && let Some(oldest) = saved.generations.first().map(|(number, _)| *number)
+        {
+            saved.generations.remove(&oldest);
         }
     }
 
@@ -64,7 +67,7 @@ impl Positions {
         let mut positions = Self::default();
         for _ in 0..bytes.u64()? {
             let (source, last, path) = read_source(bytes)?;
-            let mut generations = BTreeMap::new();
+            let mut generations = LiteMap::new();
             for _ in 0..bytes.u16()? {
                 let step = read_step(bytes)?;
                 generations.insert(step.number, step.known);

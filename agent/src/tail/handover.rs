@@ -1,7 +1,8 @@
 //! A path that is given up: for now, with its positions, or for good, to its last byte.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
+
+use litemap::LiteMap;
 
 use super::{FIRST_NUMBER, Known, Tail};
 
@@ -12,7 +13,7 @@ impl Tail {
     }
 
     /// What a new tail needs to go on where the last run ended.
-    pub(crate) fn positions(&mut self) -> BTreeMap<u32, Known> {
+    pub(crate) fn positions(&mut self) -> LiteMap<u32, Known> {
         let mut positions = self.known.clone();
         for file in self.files.iter_mut().chain(&mut self.lingering).chain(&mut self.ended) {
             let (identity, offset, ended) = (file.identity, file.moved, file.told_ended);

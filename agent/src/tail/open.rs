@@ -2,7 +2,8 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -10,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Only below this directory, and through no symbolic link: what lies there is the tenants'.
-    Beneath(PathBuf),
+    Beneath(Arc<Path>),
     /// Wherever the path leads: it is the operator's own.
     Anywhere,
 }
@@ -27,7 +28,7 @@ impl Reach {
                 let parent = below.parent().unwrap_or(Path::new(""));
                 let name = below.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 let dir_flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let mut dir = openat(CWD, root, dir_flags, Mode::empty())?;
+                let mut dir = openat(CWD, &**root, dir_flags, Mode::empty())?;
                 for part in parent.components() {
                     let Component::Normal(part) = part else {
                         return Err(io::ErrorKind::PermissionDenied.into());
@@ -74,7 +75,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
 
-        let reach = Reach::Beneath(root.clone());
+        let reach = Reach::Beneath(root.as_path().into());
         assert!(reach.open(&root.join("a/0.log")).is_ok());
         for refused in ["a/1.log", "b/secret.log", "a/2.log", "a", "a/../../outside/secret.log"] {
             assert!(reach.open(&root.join(refused)).is_err(), "{refused}");

@@ -66,7 +66,7 @@ impl Tail {
     /// it, or it is the file that was read last. Says whether it was.
     pub(crate) fn open(&mut self, rotated: bool, now: Instant) -> io::Result<bool> {
         let mut found = Found::open(&self.reach, &self.path, true)?;
-        let Some((number, known)) = self.known.last_key_value() else {
+        let Some((number, known)) = self.known.last() else {
             if !rotated {
                 self.begin(self.next_number, found, now);
                 self.next_number += 1;
@@ -243,7 +243,7 @@ impl Tail {
                 best = best.max(Some((file.read(), file.number, !truncated)));
             }
         }
-        for (number, known) in &self.known {
+        for (number, known) in self.known.iter() {
             // Where the file itself is there, a compressed one that only begins alike is another.
             let copied = if is_found(*number) {
                 live == Mark::Is(*number) || (gzip && known.before != 0)
@@ -289,7 +289,7 @@ impl Tail {
                 return Ok(true);
             }
         }
-        let newest = self.known.last_key_value().map(|(number, _)| *number);
+        let newest = self.known.last().map(|(number, _)| *number);
         let copied = |(number, known): (&u32, &Known)| {
             copied(*number, &known.identity, known.offset) && (telling || Some(*number) == newest)
         };
@@ -335,7 +335,7 @@ impl Tail {
     /// Counts the file that was read last before a restart, if it is nowhere any more: it may have had a rest.
     fn miss_saved(&mut self, marks: &[Mark]) {
         if std::mem::take(&mut self.resumed)
-            && let Some((number, known)) = self.known.last_key_value()
+            && let Some((number, known)) = self.known.last()
             && !known.ended
             && !marks.contains(&Mark::Is(*number))
         {

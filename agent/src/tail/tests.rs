@@ -15,12 +15,12 @@ mod world;
 struct Bench {
     dir: tempfile::TempDir,
     tail: Tail,
-    saved: BTreeMap<u32, Known>,
+    saved: LiteMap<u32, Known>,
     lines: Vec<String>,
     now: Instant,
     last: Position,
     /// What was spooled since the start: so many lines, with these positions.
-    spooled: Vec<(usize, BTreeMap<u32, Known>)>,
+    spooled: Vec<(usize, LiteMap<u32, Known>)>,
     /// Unread rests that were gone, over all restarts.
     lost: u64,
     buffer: Vec<u8>,
@@ -29,14 +29,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let tail = Self::tail(dir.path(), BTreeMap::new());
-        let (saved, lines, now, last) = (BTreeMap::new(), vec![], Instant::now(), Position(0));
-        let spooled = vec![(0, BTreeMap::new())];
+        let tail = Self::tail(dir.path(), LiteMap::new());
+        let (saved, lines, now, last) = (LiteMap::new(), vec![], Instant::now(), Position(0));
+        let spooled = vec![(0, LiteMap::new())];
         Self { dir, tail, saved, lines, now, last, spooled, lost: 0, buffer: vec![0; 64] }
     }
 
-    fn tail(dir: &Path, saved: BTreeMap<u32, Known>) -> Tail {
-        Tail::new(dir.join("x.log"), Reach::Anywhere, Form::Plain, saved)
+    fn tail(dir: &Path, saved: LiteMap<u32, Known>) -> Tail {
+        Tail::new(dir.join("x.log").into(), Reach::Anywhere, Form::Plain, saved)
     }
 
     fn append(&self, name: &str, text: &str) {

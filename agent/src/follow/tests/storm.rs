@@ -2,6 +2,7 @@
 //! full scale is started.
 
 use std::collections::VecDeque;
+use std::io;
 
 use super::*;
 

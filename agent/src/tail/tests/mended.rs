@@ -1,5 +1,7 @@
 //! A test for each mistake that was found, by the histories or by thought; and for each kind of rotation.
 
+use std::path::PathBuf;
+
 use std::io::{Seek, SeekFrom};
 
 use flate2::Compression;
@@ -456,7 +458,7 @@ fn a_torn_compressed_file_is_read_as_far_as_it_goes_and_counted() {
 fn pieces_of_a_container_line_are_joined_over_a_rotation() {
     let mut bench = Bench::new();
     let at = "2026-11-24T10:00:00.5Z";
-    bench.tail = Tail::new(bench.path("x.log"), Reach::Anywhere, Form::Cri, BTreeMap::new());
+    bench.tail = Tail::new(bench.path("x.log").into(), Reach::Anywhere, Form::Cri, LiteMap::new());
     bench.append("x.log", &format!("{at} stdout F zero\n{at} stdout P one \n{at} stdout P two \n"));
     bench.read_all();
     bench.rename("x.log", "x.log.1");

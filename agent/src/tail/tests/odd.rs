@@ -97,7 +97,7 @@ fn a_line_of_exactly_the_limit_is_whole_and_a_longer_one_is_cut() {
 #[test]
 fn a_container_line_in_ten_thousand_pieces() {
     let mut bench = Bench::new();
-    bench.tail = Tail::new(bench.dir.path().join("x.log"), Reach::Anywhere, Form::Cri, BTreeMap::new());
+    bench.tail = Tail::new(bench.dir.path().join("x.log").into(), Reach::Anywhere, Form::Cri, LiteMap::new());
     let at = "2026-11-24T10:00:00.5Z";
     let piece = format!("{at} stdout P {}\n", "x".repeat(1000));
     fs::write(

@@ -1,5 +1,7 @@
 //! The model: what was written to a path, what of it can still be had, and so what must come out.
 
+use std::path::PathBuf;
+
 use std::collections::HashSet;
 use std::os::unix::fs::symlink;
 
