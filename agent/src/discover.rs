@@ -8,7 +8,7 @@ pub(crate) mod scope;
 mod volumes;
 pub(crate) mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -75,7 +75,7 @@ struct Dir {
     /// Device and inode, to notice that it was made anew under its name.
     inode: (u64, u64),
     settled: Instant,
-    subdirs: Vec<Arc<Path>>,
+    subdirs: Arc<[Arc<Path>]>,
     /// Whether its changes are told.
     is_watched: bool,
     /// The scan that saw it last.
@@ -229,12 +229,15 @@ impl Discovery {
     /// Visits directories, and below them what was not there before.
     fn visit_new(&mut self, mut todo: Vec<Step>, visit: &mut Visit<'_>) {
         while let Some(step) = todo.pop() {
-            let known: BTreeSet<_> =
-                self.dirs.get(&step.path).map(|d| d.subdirs.iter().cloned().collect()).unwrap_or_default();
-            let mut below = vec![];
+            let before = self.dirs.get(&step.path).map(|dir| Arc::clone(&dir.subdirs)).unwrap_or_default();
+            let (listings, mut below) = (visit.listings.len(), vec![]);
             self.visit(step, visit, &mut below);
-            let is_new = |step: &Step| !known.contains(&step.path) || !self.dirs.contains_key(&step.path);
-            todo.extend(below.into_iter().filter(is_new));
+            // What was not listed has nothing new. There may be thousands below.
+            if visit.listings.len() > listings {
+                let known: HashSet<&Arc<Path>> = before.iter().collect();
+                let is_new = |step: &Step| !known.contains(&step.path) || !self.dirs.contains_key(&step.path);
+                todo.extend(below.into_iter().filter(is_new));
+            }
         }
     }
 
@@ -267,7 +270,7 @@ impl Discovery {
                 changed: None,
                 inode,
                 settled: now,
-                subdirs: vec![],
+                subdirs: Arc::default(),
                 is_watched: self.watch.add(&path),
                 scan: scans,
             })
@@ -292,8 +295,7 @@ impl Discovery {
         if visit.listed.insert(Arc::clone(&path)) || is_new_scope {
             match list(&path, rules) {
                 Ok((subdirs, names)) => {
-                    dir.subdirs = subdirs;
-                    dir.subdirs.shrink_to_fit();
+                    dir.subdirs = subdirs.into();
                     for look in &mut dir.scopes {
                         let rules = self.scopes.get(look.scope);
                         let deeper = |path: &&Arc<Path>| {
