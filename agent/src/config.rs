@@ -19,7 +19,7 @@ pub use sidecar::{FINISH_WITHIN, Sidecar};
 /// Default of [`Config::spool_bytes_max`].
 pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
 /// Default of [`Config::batch_bytes_max`].
-pub const BATCH_BYTES_MAX: usize = 1 << 20;
+pub const BATCH_BYTES_MAX: usize = 512 << 10;
 /// Default of [`Config::flush_after`]: short enough for a live tail, long enough to batch a busy file.
 pub const FLUSH_AFTER: Duration = Duration::from_millis(25);
 /// Default of [`Config::unlinked_bytes_max`].

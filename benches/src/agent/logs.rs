@@ -15,7 +15,7 @@ use crate::inside::thread_cpu;
 use crate::sample::Sample;
 
 /// What the reference compresses at once: as much as a batch of the agent's holds.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 512 << 10;
 /// As the agent compresses.
 const ZSTD_LEVEL: i32 = 1;
 
