@@ -309,6 +309,7 @@ impl Writer {
         put(Section::AttributePostings, &attribute_tokens.postings, &mut out)?;
         put(Section::AttributeIdentifiers, &attribute_tokens.identifiers, &mut out)?;
         footer.bytes = (out.len() + super::footer::FOOTER_BYTES) as u64;
+        sizes.push(("head and footer", (HEAD.len() + super::footer::FOOTER_BYTES) as u64));
         out.extend_from_slice(&footer.to_bytes(&pages)?);
         let bytes = Bytes::from(out);
         Ok(Built { bytes, index_offset, records, raw_bytes, first, last, sizes, whole_messages })
