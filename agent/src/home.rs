@@ -12,7 +12,7 @@ use uuid::Uuid;
 use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
-use crate::spool::checkpoint::replace;
+use crate::sealed::replace;
 
 /// The directory, held until dropped.
 #[derive(Debug)]

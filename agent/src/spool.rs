@@ -21,7 +21,6 @@ pub(crate) mod outgoing;
 pub(crate) mod positions;
 pub(crate) mod segment;
 
-mod fault;
 mod overrun;
 mod queue;
 mod room;

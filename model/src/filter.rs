@@ -145,7 +145,7 @@ pub enum Filter {
 }
 
 /// A condition on one field's value. On `message`, texts match as words do; on other fields, the whole value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// `message`: the text stands in it as a run (see [`Run::whole`]). Other fields: the value is the text,

@@ -14,19 +14,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use heliograph_model::cipher::{SecretKey, random};
+use heliograph_model::cipher::SecretKey;
 use heliograph_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Pod;
 use crate::error::{Error, Result};
-use crate::spool::bytes::Reader;
-use crate::spool::checkpoint::replace;
+use crate::sealed::Form;
 use crate::tenancy::Namespace;
 
-const MAGIC: &[u8; 6] = b"HGPODS";
-const VERSION: u8 = 1;
-const KEY: &str = "agent pods v1";
+const FORM: Form = Form { magic: *b"HGPODS", version: 1, key: "agent pods v1" };
 
 /// What is kept.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,15 +52,7 @@ impl Cache {
     }
 
     fn open(bytes: &[u8], key: &SecretKey) -> Result<Self, String> {
-        let mut fields = Reader(bytes);
-        let head = (fields.array::<6>(), fields.u8(), fields.array::<16>());
-        let (Ok(magic), Ok(version), Ok(id)) = head else { return Err("the file is too short".to_owned()) };
-        if &magic != MAGIC || version != VERSION {
-            return Err("the file is of no known version".to_owned());
-        }
-        let mut body = fields.0.to_vec();
-        let cipher = key.derive(KEY, &id).and_then(|k| k.pages()).map_err(|e| e.to_string())?;
-        cipher.open(0, MAGIC, &mut body).map_err(|e| e.to_string())?;
+        let body = FORM.open(bytes, key)?;
         serde_json::from_slice(&body).map_err(|e| e.to_string())
     }
 }
@@ -71,17 +60,9 @@ impl Cache {
 impl<P: Serialize> Cache<P> {
     /// Replaces what is kept; it is on disk when this returns.
     pub(super) fn write(&self, path: &Path, key: &SecretKey) -> Result<()> {
-        let id: [u8; 16] = random().map_err(Error::cipher)?;
-        let cipher = key.derive(KEY, &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
-        let mut body = serde_json::to_vec(self)
+        let body = serde_json::to_vec(self)
             .map_err(|e| Error::Unavailable { what: "write known pods", reason: e.to_string() })?;
-        cipher.seal(0, MAGIC, &mut body).map_err(Error::cipher)?;
-        let mut bytes = Vec::with_capacity(body.len() + 23);
-        bytes.extend_from_slice(MAGIC);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&id);
-        bytes.extend_from_slice(&body);
-        replace(path, &bytes)
+        FORM.replace(path, key, body)
     }
 }
 

@@ -10,21 +10,19 @@
 //! Replaced as a whole by renaming, so it is never torn.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use heliograph_model::cipher::{SecretKey, random};
+use heliograph_model::cipher::SecretKey;
 use heliograph_model::tenant::TenantId;
 
 use super::bytes::{Malformed, Reader, Writer};
 use super::entry::{Settled, read_tenant};
-use super::fault;
 use super::positions::Positions;
 use crate::error::{Error, Result};
+use crate::sealed::Form;
 
-const MAGIC: &[u8; 6] = b"HGCKPT";
-const VERSION: u8 = 2;
+const FORM: Form = Form { magic: *b"HGCKPT", version: 2, key: "agent checkpoint v1" };
 
 /// The state of the spool after an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,30 +46,13 @@ impl Checkpoint {
             Err(e) => return Err(Error::disk(path)(e)),
         };
         let corrupt = |reason: &str| Error::Corrupt { path: path.to_owned(), reason: reason.to_owned() };
-        let mut fields = Reader(&bytes);
-        let head = (fields.array::<6>(), fields.u8(), fields.array::<16>());
-        let (Ok(magic), Ok(version), Ok(id)) = head else { return Err(corrupt("it is too short")) };
-        if &magic != MAGIC || version != VERSION {
-            return Err(corrupt("it is not a checkpoint of a known version"));
-        }
-        let mut body = fields.0.to_vec();
-        let cipher = key.derive("agent checkpoint v1", &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
-        cipher.open(0, MAGIC, &mut body).map_err(|e| corrupt(&e.to_string()))?;
+        let body = FORM.open(&bytes, key).map_err(|reason| corrupt(&reason))?;
         Self::from_bytes(&body).map(Some).map_err(|Malformed| corrupt("its content is malformed"))
     }
 
     /// Replaces the checkpoint; it is on disk when this returns.
     pub(crate) fn write(&self, path: &Path, key: &SecretKey) -> Result<()> {
-        let id: [u8; 16] = random().map_err(Error::cipher)?;
-        let cipher = key.derive("agent checkpoint v1", &id).and_then(|k| k.pages()).map_err(Error::cipher)?;
-        let mut body = self.to_bytes();
-        cipher.seal(0, MAGIC, &mut body).map_err(Error::cipher)?;
-        let mut bytes = Vec::with_capacity(body.len() + 23);
-        bytes.extend_from_slice(MAGIC);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&id);
-        bytes.extend_from_slice(&body);
-        replace(path, &bytes)
+        FORM.replace(path, key, self.to_bytes())
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -99,20 +80,4 @@ impl Checkpoint {
         }
         Ok(Self { number, epoch, positions, tenants })
     }
-}
-
-/// Puts `bytes` in the place of a file, whole or not at all.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let fresh = path.with_extension("new");
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let open = || File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-    fault::step()
-        .and_then(|()| open())
-        .and_then(|file| fault::write_all_at(&file, bytes, 0).and_then(|()| file.sync_all()))
-        .and_then(|()| fault::step())
-        .and_then(|()| std::fs::rename(&fresh, path))
-        .and_then(|()| fault::step())
-        .and_then(|()| File::open(dir)?.sync_all())
-        .map_err(Error::disk(path))
 }

@@ -10,9 +10,10 @@ use super::entry::{Content, Entry};
 use super::gap::Reason;
 use super::queue::Item;
 use super::state::Held;
-use super::{Disk, Spool, fault};
+use super::{Disk, Spool};
 use crate::config::WhenFull;
 use crate::error::{Error, Result};
+use crate::fault;
 
 /// How often a full spool looks again whether it may go on.
 const ROOM_WAIT: Duration = Duration::from_millis(200);

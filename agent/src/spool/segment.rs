@@ -27,8 +27,8 @@ use heliograph_model::cipher::{PageCipher, SecretKey, random};
 use memchr::memmem;
 
 use super::bytes::Reader;
-use super::fault;
 use crate::error::{Error, Result};
+use crate::fault;
 
 const MAGIC: &[u8; 7] = b"HGSPOOL";
 const VERSION: u8 = 2;

@@ -22,7 +22,7 @@ use super::postings::has_holders;
 use super::reader::{Index, Kind};
 use super::scan::{blocking, fetch_pages};
 use super::{Opened, ScanStats};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub(super) use builder::RowListsBuilder;
 
@@ -72,11 +72,20 @@ impl RowLists {
 
     /// The lists that a scan can use, of those that are in memory. CPU work.
     pub(super) fn kept(of: &Opened, scan: &Scan) -> Result<Self> {
-        let kept = |list: &u32| match of.cache.get(&of.key(page_number(*list))) {
-            Some(Page::Rows(rows)) => Some((*list, rows)),
-            _ => None,
-        };
-        Ok(Self(wanted(&of.index, &words(scan))?.iter().filter_map(kept).collect()))
+        Ok(Self::split(of, &words(scan))?.0)
+    }
+
+    /// The lists of words that are in memory, and the numbers of the others.
+    fn split(of: &Opened, words: &BTreeSet<String>) -> Result<(Self, Vec<u32>)> {
+        let (mut kept, mut missing) = (Self::default(), vec![]);
+        for list in words.iter().filter_map(|word| number(&of.index, word).transpose()) {
+            let list = list?;
+            match of.cache.get(&of.key(page_number(list))) {
+                Some(Page::Rows(rows)) => drop(kept.0.insert(list, rows)),
+                _ => missing.push(list),
+            }
+        }
+        Ok((kept, missing))
     }
 
     /// The lists that a scan can use.
@@ -91,14 +100,8 @@ impl RowLists {
         if words.is_empty() {
             return Ok(Self::default());
         }
-        let (opened, scan) = (of.clone(), scan.clone());
-        let (mut lists, missing) = blocking(move || {
-            let lists = Self::kept(&opened, &scan)?;
-            let mut missing = wanted(&opened.index, &words)?;
-            missing.retain(|list| !lists.0.contains_key(list));
-            Ok::<_, Error>((lists, missing))
-        })
-        .await??;
+        let opened = of.clone();
+        let (mut lists, missing) = blocking(move || Self::split(&opened, &words)).await??;
         if missing.is_empty() {
             return Ok(lists);
         }
@@ -145,10 +148,6 @@ fn words_of(filter: &Filter, out: &mut BTreeSet<String>) {
         Filter::Is(Field::Message, Test::Text(text)) => out.extend(word(text)),
         Filter::Is(..) => {}
     }
-}
-
-fn wanted(index: &Index, words: &BTreeSet<String>) -> Result<Vec<u32>> {
-    words.iter().filter_map(|word| number(index, word).transpose()).collect()
 }
 
 /// The number of a word's list.

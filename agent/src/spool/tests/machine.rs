@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::overrun::{AT_ONCE, numbered};
 use super::*;
+use crate::fault;
 
 const BUDGET: u64 = 96 << 10;
 /// The last one is quiet.

@@ -11,14 +11,13 @@ use crate::error::Result;
 /// Conditions kept of each kind: those of the scans that go on at a time, and some more.
 const KEPT: usize = 64;
 
-static MATCHERS: LazyLock<Cache<String, Arc<Matcher>>> = LazyLock::new(|| Cache::new(KEPT));
+static MATCHERS: LazyLock<Cache<Test, Arc<Matcher>>> = LazyLock::new(|| Cache::new(KEPT));
 static REGEXES: LazyLock<Cache<String, Arc<Regex>>> = LazyLock::new(|| Cache::new(KEPT));
 
 /// A test of the message, alone.
 pub(super) fn matcher(test: &Test) -> Result<Arc<Matcher>> {
-    MATCHERS.get_or_insert_with(&format!("{test:?}"), || {
-        Ok(Arc::new(Matcher::new(&Filter::Is(Field::Message, test.clone()))?))
-    })
+    MATCHERS
+        .get_or_insert_with(test, || Ok(Arc::new(Matcher::new(&Filter::Is(Field::Message, test.clone()))?)))
 }
 
 /// A pattern of ours; one that is too large to compile leaves the question open: everything has it.

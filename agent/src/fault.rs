@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 
 /// Called before a step.
 #[cfg(not(test))]
-pub(super) fn step() -> io::Result<()> {
+pub(crate) fn step() -> io::Result<()> {
     Ok(())
 }
 
 /// Writes all bytes.
-pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(test)]
     let bytes = tests::torn(bytes);
     file.write_all_at(bytes, offset)?;
@@ -22,7 +22,7 @@ pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
 }
 
 #[cfg(test)]
-pub(super) use tests::{crash_after, step};
+pub(crate) use tests::{crash_after, step};
 
 #[cfg(test)]
 mod tests {
