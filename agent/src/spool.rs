@@ -21,6 +21,7 @@ pub(crate) mod outgoing;
 pub(crate) mod positions;
 pub(crate) mod segment;
 
+mod fresh;
 mod overrun;
 mod queue;
 mod room;

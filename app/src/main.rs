@@ -39,8 +39,12 @@ fn main() -> ExitCode {
 }
 
 fn build_and_run(command: Command) -> Outcome {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let mut runtime = match &command {
+        // Its work is done by threads of its own; its few requests on another one would only wake that.
+        Command::Agent(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.enable_all().build().context("cannot start threads")?;
     let outcome = runtime.block_on(Box::pin(run(command)));
     runtime.shutdown_timeout(THREADS_WITHIN);
     outcome

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use bytes::Bytes;
 use heliograph_model::batch::{EPOCH_HEADER, PRODUCER_HEADER, SEQUENCE_HEADER, TENANT_HEADER};
 use heliograph_model::tenant::TenantId;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -110,7 +111,11 @@ impl Shipper {
         loop {
             let may_go_on = failed.is_empty() && handed_out < ROUND_BATCHES_MAX;
             while may_go_on && !trouble && under_way.len() < pace.window {
-                match self.on_spool(tenant, move |spool, tenant| spool.next(tenant, after)).await {
+                let next = match self.spool.next_at_hand(tenant, after) {
+                    Some(next) => Some(next),
+                    None => self.on_spool(tenant, move |spool, tenant| spool.next(tenant, after)).await,
+                };
+                match next {
                     Some(Some(pending)) => {
                         (after, handed_out) = (pending.ordinal, handed_out + 1);
                         let (shipper, tenant) = (Arc::clone(self), tenant.clone());
@@ -127,9 +132,9 @@ impl Shipper {
             match under_way.join_next().await {
                 Some(Ok((pending, Outcome::Answered(Answer::Acknowledged)))) => {
                     *pace = Pace { window: UNDER_WAY_MAX, ..Pace::new() };
-                    let through = pending.ordinal;
-                    let settled = self.on_spool(tenant, move |spool, t| spool.acknowledge(t, through)).await;
-                    trouble |= settled.is_none();
+                    if self.spool.acknowledge(tenant, pending.ordinal) {
+                        trouble |= self.on_spool(tenant, |spool, _| spool.free()).await.is_none();
+                    }
                 }
                 Some(Ok(other)) => failed.push(other),
                 Some(Err(error)) => {
@@ -166,9 +171,15 @@ impl Shipper {
         let Ok(_permit) = self.requests.acquire().await else { return Outcome::Failed };
         let kib = u32::try_from(pending.bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, BODIES_KIB_MAX);
         let Ok(_room) = self.bodies.acquire_many(kib).await else { return Outcome::Failed };
-        let (spool, wanted) = (Arc::clone(&self.spool), pending.clone());
-        let payload = match blocking(move || spool.load(&wanted)).await {
-            Ok(payload) => payload,
+        let body = match pending.body() {
+            Some(body) => Ok(body),
+            None => {
+                let (spool, wanted) = (Arc::clone(&self.spool), pending.clone());
+                blocking(move || spool.load(&wanted)).await.map(Bytes::from)
+            }
+        };
+        let body = match body {
+            Ok(body) => body,
             Err(Error::Corrupt { .. }) => return Outcome::Unreadable,
             Err(error) => {
                 tracing::error!(%tenant, %error, "spooled batch cannot be read");
@@ -184,7 +195,7 @@ impl Shipper {
             .header(PRODUCER_HEADER, self.producer.as_str())
             .header(EPOCH_HEADER, pending.epoch)
             .header(SEQUENCE_HEADER, pending.sequence)
-            .body(payload);
+            .body(body);
         let answer = match request.send().await {
             Ok(response) => Answer::of(response).await,
             Err(error) => {

@@ -1,5 +1,6 @@
 //! The sender's side of the spool: what to send next, and what became of it.
 
+use bytes::Bytes;
 use heliograph_model::tenant::TenantId;
 
 use super::entry::Settled;
@@ -27,6 +28,23 @@ pub(crate) struct Pending {
     /// How many records; 0 for an ordinal within a gap.
     pub records: u32,
     item: Option<Item>,
+}
+
+/// What is next of a tenant.
+enum Look {
+    /// This batch, or none.
+    AtHand(Option<Pending>),
+    /// A note on disk of what is settled.
+    Note,
+    /// To settle up to here, on disk.
+    Skip(Settled),
+}
+
+impl Pending {
+    /// Its body, where that is still in memory.
+    pub(crate) fn body(&self) -> Option<Bytes> {
+        Some(self.item.as_ref()?.body.as_ref()?.bytes())
+    }
 }
 
 impl Spool {
@@ -58,19 +76,34 @@ impl Spool {
     /// settled. May write to the disk.
     pub(crate) fn next(&self, tenant: &TenantId, after: u64) -> Result<Option<Pending>> {
         loop {
-            let (next, settled, noted) = {
-                let mut state = self.state.lock();
-                let Some(queue) = state.tenants.get_mut(tenant) else { return Ok(None) };
-                (queue.next(after), queue.settled, queue.noted)
-            };
-            match next {
-                None => return Ok(None),
+            match self.look(tenant, after) {
+                Look::AtHand(pending) => return Ok(pending),
+                Look::Note => self.write(&mut self.disk.lock(), |_| vec![])?,
+                Look::Skip(settled) => self.settle_as(&mut self.disk.lock(), tenant, settled)?,
+            }
+        }
+    }
+
+    /// The same where that takes no work on the disk, as nearly always.
+    pub(crate) fn next_at_hand(&self, tenant: &TenantId, after: u64) -> Option<Option<Pending>> {
+        match self.look(tenant, after) {
+            Look::AtHand(pending) => Some(pending),
+            Look::Note | Look::Skip(_) => None,
+        }
+    }
+
+    fn look(&self, tenant: &TenantId, after: u64) -> Look {
+        let mut state = self.state.lock();
+        let Some(queue) = state.tenants.get_mut(tenant) else { return Look::AtHand(None) };
+        loop {
+            match queue.next(after) {
+                None => return Look::AtHand(None),
                 Some(Next::Send { ordinal, epoch, sequence, item }) => {
-                    return Ok(Some(Pending {
+                    return Look::AtHand(Some(Pending {
                         ordinal,
                         epoch,
                         sequence,
-                        front: settled.sequence,
+                        front: queue.settled.sequence,
                         bytes: item.as_ref().map_or(0, Item::bytes),
                         records: item.as_ref().map_or(0, |item| item.head.records),
                         item,
@@ -78,52 +111,57 @@ impl Spool {
                 }
                 // What was settled under the numbers of an epoch must be known to a later life before an
                 // indexer sees a higher one: then it refuses the lower.
-                Some(Next::Begin { .. }) if !noted => self.write(&mut self.disk.lock(), |_| vec![])?,
-                Some(Next::Begin { epoch }) => self.change(tenant, |queue| queue.begin(epoch)),
+                Some(Next::Begin { .. }) if !queue.noted => return Look::Note,
+                Some(Next::Begin { epoch }) => queue.begin(epoch),
                 Some(Next::Skip { through }) => {
-                    let epoch = self.now_millis().max(settled.epoch + 1);
-                    let settled = Settled { ordinal: through, epoch, sequence: 1 };
-                    self.settle_as(&mut self.disk.lock(), tenant, settled)?;
+                    let epoch = self.now_millis().max(queue.settled.epoch + 1);
+                    return Look::Skip(Settled { ordinal: through, epoch, sequence: 1 });
                 }
             }
         }
     }
 
-    /// A batch's body, to send.
+    /// A batch's body, to send, read from the disk.
     pub(crate) fn load(&self, pending: &Pending) -> Result<Vec<u8>> {
         pending.item.as_ref().map_or_else(empty_payload, |item| self.read(item))
     }
 
     /// An indexer has the tenant's batches up to an ordinal, under the numbers that they were handed out with.
-    pub(crate) fn acknowledge(&self, tenant: &TenantId, through: u64) -> Result<()> {
-        self.settle(tenant, |queue| Some(queue.settle(through))).map(drop)
+    /// Says whether there are files to be freed by [`Self::free`].
+    pub(crate) fn acknowledge(&self, tenant: &TenantId, through: u64) -> bool {
+        self.settle(tenant, |queue| Some(queue.settle(through))).is_some_and(|freed| freed)
     }
 
     /// An indexer expects this sequence of the tenant's present epoch: it has all before. False if that was
     /// never sent.
     pub(crate) fn acknowledge_below(&self, tenant: &TenantId, expected: u64) -> Result<bool> {
-        self.settle(tenant, |queue| queue.settle_below(expected))
+        match self.settle(tenant, |queue| queue.settle_below(expected)) {
+            Some(true) => self.free().map(|()| true),
+            settled => Ok(settled.is_some()),
+        }
     }
 
+    /// What is settled is let go; says whether files can be freed. None where nothing was settled.
     fn settle(
         &self,
         tenant: &TenantId,
         settle: impl FnOnce(&mut Queue) -> Option<Vec<Item>>,
-    ) -> Result<bool> {
+    ) -> Option<bool> {
         let free = {
             let mut state = self.state.lock();
-            let Some(queue) = state.tenants.get_mut(tenant) else { return Ok(false) };
-            let Some(done) = settle(queue) else { return Ok(false) };
+            let done = settle(state.tenants.get_mut(tenant)?)?;
             let free = state.let_go(done);
             self.show_totals(&state);
             free
         };
         self.room.notify_all();
+        Some(free)
+    }
+
+    /// Frees the files in which all is settled.
+    pub(crate) fn free(&self) -> Result<()> {
         // While the thread that appends has the disk, it frees what is to be freed itself.
-        if free && let Some(mut disk) = self.disk.try_lock() {
-            self.reclaim(&mut disk)?;
-        }
-        Ok(true)
+        self.disk.try_lock().map_or(Ok(()), |mut disk| self.reclaim(&mut disk))
     }
 
     /// The indexer does not know what came before: the tenant's batches are sent in a new epoch, `epoch_min` at
@@ -134,11 +172,5 @@ impl Spool {
         let Some(Settled { ordinal, epoch, .. }) = settled else { return Ok(()) };
         let epoch = self.now_millis().max(epoch + 1).max(epoch_min);
         self.settle_as(&mut disk, tenant, Settled { ordinal, epoch, sequence: 1 })
-    }
-
-    fn change(&self, tenant: &TenantId, change: impl FnOnce(&mut Queue)) {
-        if let Some(queue) = self.state.lock().tenants.get_mut(tenant) {
-            change(queue);
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry::{Head, Settled};
+use super::fresh::Body;
 use super::gap::SOURCES_MAX;
 use super::segment::{ENTRY_OVERHEAD, Place, Segment};
 
@@ -37,6 +38,8 @@ pub(super) struct Item {
     pub(super) serial: u64,
     pub(super) segment: Arc<Segment>,
     pub(super) place: Place,
+    /// Its body, where that is in memory too.
+    pub(super) body: Option<Arc<Body>>,
 }
 
 /// What is to be done to send on.

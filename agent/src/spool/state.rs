@@ -10,6 +10,7 @@ use heliograph_model::tenant::TenantId;
 
 use super::checkpoint::Checkpoint;
 use super::entry::{Content, Entry, Settled};
+use super::fresh::Fresh;
 use super::positions::Positions;
 use super::queue::{Item, Queue};
 use super::segment::{Place, Segment, is_begun};
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub(super) positions: Positions,
     pub(super) tenants: BTreeMap<TenantId, Queue>,
     pub(super) segments: BTreeMap<u64, Held>,
+    /// Bodies in memory; none before this life begins.
+    fresh: Option<Fresh>,
     pub(super) closing: bool,
     /// Waiting for room was in vain: batches are dropped until there is plenty again.
     pub(super) overrun: bool,
@@ -52,7 +55,16 @@ impl State {
         let Checkpoint { number, epoch, positions, tenants } = checkpoint;
         let queue = |(settled, next_ordinal)| Queue::new(settled, next_ordinal);
         let tenants = tenants.into_iter().map(|(tenant, saved)| (tenant, queue(saved))).collect();
-        Self { number, epoch, positions, tenants, segments: BTreeMap::new(), closing: false, overrun: false }
+        Self {
+            number,
+            epoch,
+            positions,
+            tenants,
+            segments: BTreeMap::new(),
+            fresh: None,
+            closing: false,
+            overrun: false,
+        }
     }
 
     pub(super) fn checkpoint(&self) -> Checkpoint {
@@ -114,6 +126,7 @@ impl State {
         let latest = epochs.fold(self.epoch, u64::max);
         self.epoch = now_millis.max(latest + 1);
         self.tenants.values_mut().for_each(Queue::is_recovered);
+        self.fresh = Some(Fresh::default());
     }
 
     /// An entry read back: what the checkpoint has already is not applied again.
@@ -138,9 +151,10 @@ impl State {
     /// An entry that is on disk holds from now on.
     pub(super) fn take(&mut self, entry: Entry, serial: u64, segment: &Arc<Segment>, place: Place) {
         match entry.content {
-            Content::Batch { head, moves, .. } => {
+            Content::Batch { head, moves, payload } => {
                 moves.iter().for_each(|change| self.positions.apply(change));
-                let item = Item { head, serial, segment: Arc::clone(segment), place };
+                let body = self.fresh.as_ref().and_then(|fresh| fresh.keep(payload));
+                let item = Item { head, serial, segment: Arc::clone(segment), place, body };
                 if let Some(held) = self.segments.get_mut(&serial) {
                     held.waiting += 1;
                     held.live += item.bytes();
@@ -163,14 +177,15 @@ impl State {
         }
     }
 
-    /// Items that nobody needs any more; says whether a file holds nothing else now.
+    /// Items that nobody needs any more; says whether a file but the newest holds nothing else now.
     pub(super) fn let_go(&mut self, items: Vec<Item>) -> bool {
+        let newest = self.segments.last_key_value().map(|(serial, _)| *serial);
         let mut free = false;
         for item in items {
             if let Some(held) = self.segments.get_mut(&item.serial) {
                 held.waiting = held.waiting.saturating_sub(1);
                 held.live = held.live.saturating_sub(item.bytes());
-                free |= held.waiting == 0;
+                free |= held.waiting == 0 && Some(item.serial) != newest;
             }
         }
         free

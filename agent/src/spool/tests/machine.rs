@@ -162,7 +162,9 @@ impl World {
             if lost && n + 1 == batches {
                 self.unanswered = true;
             } else {
-                drop(self.spool().acknowledge(&of, pending.ordinal));
+                if self.spool().acknowledge(&of, pending.ordinal) {
+                    drop(self.spool().free());
+                }
                 // An acknowledgement may be lost with the spool, for it is noted with the next append only.
                 self.unanswered = true;
             }
