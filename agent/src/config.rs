@@ -21,7 +21,7 @@ pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
 /// Default of [`Config::batch_bytes_max`].
 pub const BATCH_BYTES_MAX: usize = 512 << 10;
 /// Default of [`Config::flush_after`]: short enough for a live tail, long enough to batch a busy file.
-pub const FLUSH_AFTER: Duration = Duration::from_millis(25);
+pub const FLUSH_AFTER: Duration = Duration::from_millis(45);
 /// Default of [`Config::unlinked_bytes_max`].
 pub const UNLINKED_BYTES_MAX: u64 = 2 << 30;
 /// Default of [`Config::unlinked_container_bytes_max`]: several times what the kubelet keeps of a container's log.

@@ -6,6 +6,7 @@
 mod links;
 pub(crate) mod scope;
 mod volumes;
+pub(crate) mod wake;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -23,7 +24,8 @@ use crate::pods::facts::Pod;
 use crate::tail::names::rotated_from;
 use crate::tenancy::Tenancy;
 use scope::{Owner, Scope};
-use watch::{Wake, Watch};
+use wake::Wake;
+use watch::{Watch, Woken};
 
 /// How long a directory is listed anew after its modification time has changed: two changes may share one.
 const UNSETTLED: Duration = Duration::from_secs(2);
@@ -136,7 +138,7 @@ impl Discovery {
     /// As where inotify is exhausted from the start.
     #[cfg(test)]
     pub(crate) fn without_events(&mut self, metrics: Metrics) {
-        self.watch = Watch::of(Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch)), metrics);
+        self.watch = Watch::without_events(self.watch.wake(), metrics);
     }
 
     /// Whose a path is, were it there.
@@ -153,6 +155,16 @@ impl Discovery {
     ) -> Option<(PathBuf, Arc<Owner>)> {
         let paths = self.scopes.iter().filter_map(|s| s.container_log(pod, container, number));
         paths.into_iter().find_map(|path| self.owner_of(&path).map(|owner| (path, owner)))
+    }
+
+    /// Sleeps until something happens, or the time comes: see [`Watch::wait`].
+    pub(crate) fn wait(&mut self, until: Instant, gathers: bool) -> Woken {
+        self.watch.wait(until, gathers)
+    }
+
+    /// Keeps the kernel's queue of events short while there is much to read.
+    pub(crate) fn take_events(&mut self) {
+        self.watch.take_events();
     }
 
     /// Whether some directories' events are not to be had.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Sidecar;
-use crate::discover::watch::Wake;
+use crate::discover::wake::Wake;
 use crate::error::{Error, Result};
 use crate::spool::Spool;
 

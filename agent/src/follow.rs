@@ -22,7 +22,8 @@ use heliograph_model::time::Clock;
 use tokio::sync::watch as signal;
 
 use crate::discover::Discovery;
-use crate::discover::watch::{Wake, Woken};
+use crate::discover::wake::Wake;
+use crate::discover::watch::Woken;
 use crate::enrich::Enricher;
 use crate::gather::{Closed, Gather, Move};
 use crate::metrics::Metrics;
@@ -37,6 +38,9 @@ use turns::Turns;
 
 /// Bytes of one turn. Bounds how long one file keeps the others waiting, and how far a batch overshoots.
 const TURN_BYTES: usize = 256 << 10;
+
+/// How long a batch that is due waits for files that are still to be read: what is read of them goes with it.
+const READ_ON: Duration = Duration::from_millis(10);
 
 /// A file to which nobody has written for long is looked at in one scan of so many, where events would tell of it.
 const QUIET_TURNS: usize = 4;
@@ -63,6 +67,8 @@ pub(crate) struct Follower {
     /// Paths that could not be opened.
     failing: BTreeSet<SourceId>,
     gather: Gather,
+    /// What is written while nothing is to be done is read at this time, all at once, and sent then.
+    paused_until: Option<Instant>,
     buffer: Vec<u8>,
     context: Context,
 }
@@ -77,6 +83,8 @@ pub(crate) struct Context {
     pub wake: Arc<Wake>,
     /// How often it scans.
     pub scan_every: Duration,
+    /// How long a line may wait for others to be sent with.
+    pub flush_after: Duration,
     /// Most bytes a second that are read of a tenant's files; none without a bound.
     pub tenant_bytes_per_second: Option<u64>,
     /// How much of the disk deleted files may hold.
@@ -122,6 +130,7 @@ impl Follower {
             held: BTreeMap::new(),
             failing: BTreeSet::new(),
             gather,
+            paused_until: None,
             buffer: vec![0; TURN_BYTES],
             context,
         }
@@ -147,11 +156,14 @@ impl Follower {
                 ready.send_replace(true);
                 next_scan = Instant::now() + self.context.scan_every;
             }
-            if self.gather.pass_on(&self.context.wake)? {
+            let pause = self.paused_until.filter(|until| now < *until);
+            if pause.is_none() && self.gather.pass_on(&self.context.wake)? {
                 self.turns()?;
-                self.gather.flush_due(Instant::now())?;
+                self.flush_due()?;
             }
-            let until = if !self.gather.pass_on(&self.context.wake)? {
+            let until = if let Some(pause) = pause {
+                pause.min(next_scan)
+            } else if !self.gather.pass_on(&self.context.wake)? {
                 // Reading waits. Looking for new files does not: they may be gone before there is room.
                 next_scan
             } else if self.turns.len() == 0 {
@@ -162,14 +174,15 @@ impl Follower {
                 Instant::now()
             };
             // What is written while a batch waits is read when that is due: it goes with it.
-            let woken = self.context.wake.wait(until, self.gather.deadline().is_some());
-            if woken.stop {
+            let gathers = pause.is_some() || self.gather.deadline().is_some();
+            let woken = self.discovery.wait(until, gathers);
+            if woken.told.stop {
                 return Ok(());
             }
-            if woken.finish {
+            if woken.told.finish {
                 return self.finish();
             }
-            if woken.learned {
+            if woken.told.learned {
                 let version = self.tenancy_version;
                 self.learn(Instant::now())?;
                 if version != self.tenancy_version {
@@ -187,10 +200,14 @@ impl Follower {
     /// What events told.
     fn look(&mut self, woken: Woken) {
         let now = Instant::now();
+        let is_idle = self.turns.len() == 0 && self.gather.deadline().is_none();
         for path in &woken.written {
             if let Some(id) = self.by_path.get(path.as_path()) {
                 self.enqueue(*id);
             }
+        }
+        if is_idle && self.turns.len() > 0 {
+            self.paused_until = Some(now + self.context.flush_after);
         }
         if !woken.changed.is_empty() {
             let listings = self.discovery.look(&woken.changed, now);
@@ -211,6 +228,19 @@ impl Follower {
         }
     }
 
+    /// When records are sent at the latest that are read now. After a pause they have waited already.
+    fn due(&self, now: Instant) -> Instant {
+        let after = self.context.flush_after;
+        self.paused_until.filter(|until| now < *until + after).unwrap_or(now + after)
+    }
+
+    /// Sends what is due, once all is read or it cannot wait any longer.
+    fn flush_due(&mut self) -> Result<(), Closed> {
+        let now = Instant::now();
+        let reads_on = self.turns.len() > 0 && !self.gather.is_stuck();
+        self.gather.flush_due(now.checked_sub(READ_ON).filter(|_| reads_on).unwrap_or(now))
+    }
+
     /// One turn for each file that has something to read.
     fn turns(&mut self) -> Result<(), Closed> {
         // One at least: of those that waited for their quota, some may read again.
@@ -220,6 +250,7 @@ impl Follower {
             }
             let Some(id) = self.turns.next(Instant::now()) else { break };
             self.turn(id)?;
+            self.discovery.take_events();
         }
         Ok(())
     }
@@ -272,7 +303,7 @@ impl Follower {
         let change = |step| Move { source: id, path: Arc::clone(&followed.path), last, step: Some(step) };
         let moves = steps.into_iter().map(change).collect();
         let tenant = followed.enricher.owner().tenant.clone();
-        self.gather.add(&tenant, records, moves, now)
+        self.gather.add(&tenant, records, moves, self.due(now))
     }
 
     /// Compares what there is with what was read; directories that are watched by turns, unless `everything`.

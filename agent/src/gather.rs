@@ -14,7 +14,7 @@ use heliograph_model::time::Timestamp;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::discover::watch::Wake;
+use crate::discover::wake::Wake;
 use crate::tail::Step;
 
 /// What is to be saved of a source.
@@ -62,7 +62,6 @@ pub(crate) struct Gather {
     /// Batches that the spool has no time or room for at present.
     stuck: VecDeque<Gathered>,
     bytes_max: usize,
-    flush_after: Duration,
     is_behind: IsBehind,
 }
 
@@ -76,9 +75,9 @@ struct Open {
 
 impl Gather {
     /// Batches go to `out`.
-    pub(crate) fn new(out: mpsc::Sender<Gathered>, bytes_max: usize, flush_after: Duration) -> Self {
+    pub(crate) fn new(out: mpsc::Sender<Gathered>, bytes_max: usize) -> Self {
         let (open, stuck, is_behind) = (BTreeMap::new(), VecDeque::new(), Box::new(|_: &TenantId| false));
-        Self { open, out, stuck, bytes_max, flush_after, is_behind }
+        Self { open, out, stuck, bytes_max, is_behind }
     }
 
     /// Larger batches for tenants that are behind.
@@ -115,13 +114,13 @@ impl Gather {
         Ok(true)
     }
 
-    /// Adds what belongs together. Waits only if very much is stuck.
+    /// Adds what belongs together, to be sent at `due` at the latest. Waits only if very much is stuck.
     pub(crate) fn add(
         &mut self,
         tenant: &TenantId,
         records: Vec<Record>,
         moves: Vec<Move>,
-        now: Instant,
+        due: Instant,
     ) -> Result<(), Closed> {
         let bytes: usize = records.iter().map(|r| r.message.len()).sum();
         if self.open.get(tenant).is_some_and(|o| o.bytes > 0 && o.bytes + bytes > self.bytes_max) {
@@ -130,9 +129,7 @@ impl Gather {
         let open = self.open.entry(tenant.clone()).or_default();
         if !records.is_empty() && open.due.is_none() {
             let is_behind = (self.is_behind)(tenant);
-            open.due = Some(
-                now + if is_behind { FLUSH_BEHIND_AFTER.max(self.flush_after) } else { self.flush_after },
-            );
+            open.due = Some(if is_behind { due + FLUSH_BEHIND_AFTER } else { due });
         }
         open.bytes += bytes;
         open.records.extend(records);
@@ -219,20 +216,20 @@ mod tests {
     #[test]
     fn a_batch_has_one_tenant_and_is_bounded_by_size_and_age() {
         let (out, mut batches) = mpsc::channel(10);
-        let mut gather = Gather::new(out, 10, Duration::from_millis(25));
+        let mut gather = Gather::new(out, 10);
         let (a, b) = (TenantId::parse("a").unwrap(), TenantId::parse("b").unwrap());
-        let now = Instant::now();
-        gather.add(&a, vec![record(2, 0, "12345")], vec![], now).unwrap();
-        gather.add(&b, vec![record(9, 0, "x")], vec![], now).unwrap();
-        gather.add(&a, vec![record(1, 0, "1"), record(2, 6, "2")], vec![], now).unwrap();
-        gather.add(&a, vec![record(1, 2, "123456")], vec![], now).unwrap();
+        let due = Instant::now() + Duration::from_millis(25);
+        gather.add(&a, vec![record(2, 0, "12345")], vec![], due).unwrap();
+        gather.add(&b, vec![record(9, 0, "x")], vec![], due).unwrap();
+        gather.add(&a, vec![record(1, 0, "1"), record(2, 6, "2")], vec![], due).unwrap();
+        gather.add(&a, vec![record(1, 2, "123456")], vec![], due).unwrap();
         let first = batches.try_recv().unwrap();
         assert_eq!(first.tenant, a);
         let order: Vec<_> = first.records.iter().map(|r| (r.source.id.0, r.position.0)).collect();
         assert_eq!(order, [(1, 0), (2, 0), (2, 6)]);
         assert!(batches.try_recv().is_err());
-        assert_eq!(gather.deadline(), Some(now + Duration::from_millis(25)));
-        gather.flush_due(now + Duration::from_millis(25)).unwrap();
+        assert_eq!(gather.deadline(), Some(due));
+        gather.flush_due(due).unwrap();
         let tenants = [batches.try_recv().unwrap().tenant, batches.try_recv().unwrap().tenant];
         assert_eq!(tenants, [a, b]);
         assert_eq!(gather.deadline(), None);
@@ -241,16 +238,16 @@ mod tests {
     #[test]
     fn a_tenant_that_is_behind_gets_larger_batches() {
         let (out, mut batches) = mpsc::channel(10);
-        let gather = Gather::new(out, 10, Duration::from_millis(25));
+        let gather = Gather::new(out, 10);
         let mut gather = gather.with_backlog(Box::new(|tenant| tenant.as_str() == "behind"));
         let (a, b) = (TenantId::parse("behind").unwrap(), TenantId::parse("live").unwrap());
-        let now = Instant::now();
-        gather.add(&a, vec![record(1, 0, "x")], vec![], now).unwrap();
-        gather.add(&b, vec![record(2, 0, "x")], vec![], now).unwrap();
-        gather.flush_due(now + Duration::from_millis(25)).unwrap();
+        let due = Instant::now() + Duration::from_millis(25);
+        gather.add(&a, vec![record(1, 0, "x")], vec![], due).unwrap();
+        gather.add(&b, vec![record(2, 0, "x")], vec![], due).unwrap();
+        gather.flush_due(due).unwrap();
         assert_eq!(batches.try_recv().unwrap().tenant, b);
-        assert_eq!(gather.deadline(), Some(now + FLUSH_BEHIND_AFTER));
-        gather.flush_due(now + FLUSH_BEHIND_AFTER).unwrap();
+        assert_eq!(gather.deadline(), Some(due + FLUSH_BEHIND_AFTER));
+        gather.flush_due(due + FLUSH_BEHIND_AFTER).unwrap();
         assert_eq!(batches.try_recv().unwrap().tenant, a);
     }
 }

@@ -43,7 +43,7 @@ pub use config::{
 pub use error::{Error, Result};
 
 use discover::Discovery;
-use discover::watch::Wake;
+use discover::wake::Wake;
 use ending::{end, ending};
 use follow::budget::UnlinkedMax;
 use follow::{Context, Follower};
@@ -71,7 +71,7 @@ pub async fn run(
 ) -> Result<()> {
     let config = config.with_sidecar();
     let metrics = Metrics::new(registry)?;
-    let wake = Arc::new(Wake::default());
+    let wake = Arc::new(Wake::new()?);
     let tenancy = Arc::new(Tenancy::new(&config, metrics.clone())?);
     let discovery = Discovery::new(&config, &tenancy, metrics.clone(), Arc::clone(&wake))?;
     let (home, spool, quarantine) = open(&config, Arc::clone(&clock), metrics.clone()).await?;
@@ -79,7 +79,7 @@ pub async fn run(
         Shipper::new(Arc::clone(&spool), &config, home.producer.clone(), quarantine, metrics.clone()).await?;
     let (gathered_tx, gathered_rx) = mpsc::channel(GATHERED_MAX);
     let backlog = Arc::clone(&spool);
-    let gather = Gather::new(gathered_tx, config.batch_bytes_max, config.flush_after)
+    let gather = Gather::new(gathered_tx, config.batch_bytes_max)
         .with_backlog(Box::new(move |tenant| backlog.is_behind(tenant)));
     let pods = Arc::new(Pods::new(config.kubernetes.is_some()));
     let known = (Arc::clone(&pods), Arc::clone(&tenancy));
@@ -89,6 +89,7 @@ pub async fn run(
         clock,
         wake: Arc::clone(&wake),
         scan_every: config.scan_every,
+        flush_after: config.flush_after,
         tenant_bytes_per_second: config.tenant_bytes_per_second,
         unlinked_max: UnlinkedMax {
             node: config.unlinked_bytes_max,

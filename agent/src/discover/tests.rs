@@ -22,7 +22,7 @@ fn config(inputs: Vec<Input>) -> Config {
 fn discovery(inputs: Vec<Input>) -> Result<Discovery> {
     let (config, metrics) = (config(inputs), Metrics::new(&Registry::new()).unwrap());
     let tenancy = Arc::new(Tenancy::new(&config, metrics.clone())?);
-    Discovery::new(&config, &tenancy, metrics, Arc::new(Wake::default()))
+    Discovery::new(&config, &tenancy, metrics, Arc::new(Wake::new().unwrap()))
 }
 
 fn make(root: &Path, files: &[&str]) {

@@ -1,19 +1,32 @@
-//! Directory watches, as a wake-up; and the wake-up itself, which never grows and never blocks who rings it.
+//! Directory watches, and the sleep of the reading thread, which they end.
+//!
+//! The thread itself takes the events from the kernel. One in between would be woken for each line that is written,
+//! and cost more than all the rest at a hundred lines a second; here, events are left in the kernel's queue (which
+//! keeps equal ones once) while the line that they tell of is read in a moment anyway.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use notify::event::{EventKind, ModifyKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
-use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
 
+use super::wake::{Told, Wake};
 use crate::metrics::Metrics;
 
-/// Most paths that a wake-up names; beyond that, a scan finds them.
+/// Most paths that are kept; beyond that, a scan finds them.
 const PATHS_MAX: usize = 8192;
+/// How often events are taken while nothing is to be done for a line that is written: how late a new file is opened
+/// at most.
+const TAKE_EVERY: Duration = Duration::from_millis(25);
+/// Bytes of events that are taken at once: some hundred.
+const EVENTS_BYTES: usize = 16 << 10;
 
 /// What happened since the last look.
 #[derive(Debug, Default)]
@@ -24,179 +37,121 @@ pub(crate) struct Woken {
     pub changed: BTreeSet<PathBuf>,
     /// Something was missed: all must be compared.
     pub rescan: bool,
-    /// The spool takes batches again.
-    pub room: bool,
-    /// Something is known now of pods or namespaces that was not.
-    pub learned: bool,
-    /// Nothing more will be written: what is there is read to its end, and that is all.
-    pub finish: bool,
-    /// No more reading.
-    pub stop: bool,
-    /// Whether who waits reads at its time anyway, and need not be told before of what is only written.
-    gathers: bool,
-}
-
-impl Woken {
-    fn is_quiet(&self) -> bool {
-        let is_written = !self.gathers && !self.written.is_empty();
-        let told = self.rescan || self.room || self.learned || self.finish || self.stop;
-        !is_written && self.changed.is_empty() && !told
-    }
-}
-
-/// Where the reading thread sleeps.
-#[derive(Debug, Default)]
-pub(crate) struct Wake {
-    state: Mutex<Woken>,
-    rung: Condvar,
-    wants_room: AtomicBool,
-}
-
-impl Wake {
-    /// Waits until something happens or the time comes; with `gathers`, what is written is no reason to wake up
-    /// before. `stop` stays set.
-    pub(crate) fn wait(&self, until: Instant, gathers: bool) -> Woken {
-        let mut state = self.state.lock();
-        state.gathers = gathers;
-        while state.is_quiet() {
-            if self.rung.wait_until(&mut state, until).timed_out() {
-                break;
-            }
-        }
-        let stop = state.stop;
-        std::mem::replace(&mut *state, Woken { stop, ..Woken::default() })
-    }
-
-    /// Ends the reading.
-    pub(crate) fn stop(&self) {
-        self.state.lock().stop = true;
-        self.rung.notify_all();
-    }
-
-    /// While it is held, no event is taken.
-    #[cfg(test)]
-    pub(crate) fn hold(&self) -> parking_lot::MutexGuard<'_, Woken> {
-        self.state.lock()
-    }
-
-    /// Lets [`Self::made_room`] ring.
-    pub(crate) fn want_room(&self) {
-        self.wants_room.store(true, Ordering::SeqCst);
-    }
-
-    /// The spool has taken a batch.
-    pub(crate) fn made_room(&self) {
-        if self.wants_room.swap(false, Ordering::SeqCst) {
-            self.ring(|w| w.room = true);
-        }
-    }
-
-    /// Pods or namespaces are known better than before.
-    pub(crate) fn learned(&self) {
-        self.ring(|w| w.learned = true);
-    }
-
-    /// Ends the reading once all that is there is read.
-    pub(crate) fn finish(&self) {
-        self.ring(|w| w.finish = true);
-    }
-
-    /// Whether reading is to end at once.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.state.lock().stop
-    }
-
-    fn ring(&self, change: impl FnOnce(&mut Woken)) {
-        let mut state = self.state.lock();
-        change(&mut state);
-        if state.written.len() + state.changed.len() > PATHS_MAX {
-            state.written.clear();
-            state.changed.clear();
-            state.rescan = true;
-        }
-        if !state.is_quiet() {
-            self.rung.notify_all();
-        }
-    }
-
-    fn event(&self, event: notify::Result<Event>) {
-        match event {
-            Ok(event) if event.need_rescan() => self.ring(|w| w.rescan = true),
-            Ok(event) => match event.kind {
-                EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => {}
-                EventKind::Modify(ModifyKind::Data(_)) => self.ring(|w| w.written.extend(event.paths)),
-                EventKind::Create(_)
-                | EventKind::Remove(_)
-                | EventKind::Modify(_)
-                | EventKind::Any
-                | EventKind::Other => self.ring(|w| {
-                    w.changed.extend(event.paths.iter().filter_map(|p| p.parent()).map(Path::to_owned));
-                }),
-            },
-            Err(error) => {
-                tracing::debug!(%error, "file events interrupted");
-                self.ring(|w| w.rescan = true);
-            }
-        }
-    }
+    /// What other threads told.
+    pub told: Told,
 }
 
 /// The one inotify instance.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    watcher: Option<RecommendedWatcher>,
+    inotify: Option<OwnedFd>,
+    /// The watched directories, by the kernel's number for the watch, …
+    dirs: HashMap<i32, Arc<Path>>,
+    /// … and the other way round.
+    numbers: HashMap<Arc<Path>, i32>,
     /// Directories for which there was no watch left.
     missed: BTreeSet<PathBuf>,
+    /// What the events taken so far tell.
+    events: Woken,
+    wake: Arc<Wake>,
     metrics: Metrics,
     warned: bool,
+}
+
+/// Why a directory has no watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// It is not there.
+    Gone,
+    /// There is no watch left, or the like.
+    Exhausted(Errno),
 }
 
 impl Watch {
     /// Begins to watch nothing. Without inotify, the scans find everything.
     pub(crate) fn new(wake: Arc<Wake>, metrics: Metrics) -> Self {
-        Self::of(notify::recommended_watcher(move |event| wake.event(event)), metrics)
+        Self::of(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK), wake, metrics)
     }
 
-    /// With this instance, if there is one.
-    pub(super) fn of(watcher: notify::Result<RecommendedWatcher>, metrics: Metrics) -> Self {
-        let mut watch = Self { watcher: None, missed: BTreeSet::new(), metrics, warned: false };
-        match watcher {
-            Ok(watcher) => watch.watcher = Some(watcher),
-            Err(error) => watch.exhausted(&error),
+    /// As where inotify is exhausted from the start.
+    #[cfg(test)]
+    pub(super) fn without_events(wake: Arc<Wake>, metrics: Metrics) -> Self {
+        Self::of(Err(Errno::MFILE), wake, metrics)
+    }
+
+    fn of(inotify: rustix::io::Result<OwnedFd>, wake: Arc<Wake>, metrics: Metrics) -> Self {
+        let mut watch = Self {
+            inotify: None,
+            dirs: HashMap::new(),
+            numbers: HashMap::new(),
+            missed: BTreeSet::new(),
+            events: Woken::default(),
+            wake,
+            metrics,
+            warned: false,
+        };
+        match inotify {
+            Ok(inotify) => watch.inotify = Some(inotify),
+            Err(error) => watch.exhausted(error),
         }
         watch
     }
 
+    /// The bell that ends the sleep.
+    #[cfg(test)]
+    pub(super) fn wake(&self) -> Arc<Wake> {
+        Arc::clone(&self.wake)
+    }
+
     /// Watches a directory, not what is below it; says whether that worked.
     pub(crate) fn add(&mut self, dir: &Path) -> bool {
-        let Some(watcher) = &mut self.watcher else { return false };
-        match watcher.watch(dir, RecursiveMode::NonRecursive) {
+        match self.try_add(dir) {
             Ok(()) => true,
             // It vanished again: the scan notices.
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => false,
-            Err(error) => {
-                self.missed.insert(dir.to_owned());
-                self.exhausted(&error);
+            Err(Refused::Gone) => false,
+            Err(Refused::Exhausted(error)) => {
+                if self.inotify.is_some() {
+                    self.missed.insert(dir.to_owned());
+                    self.exhausted(error);
+                }
                 false
             }
         }
     }
 
+    fn try_add(&mut self, dir: &Path) -> Result<(), Refused> {
+        let inotify = self.inotify.as_ref().ok_or(Refused::Exhausted(Errno::MFILE))?;
+        let flags = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MODIFY
+            | WatchFlags::MOVE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        match inotify::add_watch(inotify, dir, flags) {
+            Ok(number) => {
+                let dir: Arc<Path> = dir.into();
+                self.dirs.insert(number, Arc::clone(&dir));
+                self.numbers.insert(dir, number);
+                Ok(())
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Err(Refused::Gone),
+            Err(error) => Err(Refused::Exhausted(error)),
+        }
+    }
+
     /// Whether scans must find what events would tell.
     pub(crate) fn is_polling(&self) -> bool {
-        self.watcher.is_none() || !self.missed.is_empty()
+        self.inotify.is_none() || !self.missed.is_empty()
     }
 
     /// Tries the directories again for which there was no watch left: others may have given theirs up.
     pub(crate) fn retry(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        while let Some(dir) = self.missed.first() {
-            match watcher.watch(dir, RecursiveMode::NonRecursive) {
-                Ok(()) => {}
-                Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
-                Err(_) => return,
+        while let Some(dir) = self.missed.pop_first() {
+            if let Err(Refused::Exhausted(_)) = self.try_add(&dir) {
+                self.missed.insert(dir);
+                return;
             }
-            self.missed.pop_first();
             if self.missed.is_empty() {
                 self.metrics.polling.set(0);
                 self.warned = false;
@@ -206,20 +161,113 @@ impl Watch {
 
     /// The directory is gone.
     pub(crate) fn remove(&mut self, dir: &Path) {
-        if !self.missed.remove(dir)
-            && let Some(watcher) = &mut self.watcher
-            && let Err(error) = watcher.unwatch(dir)
-        {
-            // The kernel ends the watch of a removed directory itself.
-            tracing::trace!(%error, "watch was gone");
+        self.missed.remove(dir);
+        let Some(number) = self.numbers.remove(dir) else { return };
+        // Another name of the same directory may have its watch now.
+        if self.dirs.get(&number).is_some_and(|of| **of == *dir) {
+            self.dirs.remove(&number);
+            let Some(inotify) = &self.inotify else { return };
+            if let Err(error) = inotify::remove_watch(inotify, number) {
+                // The kernel ends the watch of a removed directory itself.
+                tracing::trace!(%error, "watch was gone");
+            }
         }
     }
 
-    fn exhausted(&mut self, error: &notify::Error) {
+    /// Sleeps until something happens or the time comes; with `gathers`, who sleeps reads at its time anyway, and
+    /// what is only written to is no reason to wake up before.
+    pub(crate) fn wait(&mut self, until: Instant, gathers: bool) -> Woken {
+        loop {
+            self.take_events();
+            let told = self.wake.take();
+            let is_written = !gathers && !self.events.written.is_empty();
+            let has_events = self.events.rescan || !self.events.changed.is_empty() || is_written;
+            let left = until.saturating_duration_since(Instant::now());
+            if has_events || told.is_something() || left.is_zero() {
+                return Woken { told, ..std::mem::take(&mut self.events) };
+            }
+            self.sleep(left, gathers);
+        }
+    }
+
+    fn sleep(&self, time: Duration, gathers: bool) {
+        let time = if gathers { time.min(TAKE_EVERY) } else { time };
+        let events = self.inotify.as_ref().filter(|_| !gathers);
+        let descriptor = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut awaited = [self.wake.bell(), self.wake.bell()].map(descriptor);
+        if let (Some(inotify), [_, second]) = (events, &mut awaited) {
+            *second = PollFd::new(inotify, PollFlags::IN);
+        }
+        let Ok(time) = Timespec::try_from(time) else { return };
+        if let Err(error) = poll(&mut awaited, Some(&time))
+            && error != Errno::INTR
+        {
+            tracing::warn!(%error, "cannot wait for events");
+            std::thread::park_timeout(TAKE_EVERY);
+        }
+        if awaited.first().is_some_and(|bell| !bell.revents().is_empty()) {
+            self.wake.hush();
+        }
+    }
+
+    /// Takes what the kernel has queued, so that its queue does not run over while files are read.
+    pub(crate) fn take_events(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        let mut buffer = [const { MaybeUninit::uninit() }; EVENTS_BYTES];
+        let mut queued = Reader::new(inotify, &mut buffer);
+        loop {
+            match queued.next() {
+                Ok(event) => {
+                    let flags = event.events();
+                    if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                        self.events.rescan = true;
+                        continue;
+                    }
+                    let Some(dir) = self.dirs.get(&event.wd()) else { continue };
+                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+                    self.events.take(dir, name, flags);
+                    if flags.contains(ReadFlags::IGNORED) {
+                        self.dirs.remove(&event.wd());
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "file events interrupted");
+                    self.events.rescan = true;
+                    break;
+                }
+            }
+        }
+        self.events.bound();
+    }
+
+    fn exhausted(&mut self, error: Errno) {
         self.metrics.polling.set(1);
         if !self.warned {
             self.warned = true;
             tracing::warn!(%error, "file events are not to be had, polling instead");
+        }
+    }
+}
+
+impl Woken {
+    /// An event in a directory, or of itself.
+    fn take(&mut self, dir: &Path, name: Option<&OsStr>, flags: ReadFlags) {
+        match name {
+            Some(name) if flags.contains(ReadFlags::MODIFY) => drop(self.written.insert(dir.join(name))),
+            Some(_) if self.changed.contains(dir) => {}
+            Some(_) => drop(self.changed.insert(dir.to_owned())),
+            // It is gone, or has another name: its parent tells.
+            None => drop(dir.parent().map(|parent| self.changed.insert(parent.to_owned()))),
+        }
+    }
+
+    fn bound(&mut self) {
+        if self.written.len() + self.changed.len() > PATHS_MAX {
+            self.written.clear();
+            self.changed.clear();
+            self.rescan = true;
         }
     }
 }

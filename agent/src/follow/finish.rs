@@ -18,11 +18,11 @@ impl Follower {
             loop {
                 if self.gather.pass_on(&self.context.wake)? {
                     self.turns()?;
-                    self.gather.flush_due(Instant::now())?;
+                    self.flush_due()?;
                     if self.turns.len() == 0 {
                         break;
                     }
-                } else if self.context.wake.wait(Instant::now() + AGAIN_AFTER, true).stop {
+                } else if self.discovery.wait(Instant::now() + AGAIN_AFTER, true).told.stop {
                     return Ok(());
                 }
                 if self.context.wake.is_stopped() {
@@ -33,7 +33,7 @@ impl Follower {
             if !self.has_failing() && !self.followed.values_mut().any(|f| f.tail.has_unread(now)) {
                 break;
             }
-            if self.context.wake.wait(now + AGAIN_AFTER, true).stop {
+            if self.discovery.wait(now + AGAIN_AFTER, true).told.stop {
                 return Ok(());
             }
         }

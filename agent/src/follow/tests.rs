@@ -43,6 +43,7 @@ struct Setup {
     inputs: fn(&Path) -> Vec<Input>,
     events: bool,
     scan_every: Duration,
+    flush_after: Duration,
     unlinked_max: UnlinkedMax,
 }
 
@@ -61,6 +62,7 @@ impl Default for Setup {
             inputs: plain,
             events: true,
             scan_every: Duration::from_millis(50),
+            flush_after: Duration::from_millis(5),
             unlinked_max: UnlinkedMax { node: 1 << 30, container: 1 << 30 },
         }
     }
@@ -70,7 +72,7 @@ impl Setup {
     fn start(self) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new(&Registry::new()).unwrap();
-        let wake = Arc::new(Wake::default());
+        let wake = Arc::new(Wake::new().unwrap());
         let inputs = (self.inputs)(dir.path());
         let (follower, gathered) = self.follower(inputs, BTreeMap::new(), &wake, &metrics);
         let (ready, mut is_ready) = signal::channel(false);
@@ -92,7 +94,6 @@ impl Setup {
             tenants: TenantRules { otherwise: Otherwise::SameName, ..TenantRules::default() },
             namespaces: NamespaceSelection::All,
             batch_bytes_max: 64 << 10,
-            flush_after: Duration::from_millis(5),
             ..Config::blank()
         };
         let tenancy = Arc::new(Tenancy::new(&config, metrics.clone()).unwrap());
@@ -101,12 +102,13 @@ impl Setup {
             discovery.without_events(metrics.clone());
         }
         let (out, gathered) = mpsc::channel(4);
-        let gather = Gather::new(out, config.batch_bytes_max, config.flush_after);
+        let gather = Gather::new(out, config.batch_bytes_max);
         let context = Context {
             producer: ProducerId::parse("agent-test").unwrap(),
             clock: Arc::new(Fixed),
             wake: Arc::clone(wake),
             scan_every: self.scan_every,
+            flush_after: self.flush_after,
             tenant_bytes_per_second: None,
             unlinked_max: self.unlinked_max,
             pods: Arc::new(Pods::new(false)),
@@ -225,6 +227,22 @@ fn events_tell_at_once_without_a_scan() {
 }
 
 #[test]
+fn what_is_written_shortly_after_one_another_is_one_batch() {
+    let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+    let mut bench = Setup { scan_every: hour, flush_after: second, ..Setup::default() }.start();
+    for name in ["a.log", "b.log"] {
+        bench.append(name, "there before\n");
+    }
+    bench.wait_for(2);
+    for n in 0..3 {
+        bench.append("a.log", &format!("line {n}\n"));
+        bench.append("b.log", &format!("line {n}\n"));
+    }
+    let batch = bench.gathered.blocking_recv().unwrap();
+    assert_eq!(batch.records.len(), 6);
+}
+
+#[test]
 fn more_events_than_the_queue_takes_cost_no_line() {
     // No scan would find what the events did not tell.
     let hour = Duration::from_secs(3600);
@@ -288,7 +306,7 @@ fn positions_of_a_path_that_is_nobodys_for_now_are_kept() {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::create_dir_all(pods.join("team-a_worker-0_u-1")).unwrap();
     append(&file, "one\n");
-    let (wake, metrics) = (Arc::new(Wake::default()), Metrics::new(&Registry::new()).unwrap());
+    let (wake, metrics) = (Arc::new(Wake::new().unwrap()), Metrics::new(&Registry::new()).unwrap());
     let inputs = || vec![Input::PodVolumes { root: root.clone(), pods: pods.clone() }];
     let follower = |saved| Setup::default().follower(inputs(), saved, &wake, &metrics);
     let read = |follower: &mut Follower, gathered: &mut mpsc::Receiver<Gathered>| {
@@ -319,7 +337,7 @@ fn positions_of_a_path_that_is_nobodys_for_now_are_kept() {
 #[test]
 fn a_quiet_file_whose_events_are_lost_has_its_turn() {
     let dir = tempfile::tempdir().unwrap();
-    let (wake, metrics) = (Arc::new(Wake::default()), Metrics::new(&Registry::new()).unwrap());
+    let (wake, metrics) = (Arc::new(Wake::new().unwrap()), Metrics::new(&Registry::new()).unwrap());
     let path = dir.path().join("a.log");
     append(&path, "one\n");
     let inputs = plain(dir.path());

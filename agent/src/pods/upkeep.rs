@@ -16,7 +16,7 @@ use super::client::client;
 use super::watch::Watcher;
 use super::{GONE_KEEP_NANOS, Pods};
 use crate::config::{Kubernetes, Rights};
-use crate::discover::watch::Wake;
+use crate::discover::wake::Wake;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::tenancy::Tenancy;

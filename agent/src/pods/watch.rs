@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Pods;
 use super::facts::uid_of;
-use crate::discover::watch::Wake;
+use crate::discover::wake::Wake;
 use crate::metrics::Metrics;
 use crate::tenancy::{Namespace, Tenancy};
 
