@@ -2,6 +2,7 @@
 //! that are there, watching files to which nobody writes, and how long a fresh line takes. The reference, in the same run, is one thread that
 //! reads the same files and compresses them, which is the least that shipping them takes.
 
+mod away;
 mod latency;
 mod logs;
 mod sink;
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     /// How long that goes on.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
+    /// How long the sink is away while a backlog is read and fresh lines are written.
+    #[arg(long, default_value_t = 30)]
+    away_seconds: u32,
     /// Writes every figure as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -75,6 +79,9 @@ pub(crate) async fn run(heliograph: &Path, options: &Options) -> anyhow::Result<
     progress("it is measured how long fresh lines take");
     let fresh = folder.path().join("fresh");
     let latency = latency::measure(heliograph, &fresh, (options.rate, options.seconds)).await?;
+    progress("the sink is away, and comes back");
+    let how = (options.rate, options.away_seconds);
+    let away = away::measure(heliograph, &busy, &folder.path().join("away"), logs, how).await?;
     let Latency { line: [line, line_99], joined: [joined, joined_99], cpu } = latency;
 
     let (read, rate) = (float(logs.bytes) / 1e6, float(logs.bytes) / 1e6 / used.cpu_seconds);
@@ -97,7 +104,10 @@ pub(crate) async fn run(heliograph: &Path, options: &Options) -> anyhow::Result<
         ("the same of a traceback's last line, median, ms", joined),
         ("the same of a traceback's last line, p99, ms", joined_99),
         ("CPU with fresh lines, % of a core", 100.0 * cpu),
-    ] {
+    ]
+    .into_iter()
+    .chain(away.rows(read))
+    {
         table.row([name.to_owned(), figure(value)]);
     }
     table.print();
@@ -105,6 +115,7 @@ pub(crate) async fn run(heliograph: &Path, options: &Options) -> anyhow::Result<
         let all = json!({
             "logs": logs, "wall_seconds": wall, "used": used, "reference_cpu_seconds": reference,
             "fresh": { "rate": options.rate, "latency": latency },
+            "away": away,
             "idle": { "files": options.idle_files, "cpu": idle_cpu, "used": idle_used },
         });
         fs::write(path, serde_json::to_vec_pretty(&all)?)?;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use heliograph_model::tenant::TenantId;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -47,6 +48,8 @@ pub(super) struct Endpoints {
     known: Mutex<Vec<Arc<Endpoint>>>,
     lookup: Lookup,
     certificates: Arc<Certificates>,
+    /// Rings when one answers that did not.
+    came_back: Notify,
 }
 
 /// A URL of the configuration.
@@ -94,6 +97,7 @@ impl Endpoints {
                 Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
             }),
             certificates: Arc::new(certificates),
+            came_back: Notify::new(),
         })
     }
 
@@ -167,6 +171,19 @@ impl Endpoints {
         *self.known.lock() = endpoints;
     }
 
+    /// It answered: whoever waits for one that does need wait no longer.
+    pub(super) fn is_here(&self, endpoint: &Endpoint) {
+        if std::mem::take(&mut *endpoint.away.lock()).times > 0 {
+            self.came_back.notify_waiters();
+        }
+    }
+
+    /// Waits for a while, or until an indexer answers that did not.
+    pub(super) async fn wait(&self, time: Duration) {
+        // In vain or not, the next attempt is made.
+        drop(timeout(time, self.came_back.notified()).await);
+    }
+
     fn some_answers(&self) -> bool {
         let now = Instant::now();
         self.known.lock().iter().any(|endpoint| endpoint.away_until(now).is_none())
@@ -233,11 +250,6 @@ impl Endpoint {
         let jitter = Uuid::new_v4().as_bytes()[0];
         away.until = Some(Instant::now() + wait + wait.mul_f64(f64::from(jitter) / 512.0));
         away.times = away.times.saturating_add(1);
-    }
-
-    /// It answered.
-    pub(super) fn is_here(&self) {
-        *self.away.lock() = Away::default();
     }
 
     fn away_until(&self, now: Instant) -> Option<Instant> {
@@ -351,7 +363,9 @@ mod tests {
         }
         assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), 3);
         assert_eq!(after.iter().collect::<BTreeSet<_>>().len(), 2);
-        lost.is_here();
+        let waiting = endpoints.wait(Duration::from_secs(3600));
+        let back = async { endpoints.is_here(&lost) };
+        tokio::join!(waiting, back);
         assert_eq!(choices(), before);
     }
 }

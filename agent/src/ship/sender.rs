@@ -96,7 +96,7 @@ impl Shipper {
                     let spread = pace.wait().min(wait.max(BACKOFF.0));
                     tokio::time::sleep(wait.min(RETRY_AFTER_MAX) + spread).await;
                 }
-                None => tokio::time::sleep(pace.wait()).await,
+                None => self.endpoints.wait(pace.wait()).await,
             }
         }
     }
@@ -206,7 +206,7 @@ impl Shipper {
         match answer {
             Answer::Unreachable => {}
             Answer::Unavailable(wait) => endpoint.is_away(wait),
-            _ => endpoint.is_here(),
+            _ => self.endpoints.is_here(endpoint),
         }
         let Pending { sequence, records, .. } = *pending;
         self.metrics.batches.with_label_values(&[answer.label()]).inc();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::sink::{Agent, SENT, now};
+use super::sink::{Agent, SENT, Took, now};
 use crate::series::Series;
 
 /// One in so many records is a traceback in a file of its own, whose last line is held back for others that may belong
@@ -36,15 +36,17 @@ pub(super) async fn measure(heliograph: &Path, folder: &Path, how: (u32, u32)) -
     let cpu = (agent.process.used()?.cpu_seconds - before) / f64::from(how.1.max(1));
     let took = std::mem::take(&mut *agent.arrived.took.lock());
     agent.stop().await?;
-    let of = |is_joined: bool| {
-        let took = took.iter().filter(|(joined, _)| *joined == is_joined);
-        let series = Series::new(took.map(|(_, took)| took.as_secs_f64() * 1e3).collect());
-        [series.at(0.5), series.at(0.99)]
-    };
-    Ok(Latency { line: of(false), joined: of(true), cpu })
+    let (joined, line) = took.iter().partition::<Vec<_>, _>(|took| took.is_joined);
+    Ok(Latency { line: times(&line), joined: times(&joined), cpu })
 }
 
-fn create(root: &Path, container: &str) -> std::io::Result<File> {
+/// Median and 99th percentile, in milliseconds.
+pub(super) fn times(took: &[&Took]) -> [f64; 2] {
+    let series = Series::new(took.iter().map(|took| took.took.as_secs_f64() * 1e3).collect());
+    [series.at(0.5), series.at(0.99)]
+}
+
+pub(super) fn create(root: &Path, container: &str) -> std::io::Result<File> {
     let folder = root.join("fresh_pod_00000000-0000-4000-8000-000000000000").join(container);
     fs::create_dir_all(&folder)?;
     let mut file = File::create(folder.join("0.log"))?;
@@ -54,7 +56,10 @@ fn create(root: &Path, container: &str) -> std::io::Result<File> {
 
 /// Writes records at a steady rate; gives the number of lines.
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, which writes at a steady rate")]
-fn write([lines_file, tracebacks]: &mut [File; 2], (rate, seconds): (u32, u32)) -> std::io::Result<u64> {
+pub(super) fn write(
+    [lines_file, tracebacks]: &mut [File; 2],
+    (rate, seconds): (u32, u32),
+) -> std::io::Result<u64> {
     let begun = Instant::now();
     let mut lines = 0;
     for n in 0..rate * seconds {

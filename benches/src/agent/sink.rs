@@ -29,8 +29,24 @@ pub(super) const SENT: &str = "sent=";
 #[derive(Default)]
 pub(super) struct Arrived {
     lines: AtomicU64,
-    /// Of records that end with when they were written: whether they have several lines, and how long they took.
-    pub(super) took: Mutex<Vec<(bool, Duration)>>,
+    /// Of records that end with when they were written.
+    pub(super) took: Mutex<Vec<Took>>,
+}
+
+/// How long a record took.
+pub(super) struct Took {
+    /// Whether it has several lines.
+    pub(super) is_joined: bool,
+    /// When its last line was written, as [`now`] says.
+    pub(super) sent: u128,
+    pub(super) took: Duration,
+}
+
+impl Arrived {
+    /// Lines so far.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
+    }
 }
 
 /// Nanoseconds since 1970.
@@ -43,21 +59,21 @@ pub(super) fn now() -> u128 {
 pub(super) struct Agent {
     pub(super) process: Process,
     pub(super) arrived: Arc<Arrived>,
-    _serving: JoinSet<std::io::Result<()>>,
+    sink: String,
+    serving: JoinSet<std::io::Result<()>>,
 }
 
 impl Agent {
+    /// With a sink that answers.
     pub(super) async fn start(heliograph: &Path, root: &Path, data: &Path) -> anyhow::Result<Self> {
-        let arrived = Arc::new(Arrived::default());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let sink = listener.local_addr()?;
-        let app = Router::new()
-            .route("/v1/logs", post(receive))
-            .layer(DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&arrived));
-        let mut serving = JoinSet::new();
-        serving.spawn(async move { axum::serve(listener, app).await });
+        let mut agent = Self::start_alone(heliograph, root, data).await?;
+        agent.answer().await?;
+        Ok(agent)
+    }
 
+    /// With a sink that is away.
+    pub(super) async fn start_alone(heliograph: &Path, root: &Path, data: &Path) -> anyhow::Result<Self> {
+        let sink = free_address()?;
         let status = free_address()?;
         let config = data.with_extension("toml");
         let text = format!(
@@ -71,13 +87,24 @@ impl Agent {
         command.args(["agent", "--config"]).arg(&config);
         let health = format!("http://{status}/healthz");
         let process = Process::start(command, &data.with_extension("log"), &health).await?;
-        Ok(Self { process, arrived, _serving: serving })
+        Ok(Self { process, arrived: Arc::default(), sink, serving: JoinSet::new() })
+    }
+
+    /// The sink answers from now on.
+    pub(super) async fn answer(&mut self) -> anyhow::Result<()> {
+        let listener = tokio::net::TcpListener::bind(&self.sink).await?;
+        let app = Router::new()
+            .route("/v1/logs", post(receive))
+            .layer(DefaultBodyLimit::disable())
+            .with_state(Arc::clone(&self.arrived));
+        self.serving.spawn(async move { axum::serve(listener, app).await });
+        Ok(())
     }
 
     pub(super) async fn wait_for(&self, lines: u64) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.arrived.lines.load(Ordering::Relaxed) {
+            match self.arrived.lines() {
                 arrived if arrived == lines => return Ok(()),
                 arrived if arrived > lines => bail!("WRONG: {arrived} lines arrived of {lines}"),
                 arrived if Instant::now() > deadline => {
@@ -102,8 +129,9 @@ async fn receive(State(arrived): State<Arc<Arrived>>, body: Bytes) -> StatusCode
         let lines = 1 + record.message.bytes().filter(|b| *b == b'\n').count() as u64;
         arrived.lines.fetch_add(lines, Ordering::Relaxed);
         let sent = record.message.rsplit_once(SENT).and_then(|(_, sent)| sent.parse::<u128>().ok());
-        if let Some(took) = sent.and_then(|sent| u64::try_from(now.saturating_sub(sent)).ok()) {
-            arrived.took.lock().push((lines > 1, Duration::from_nanos(took)));
+        if let Some((sent, took)) = sent.and_then(|s| Some((s, u64::try_from(now.saturating_sub(s)).ok()?))) {
+            let took = Duration::from_nanos(took);
+            arrived.took.lock().push(Took { is_joined: lines > 1, sent, took });
         }
     }
     StatusCode::OK
