@@ -85,7 +85,7 @@ pub enum Token {
     File(PathBuf),
 }
 
-/// PEM files for TLS with the indexers; read at the start.
+/// PEM files for TLS with the indexers; read at the start, and anew when they change.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// Certificates of authorities that are trusted besides those of the system.

@@ -14,8 +14,8 @@ pub(crate) struct Metrics {
     pub bytes: IntCounter,
     /// Records made.
     pub records: IntCounter,
-    /// Batches by what became of sending them: `answer` = acked, sequence, busy, unavailable, rejected, denied,
-    /// unreachable.
+    /// Batches by what became of sending them: `answer` = acked, sequence, busy, unavailable, failed, rejected,
+    /// denied, unexpected, unreachable.
     pub batches: IntCounterVec,
     /// Bytes in followed files that are not read yet, at the last scan.
     pub lag_bytes: IntGauge,

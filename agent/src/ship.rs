@@ -2,10 +2,13 @@
 //! side; frees the spool on an acknowledgement. Knows nothing of files.
 
 mod answer;
+mod certificates;
+mod complaint;
 mod credential;
 mod endpoints;
 mod quarantine;
 mod sender;
+mod stamp;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use heliograph_model::cipher::SecretKey;
 use heliograph_model::codec;
@@ -124,6 +124,11 @@ impl Spool {
         drop(disk);
         spool.show();
         Ok(spool)
+    }
+
+    /// The present, by the clock that batches are dated with.
+    pub(crate) fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.now_millis())
     }
 
     fn now_millis(&self) -> u64 {

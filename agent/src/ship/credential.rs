@@ -1,6 +1,5 @@
 //! The agent's credential as a header: fixed, or from a file that is read anew when it changes.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::blocking;
+use super::stamp::Stamp;
 use crate::config::Token;
 use crate::error::{Error, Result};
 
@@ -27,14 +27,6 @@ struct Held {
     header: HeaderValue,
     stamp: Stamp,
     looked: Option<Instant>,
-}
-
-/// Tells one content of a file from another without reading it. Projected files are replaced, not written to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    bytes: u64,
-    changed: (i64, i64),
 }
 
 impl Credential {
@@ -56,8 +48,10 @@ impl Credential {
             && self.is_time_to_look()
         {
             let (path, known) = (path.clone(), self.held.lock().stamp);
-            match blocking(move || if stamp(&path)? == known { Ok(None) } else { of_file(&path).map(Some) })
-                .await
+            match blocking(
+                move || if Stamp::of(&path)? == known { Ok(None) } else { of_file(&path).map(Some) },
+            )
+            .await
             {
                 Ok(None) => {}
                 Ok(Some((header, stamp))) => {
@@ -89,14 +83,9 @@ impl Credential {
     }
 }
 
-fn stamp(path: &Path) -> Result<Stamp> {
-    let meta = std::fs::metadata(path).map_err(Error::disk(path))?;
-    Ok(Stamp { inode: meta.ino(), bytes: meta.len(), changed: (meta.mtime(), meta.mtime_nsec()) })
-}
-
 fn of_file(path: &Path) -> Result<(HeaderValue, Stamp)> {
     // Before the content: a change in between is seen the next time.
-    let stamp = stamp(path)?;
+    let stamp = Stamp::of(path)?;
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(Error::disk(path))?);
     let token = SecretString::from(text.trim_end_matches(['\r', '\n']));
     Ok((header("agent token file", &path.display().to_string(), &token)?, stamp))

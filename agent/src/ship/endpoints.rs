@@ -19,21 +19,19 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::blocking;
+use super::certificates::Certificates;
+use super::complaint::{Complaints, with_causes};
 use crate::config::Tls;
 use crate::error::{Error, Result};
 
-/// How long a connection may take: an indexer is near, or away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an answer may take; then the batch is sent again, and recognised.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an indexer that does not answer is passed over at first, where there are others, …
 const AWAY_MIN: Duration = Duration::from_secs(1);
 /// … and at most, when it has not answered many times.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 /// How often names are looked up: about as often as a cluster's DNS says something new.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-/// How often while no indexer answers.
-const RESOLVE_AWAY_EVERY: Duration = Duration::from_secs(2);
+/// How often while no indexer answers; and how often files are looked at, which takes a few microseconds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a lookup may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,7 +45,7 @@ pub(super) struct Endpoints {
     bases: Vec<Base>,
     known: Mutex<Vec<Arc<Endpoint>>>,
     lookup: Lookup,
-    certificates: Arc<Certificates>,
+    certificates: Certificates,
     /// Rings when one answers that did not.
     came_back: Notify,
 }
@@ -66,19 +64,13 @@ pub(super) struct Endpoint {
     address: Option<SocketAddr>,
     client: reqwest::Client,
     away: Mutex<Away>,
+    complaints: Complaints,
 }
 
 #[derive(Default)]
 struct Away {
     until: Option<Instant>,
     times: u32,
-}
-
-/// What clients are made with.
-#[derive(Default)]
-struct Certificates {
-    authorities: Vec<reqwest::Certificate>,
-    identity: Option<reqwest::Identity>,
 }
 
 impl Endpoints {
@@ -89,14 +81,13 @@ impl Endpoints {
             let reason = "at least one is needed".to_owned();
             return Err(Error::Config { what: "indexers", value: "[]".to_owned(), reason });
         }
-        let certificates = blocking(move || Certificates::read(&tls)).await?;
         Ok(Self {
             bases,
             known: Mutex::default(),
             lookup: Box::new(|name, port| {
                 Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
             }),
-            certificates: Arc::new(certificates),
+            certificates: Certificates::open(tls).await?,
             came_back: Notify::new(),
         })
     }
@@ -107,18 +98,17 @@ impl Endpoints {
         Self { lookup, ..self }
     }
 
-    /// Knows what there is, and looks names up now and then; without end.
+    /// Knows what there is, and looks names up and at certificate files now and then; without end.
     pub(super) async fn keep_fresh(&self) {
+        let has_names = self.bases.iter().any(|base| base.name.is_some());
         loop {
             let looked = Instant::now();
             self.refresh().await;
-            if self.bases.iter().all(|base| base.name.is_none()) {
-                return std::future::pending().await;
-            }
             // Sooner while none answers: they may have moved.
-            while looked.elapsed() < RESOLVE_EVERY {
-                sleep(RESOLVE_AWAY_EVERY).await;
-                if !self.some_answers() {
+            while !has_names || looked.elapsed() < RESOLVE_EVERY {
+                sleep(LOOK_EVERY).await;
+                self.renew_certificates().await;
+                if has_names && !self.some_answers() {
                     break;
                 }
             }
@@ -159,11 +149,10 @@ impl Endpoints {
                 endpoints.push(endpoint);
                 continue;
             }
-            let (certificates, of) = (Arc::clone(&self.certificates), url.clone());
-            match blocking(move || certificates.client(&of, address)).await {
-                Ok(client) => {
+            match self.endpoint(url.clone(), address).await {
+                Ok(endpoint) => {
                     tracing::info!(indexer = %url, address = address.map(tracing::field::display), "indexer found");
-                    endpoints.push(Arc::new(Endpoint { url, address, client, away: Mutex::default() }));
+                    endpoints.push(endpoint);
                 }
                 Err(error) => tracing::error!(indexer = %url, %error, "indexer cannot be used"),
             }
@@ -182,6 +171,31 @@ impl Endpoints {
     pub(super) async fn wait(&self, time: Duration) {
         // In vain or not, the next attempt is made.
         drop(timeout(time, self.came_back.notified()).await);
+    }
+
+    /// Where the certificate files have changed, connections are made anew. Those in use end with their requests.
+    pub(super) async fn renew_certificates(&self) {
+        if !self.certificates.renew().await {
+            return;
+        }
+        let mut endpoints = self.known.lock().clone();
+        for endpoint in &mut endpoints {
+            match self.endpoint(endpoint.url.clone(), endpoint.address).await {
+                Ok(renewed) => *endpoint = renewed,
+                Err(error) => {
+                    tracing::error!(indexer = %endpoint.url, %error, "indexer keeps the last certificates");
+                }
+            }
+        }
+        *self.known.lock() = endpoints;
+    }
+
+    /// An indexer of which nothing is known yet.
+    async fn endpoint(&self, url: String, address: Option<SocketAddr>) -> Result<Arc<Endpoint>> {
+        let (pem, of) = (self.certificates.pem(), url.clone());
+        let client = blocking(move || pem.client(&of, address)).await?;
+        let (away, complaints) = (Mutex::default(), Complaints::default());
+        Ok(Arc::new(Endpoint { url, address, client, away, complaints }))
     }
 
     fn some_answers(&self) -> bool {
@@ -233,12 +247,30 @@ impl Endpoint {
 
     /// It did not answer.
     pub(super) fn is_unreachable(&self, error: reqwest::Error) {
-        let address = self.address.map(tracing::field::display);
-        if self.away.lock().times == 0 {
-            let error = error.without_url();
-            tracing::warn!(indexer = %self.url, address, %error, "indexer cannot be reached, sending again");
+        let error = with_causes(&error.without_url());
+        if self.complaints.is_due(&error, Instant::now()) {
+            let address = self.address.map(tracing::field::display);
+            tracing::warn!(indexer = %self.url, address, error, "indexer cannot be reached, sending again");
         }
         self.is_away(None);
+    }
+
+    /// It failed at a batch.
+    pub(super) fn has_failed(&self) {
+        if self.complaints.is_due("500", Instant::now()) {
+            let address = self.address.map(tracing::field::display);
+            tracing::warn!(indexer = %self.url, address, "indexer failed at a batch, sending again");
+        }
+        self.is_here();
+    }
+
+    /// What answers is no indexer, or not today's: another one is better for so long.
+    pub(super) fn is_odd(&self, status: u16, wait: Option<Duration>) {
+        if self.complaints.is_due(&status.to_string(), Instant::now()) {
+            let address = self.address.map(tracing::field::display);
+            tracing::warn!(indexer = %self.url, address, status, "answer is none of an indexer's, sending again: does the address lead to one?");
+        }
+        self.is_away(wait);
     }
 
     /// It cannot take batches at present, perhaps for so long. The time gets longer each time, and differs
@@ -261,54 +293,6 @@ impl Endpoint {
         let address = self.address.map(|a| a.to_string()).unwrap_or_default();
         let bytes = [self.url.as_bytes(), address.as_bytes(), tenant.as_str().as_bytes()].join(&0);
         xxh3_64(&bytes)
-    }
-}
-
-impl Certificates {
-    fn read(tls: &Tls) -> Result<Self> {
-        let read = |path: &std::path::Path| std::fs::read(path).map_err(Error::disk(path));
-        let bad = |what: &'static str, path: &std::path::Path| {
-            let value = path.display().to_string();
-            move |e: reqwest::Error| Error::Config { what, value, reason: e.to_string() }
-        };
-        let mut authorities = vec![];
-        if let Some(path) = &tls.ca_file {
-            authorities =
-                reqwest::Certificate::from_pem_bundle(&read(path)?).map_err(bad("CA file", path))?;
-            if authorities.is_empty() {
-                let reason = "it has no certificate: give PEM".to_owned();
-                return Err(Error::Config { what: "CA file", value: path.display().to_string(), reason });
-            }
-        }
-        let identity = match &tls.identity {
-            None => None,
-            Some((chain, key)) => {
-                let pem = zeroize::Zeroizing::new([read(chain)?, vec![b'\n'], read(key)?].concat());
-                Some(reqwest::Identity::from_pem(&pem).map_err(bad("client certificate", chain))?)
-            }
-        };
-        Ok(Self { authorities, identity })
-    }
-
-    /// A client whose connections go to `address`, if that is given.
-    fn client(&self, url: &str, address: Option<SocketAddr>) -> Result<reqwest::Client> {
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true);
-        if !self.authorities.is_empty() {
-            builder = builder.tls_certs_merge(self.authorities.iter().cloned());
-        }
-        if let Some(identity) = &self.identity {
-            builder = builder.identity(identity.clone());
-        }
-        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        if let Some((host, address)) = host.zip(address) {
-            builder = builder.resolve(&host, address);
-        }
-        builder.build().map_err(|e| Error::Unavailable { what: "make an HTTP client", reason: e.to_string() })
     }
 }
 

@@ -32,8 +32,6 @@ const UNDER_WAY_MAX: usize = 4;
 const ROUND_BATCHES_MAX: usize = 256;
 /// Bounds of the wait after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// Longest `Retry-After` that is honoured.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// How long a tenant is left alone whose batches are being dropped just now.
 const HELD_WAIT: Duration = Duration::from_millis(20);
 /// How often a refused credential is logged.
@@ -94,7 +92,7 @@ impl Shipper {
                 // All agents are told the same time: they do not come back all at once.
                 Some(wait) => {
                     let spread = pace.wait().min(wait.max(BACKOFF.0));
-                    tokio::time::sleep(wait.min(RETRY_AFTER_MAX) + spread).await;
+                    tokio::time::sleep(wait + spread).await;
                 }
                 None => self.endpoints.wait(pace.wait()).await,
             }
@@ -197,7 +195,7 @@ impl Shipper {
             .header(SEQUENCE_HEADER, pending.sequence)
             .body(body);
         let answer = match request.send().await {
-            Ok(response) => Answer::of(response).await,
+            Ok(response) => Answer::of(response, self.spool.now()).await,
             Err(error) => {
                 endpoint.is_unreachable(error);
                 Answer::Unreachable
@@ -206,6 +204,8 @@ impl Shipper {
         match answer {
             Answer::Unreachable => {}
             Answer::Unavailable(wait) => endpoint.is_away(wait),
+            Answer::Unexpected(status, wait) => endpoint.is_odd(status, wait),
+            Answer::Failed(_) => endpoint.has_failed(),
             _ => self.endpoints.is_here(endpoint),
         }
         let Pending { sequence, records, .. } = *pending;
@@ -239,11 +239,13 @@ impl Shipper {
             Outcome::Answered(Answer::Expected { sequence, epoch }) => {
                 self.expected(tenant, &pending, sequence, epoch).await
             }
-            Outcome::Answered(Answer::Busy(wait)) => Next::Again(wait),
-            Outcome::Answered(Answer::Unavailable(wait)) if !self.endpoints.has_other(endpoint) => {
+            Outcome::Answered(Answer::Busy(wait) | Answer::Failed(wait)) => Next::Again(wait),
+            Outcome::Answered(Answer::Unavailable(wait) | Answer::Unexpected(_, wait))
+                if !self.endpoints.has_other(endpoint) =>
+            {
                 Next::Again(wait)
             }
-            Outcome::Answered(Answer::Unavailable(_) | Answer::Unreachable) => {
+            Outcome::Answered(Answer::Unavailable(_) | Answer::Unexpected(..) | Answer::Unreachable) => {
                 // Another one is asked at once.
                 Next::Again(self.endpoints.has_other(endpoint).then_some(Duration::ZERO))
             }

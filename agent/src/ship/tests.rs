@@ -13,7 +13,6 @@ use super::*;
 use crate::config::{Tls, Token, WhenFull};
 use crate::gather::Gathered;
 use crate::spool::Limits;
-use answer::Answer;
 use indexer::{Shared, Told, serve};
 
 struct Fixed;
@@ -127,9 +126,9 @@ async fn batches_go_in_order() {
 async fn a_busy_indexer_is_asked_again() {
     let told = [Told::Answer(503), Told::Answer(429), Told::Answer(500)];
     let (bench, _) = check(&["one", "two"], &told, &["one", "two"], &[1, 1, 1, 1, 2]).await;
-    assert_eq!(bench.metrics.batches.with_label_values(&["busy"]).get(), 2);
-    assert_eq!(bench.metrics.batches.with_label_values(&["unavailable"]).get(), 1);
-    assert_eq!(bench.metrics.batches.with_label_values(&["acked"]).get(), 2);
+    for (answer, expected) in [("unavailable", 1), ("busy", 1), ("failed", 1), ("acked", 2)] {
+        assert_eq!(bench.metrics.batches.with_label_values(&[answer]).get(), expected, "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -251,14 +250,4 @@ async fn the_body_that_is_too_large_makes_way_for_the_next() {
     let (bench, shared) = check(&["one", "two"], &[Told::Answer(413)], &[GAP, "two"], &[1, 1, 2]).await;
     assert_eq!(bench.metrics.batches.with_label_values(&["rejected"]).get(), 1);
     assert_eq!(shared.lock().last["a"].1, 2);
-}
-
-#[tokio::test]
-async fn a_retry_after_is_read_in_seconds() {
-    let response = |seconds: &'static str| {
-        let response = http::Response::builder().status(429).header("retry-after", seconds).body("");
-        Answer::of(reqwest::Response::from(response.unwrap()))
-    };
-    assert_eq!(response("7").await, Answer::Busy(Some(Duration::from_secs(7))));
-    assert_eq!(response("Wed, 21 Oct 2015 07:28:00 GMT").await, Answer::Busy(None));
 }

@@ -57,6 +57,15 @@ impl Agent {
         let values = family.into_iter().flat_map(|f| f.get_metric());
         values.map(|m| m.get_counter().get_value() + m.get_gauge().get_value()).sum()
     }
+
+    /// Batches with this answer.
+    pub(crate) fn batches(&self, answer: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|f| f.name() == "heliograph_agent_batches_total");
+        let is_it = |m: &&prometheus::proto::Metric| m.get_label().iter().any(|l| l.value() == answer);
+        let metric = family.and_then(|f| f.get_metric().iter().find(is_it).cloned());
+        metric.map_or(0.0, |m| m.get_counter().get_value())
+    }
 }
 
 /// Adds text to a file, which need not be there.

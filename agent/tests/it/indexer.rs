@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::serve::Listener;
 use heliograph_agent::{Config, Input, NamespaceSelection, Otherwise, TenantRules, Tls, Token, WhenFull};
 use heliograph_model::batch::{EPOCH_HEADER, PRODUCER_HEADER, SEQUENCE_HEADER, TENANT_HEADER};
 use heliograph_model::codec;
@@ -36,7 +37,12 @@ pub(crate) struct Indexed {
     last: HashMap<(String, String, u64), u64>,
     /// Tenant and record, in the order of arrival.
     pub records: Vec<(String, Record)>,
-    requests: usize,
+    /// How often it was asked.
+    pub requests: usize,
+    /// The `Authorization` that it takes; all, without one.
+    pub token: Option<String>,
+    /// What it answers instead of keeping a batch.
+    pub refuses: Option<u16>,
 }
 
 /// The indexer, and the tasks that serve it.
@@ -51,9 +57,17 @@ pub(crate) struct Indexer {
 impl Indexer {
     /// On a free port.
     pub(crate) async fn start() -> Self {
-        let indexed = Arc::new(Mutex::new(Indexed::default()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::start_on(listener, url)
+    }
+
+    /// On a listener with this address.
+    pub(crate) fn start_on<L: Listener>(listener: L, url: String) -> Self
+    where
+        L::Addr: std::fmt::Debug,
+    {
+        let indexed = Arc::new(Mutex::new(Indexed::default()));
         let app = Router::new()
             .route("/v1/logs", post(receive))
             .layer(DefaultBodyLimit::disable())
@@ -82,6 +96,12 @@ async fn receive(State(indexed): State<Arc<Mutex<Indexed>>>, headers: HeaderMap,
     let mut indexed = indexed.lock();
     let indexed = &mut *indexed;
     indexed.requests += 1;
+    if let Some(status) = indexed.refuses {
+        return StatusCode::from_u16(status).unwrap().into_response();
+    }
+    if indexed.token.as_ref().is_some_and(|token| text("authorization") != *token) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     let tenant = text(TENANT_HEADER);
     let key = (tenant.clone(), text(PRODUCER_HEADER), number(EPOCH_HEADER));
     let last = indexed.last.entry(key).or_default();

@@ -17,16 +17,20 @@
 //! ```
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test program: what cannot be is a failed test")]
 
+mod answers;
 mod api_server;
+mod authority;
 mod ends;
 mod flow;
 mod indexer;
 mod kill;
+mod log;
 mod many;
 mod outage;
 mod places;
 mod pods;
 mod sidecar;
+mod tls;
 
 /// A number from the environment: how large a run is.
 fn parameter(name: &str, ordinary: usize) -> usize {
