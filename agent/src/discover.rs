@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::Config;
 use crate::error::Result;
 use crate::metrics::Metrics;
+use crate::pods::Pods;
 use crate::pods::facts::Pod;
 use crate::tail::names::rotated_from;
 use crate::tenancy::Tenancy;
@@ -133,6 +134,12 @@ impl Discovery {
             restless: BTreeSet::new(),
             is_due: true,
         })
+    }
+
+    /// The same, going by these pods where paths do not say whose a file is.
+    pub(crate) fn with_pods(mut self, pods: &Arc<Pods>) -> Self {
+        self.scopes.iter_mut().for_each(|scope| scope.ask(pods));
+        self
     }
 
     /// As where inotify is exhausted from the start.

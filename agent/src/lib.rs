@@ -82,6 +82,7 @@ pub async fn run(
     let gather = Gather::new(gathered_tx, config.batch_bytes_max)
         .with_backlog(Box::new(move |tenant| backlog.is_behind(tenant)));
     let pods = Arc::new(Pods::new(config.kubernetes.is_some()));
+    let discovery = discovery.with_pods(&pods);
     let known = (Arc::clone(&pods), Arc::clone(&tenancy));
     let watching = watch_pods(&config, &home, known, &wake, &clock, &metrics).await?;
     let context = Context {

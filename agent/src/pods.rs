@@ -40,6 +40,8 @@ pub(crate) struct Pods {
 struct State {
     /// By the uid that stands in paths.
     pods: HashMap<Box<str>, Known>,
+    /// Rises with every pod that becomes known.
+    edition: u64,
     /// Whether all pods have been listed since the start.
     listed: bool,
     /// Whether there is something that the file at rest lacks …
@@ -75,6 +77,11 @@ impl Pods {
         self.state.lock().pods.get(uid).map(|known| Arc::clone(&known.pod))
     }
 
+    /// Another number for every pod that becomes known.
+    pub(crate) fn edition(&self) -> u64 {
+        self.state.lock().edition
+    }
+
     /// How many are known, remembered ones included.
     pub(crate) fn count(&self) -> usize {
         self.state.lock().pods.len()
@@ -100,6 +107,7 @@ impl Pods {
             known.pod = Arc::new(facts);
         } else {
             state.unsaved_end |= !facts.ends.is_empty();
+            state.edition += 1;
             state.pods.insert(facts.uid.clone(), Known::new(facts, None));
         }
         state.unsaved = true;
@@ -183,6 +191,7 @@ impl Pods {
     fn remember(&self, pods: Vec<(Pod, Option<Timestamp>)>) {
         let mut state = self.state.lock();
         for (pod, gone) in pods {
+            state.edition += 1;
             state.pods.insert(pod.uid.clone(), Known::new(pod, gone));
         }
     }

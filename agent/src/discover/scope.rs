@@ -11,10 +11,11 @@ use heliograph_model::tenant::TenantId;
 use serde_json::{Map, Value};
 
 use super::links::pods_root;
-use super::volumes::Volumes;
+use super::volumes::{Name, Volumes};
 use crate::config::{Config, Input, NamespaceFrom};
 use crate::error::{Error, Result};
 use crate::frame::Form;
+use crate::pods::Pods;
 use crate::pods::facts::Pod;
 use crate::tail::open::Reach;
 use crate::tenancy::Tenancy;
@@ -126,6 +127,13 @@ impl Scope {
         both && real(&self.base) == real(&other.base)
     }
 
+    /// Goes by what is known of these pods where paths do not say all of it.
+    pub(crate) fn ask(&mut self, pods: &Arc<Pods>) {
+        if let Kind::PodVolumes { volumes, .. } = &mut self.kind {
+            volumes.ask(pods);
+        }
+    }
+
     /// Looks whose files there are, where paths do not say all of it; says whether there are more than before.
     pub(crate) fn refresh(&mut self, now: SystemTime) -> bool {
         match &mut self.kind {
@@ -156,8 +164,8 @@ impl Scope {
             },
             Kind::Tasks { .. } => true,
             Kind::PodVolumes { volumes, tenants } => {
-                let namespace = || volumes.pod(dir.file_name()?).map(|(namespace, _)| namespace);
-                let collected = || namespace().is_some_and(|ns| tenants.tenant_of(ns).is_some());
+                let name = || volumes.pod(dir.file_name()?);
+                let collected = || name().is_some_and(|name| tenants.tenant_of(&name.namespace).is_some());
                 volumes.descends(dir, depth) && (depth > 0 || collected())
             }
             Kind::Files(files) => match (files.levels.get(depth), dir.file_name()) {
@@ -175,9 +183,10 @@ impl Scope {
             Kind::Tasks { namespace, tenants } => self.task(below, namespace, tenants)?,
             Kind::PodVolumes { volumes, tenants } => {
                 let (uid, inside) = Volumes::split(below)?;
-                let (namespace, pod) = volumes.pod(uid)?;
-                let mut owner = self.task(inside, &NamespaceFrom::Fixed(namespace.to_owned()), tenants)?;
-                Arc::make_mut(&mut owner.source).pod = Some(pod.into());
+                let Name { namespace, pod } = volumes.pod(uid)?;
+                let mut owner = self.task(inside, &NamespaceFrom::Fixed(namespace.into()), tenants)?;
+                Arc::make_mut(&mut owner.source).pod = Some(pod);
+                owner.pod_uid = uid.to_str().map(Box::from);
                 owner
             }
             Kind::Files(files) => {

@@ -154,6 +154,8 @@ fn task_files_in_volumes_of_pods() {
     let source = &discovery.owner_of(&path).unwrap().source;
     assert_eq!((source.namespace.as_deref(), source.pod.as_deref()), (Some("airflow"), Some("worker-0")));
 
+    assert_eq!(discovery.owner_of(&path).unwrap().pod_uid.as_deref(), Some("u-1"));
+
     // A pod becomes known, long after its directory was listed.
     let later = now + Duration::from_secs(60);
     assert_eq!(found(&discovery.scan(later, false), &root).len(), 0);
@@ -166,6 +168,50 @@ fn task_files_in_volumes_of_pods() {
     discovery.scan(later + Duration::from_secs(60), false);
     let path = root.join(volume("u-2", "logs/dag_id=d/run_id=r/task_id=t/attempt=1.log"));
     assert!(discovery.owner_of(&path).is_some());
+}
+
+#[test]
+fn a_volume_of_a_pod_without_logs_is_whose_the_api_server_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, logs) = (dir.path().join("kubelet"), dir.path().join("logs"));
+    fs::create_dir(&logs).unwrap();
+    let file = |uid: &str| {
+        format!("{uid}/volumes/kubernetes.io~empty-dir/logs/dag_id=d/run_id=r/task_id=t/attempt=1.log")
+    };
+    make(&root, &[&file("u-1"), &file("u-2"), &file("u-3")]);
+    let pods = Arc::new(Pods::new(true));
+    let input = Input::PodVolumes { root: root.clone(), pods: logs.clone() };
+    let mut discovery = discovery(vec![input]).unwrap().with_pods(&pods);
+    let now = Instant::now();
+    let mut check = |later: u64, expected: &[String]| {
+        assert_eq!(found(&discovery.scan(now + Duration::from_secs(later), false), &root), expected);
+    };
+    let told = |namespace: &str, uid: &str| {
+        let pod = serde_json::json!({"metadata": {"namespace": namespace, "name": "p", "uid": uid}});
+        assert!(pods.apply(&serde_json::from_value(pod).unwrap()));
+    };
+    check(0, &[]);
+    check(60, &[]);
+    told("astro-b", "u-1");
+    check(120, &[file("u-1") + " b worker"]);
+    told("kube-system", "u-2");
+    check(180, &[]);
+    told("airflow", "u-3");
+    check(240, &[file("u-3") + " main worker"]);
+    // Told before the kubelet has made its directory.
+    told("airflow", "u-4");
+    check(300, &[]);
+    make(&root, &[&file("u-4")]);
+    check(360, &[file("u-4") + " main worker"]);
+    // What the kubelet's own names say, is so.
+    told("astro-b", "u-5");
+    make(&logs, &["astro-c_q_u-5/worker/0.log"]);
+    make(&root, &[&file("u-5")]);
+    check(420, &[file("u-5") + " c worker"]);
+    let owner = discovery.owner_of(&root.join(file("u-4"))).unwrap();
+    let source = &owner.source;
+    assert_eq!((source.namespace.as_deref(), source.pod.as_deref()), (Some("airflow"), Some("p")));
+    assert_eq!(owner.pod_uid.as_deref(), Some("u-4"));
 }
 
 #[test]

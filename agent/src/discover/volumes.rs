@@ -1,15 +1,18 @@
 //! Log files that Airflow 3 writes into pods' emptyDir volumes, where the kubelet keeps them:
 //! `<uid>/volumes/kubernetes.io~empty-dir/<volume>/…`.
 //!
-//! Whose a uid is stands in the names of the containers' logs beside: `<ns>_<pod>_<uid>`. A uid that is not known
-//! yet is passed over, and its files are read from their beginning once it is.
+//! Whose a uid is stands in the names of the containers' logs beside: `<ns>_<pod>_<uid>`. Where it does not (logs go
+//! before volumes do, or elsewhere), the API server may have told. A uid that is not known yet is passed over, and its
+//! files are read from their beginning once it is.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::scope::pod_of;
+use crate::pods::Pods;
 
 /// What the directories from the root to a volume are called; none where any name will do.
 const LEVELS: [Option<&str>; 4] = [None, Some("volumes"), Some("kubernetes.io~empty-dir"), None];
@@ -25,19 +28,44 @@ pub(crate) struct Volumes {
     /// Where it keeps the containers' logs.
     pods_dir: PathBuf,
     changed: Option<SystemTime>,
-    by_uid: BTreeMap<Box<str>, (Box<str>, Box<str>)>,
+    by_uid: BTreeMap<Box<str>, Name>,
+    /// What the API server tells …
+    told: Option<Arc<Pods>>,
+    /// … and which of it was looked at.
+    edition: u64,
+}
+
+/// Namespace and name of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name there.
+    pub pod: Box<str>,
 }
 
 impl Volumes {
     /// Volumes below `root`, of the pods that have logs below `pods_dir`.
     pub(crate) fn new(root: PathBuf, pods_dir: PathBuf) -> Self {
-        let mut volumes = Self { root, pods_dir, changed: None, by_uid: BTreeMap::new() };
+        let (by_uid, told, edition) = (BTreeMap::new(), None, 0);
+        let mut volumes = Self { root, pods_dir, changed: None, by_uid, told, edition };
         volumes.refresh(SystemTime::UNIX_EPOCH);
         volumes
     }
 
+    /// Goes by these pods, too.
+    pub(crate) fn ask(&mut self, pods: &Arc<Pods>) {
+        self.told = Some(Arc::clone(pods));
+    }
+
     /// Looks which pods there are, if that may have changed since a look at `now`; says whether one is new.
     pub(crate) fn refresh(&mut self, now: SystemTime) -> bool {
+        let edition = self.told.as_ref().map_or(0, |pods| pods.edition());
+        let is_told = std::mem::replace(&mut self.edition, edition) != edition;
+        self.refresh_by_logs(now) || is_told
+    }
+
+    fn refresh_by_logs(&mut self, now: SystemTime) -> bool {
         let changed = std::fs::metadata(&self.pods_dir).and_then(|m| m.modified()).ok();
         // Two changes may share a modification time.
         let settled =
@@ -49,7 +77,7 @@ impl Volumes {
         let mut by_uid = BTreeMap::new();
         for name in names.map(|entry| entry.file_name()) {
             if let Some((namespace, pod, uid)) = name.to_str().and_then(pod_of) {
-                by_uid.insert(uid.into(), (namespace.into(), pod.into()));
+                by_uid.insert(uid.into(), Name { namespace: namespace.into(), pod: pod.into() });
             }
         }
         let is_new = by_uid.keys().any(|uid| !self.by_uid.contains_key(uid));
@@ -64,9 +92,14 @@ impl Volumes {
         is_new
     }
 
-    /// Namespace and pod of a uid.
-    pub(crate) fn pod(&self, uid: &OsStr) -> Option<(&str, &str)> {
-        self.by_uid.get(uid.to_str()?).map(|(namespace, pod)| (&**namespace, &**pod))
+    /// Whose a uid is.
+    pub(crate) fn pod(&self, uid: &OsStr) -> Option<Name> {
+        let uid = uid.to_str()?;
+        let told = || {
+            let pod = self.told.as_ref()?.by_uid(uid)?;
+            Some(Name { namespace: pod.namespace.clone(), pod: pod.name.clone() })
+        };
+        self.by_uid.get(uid).cloned().or_else(told)
     }
 
     /// Takes a path below the root apart: the uid, and what lies in the volume.
