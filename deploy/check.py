@@ -1,4 +1,5 @@
-"""Holds what the schemas cannot: the security contexts of the rendered manifests, and names that must exist.
+"""Holds what the schemas cannot: the security contexts of the rendered manifests, names that must exist, and what the
+agent may see.
 
 Usage: check.py RENDERED.yaml. Prints what is wrong, one line each, and exits 1 if anything is.
 """
@@ -7,7 +8,8 @@ import sys
 
 import yaml
 
-AGENT = "heliograph-agent"
+import agent
+from agent import AGENT
 
 
 def pods(documents):
@@ -43,7 +45,7 @@ def faults_of_container(owner, spec, container):
 
 
 def faults_of_pod(owner, spec):
-    if spec.get("automountServiceAccountToken") is not False:
+    if owner != AGENT and spec.get("automountServiceAccountToken") is not False:
         yield f"{owner}: mounts a service account token that it does not use"
     for field in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(field):
@@ -53,10 +55,6 @@ def faults_of_pod(owner, spec):
         yield f"{owner}: mounts the node's {sorted(host_paths.values())}"
     for container in spec["containers"]:
         yield from faults_of_container(owner, spec, container)
-        for mount in container.get("volumeMounts", []):
-            path = host_paths.get(mount["name"], "")
-            if path.startswith("/var/log") and not mount.get("readOnly"):
-                yield f"{owner}/{container['name']}: {path} is mounted writable"
 
 
 def faults_of_names(documents):
@@ -70,16 +68,27 @@ def faults_of_names(documents):
                     yield f"{owner}: mounts the ConfigMap {name}, which is not rendered"
 
 
-def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        documents = [d for d in yaml.safe_load_all(file) if d]
-    kinds = sorted({d["kind"] for d in documents})
-    found = [f for owner, spec in pods(documents) for f in faults_of_pod(owner, spec)]
-    found.extend(faults_of_names(documents))
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return [d for d in yaml.safe_load_all(file) if d]
+
+
+def faults(documents):
+    for owner, spec in pods(documents):
+        yield from faults_of_pod(owner, spec)
+    yield from faults_of_names(documents)
+    kinds = {d["kind"] for d in documents}
     for wanted in ("DaemonSet", "StatefulSet", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy"):
         if wanted not in kinds:
-            found.append(f"no {wanted} is rendered")
-    print("\n".join(found) or f"security contexts hold in {len(documents)} documents ({', '.join(kinds)})")
+            yield f"no {wanted} is rendered"
+    yield from agent.faults(documents)
+
+
+def main():
+    documents = read(sys.argv[1])
+    found = list(faults(documents))
+    kinds = sorted({d["kind"] for d in documents})
+    print("\n".join(found) or f"security contexts and rights hold in {len(documents)} documents ({', '.join(kinds)})")
     sys.exit(bool(found))
 
 

@@ -165,9 +165,11 @@ fn the_deployed_files_are_right() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "x").unwrap();
-    for name in ["agent.toml", "server.toml"] {
-        let path = format!("{}/../deploy/kustomize/base/{name}", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(path).unwrap();
+    let deployed = format!("{}/../deploy/kustomize", env!("CARGO_MANIFEST_DIR"));
+    let with_overlays =
+        ["", "cluster", "cluster-labels", "namespaces"].map(|overlay| ("agent.toml", overlay));
+    for (name, overlay) in [("server.toml", "")].into_iter().chain(with_overlays) {
+        let text = std::fs::read_to_string(format!("{deployed}/base/{name}")).unwrap();
         let with_secrets: Vec<String> = text
             .lines()
             .map(|line| match line.split_once(" = ") {
@@ -175,8 +177,31 @@ fn the_deployed_files_are_right() {
                 _ => line.to_owned(),
             })
             .collect();
-        read(&with_secrets.join("\n"), &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let node = ("HELIOGRAPH_AGENT__NODE".to_owned(), "node-1".to_owned());
+        let mut environment = vec![node];
+        // An overlay stands on another one.
+        let below = if overlay == "cluster-labels" { "cluster" } else { "" };
+        for overlay in [below, overlay].into_iter().filter(|overlay| !overlay.is_empty()) {
+            let patch = std::fs::read_to_string(format!("{deployed}/{overlay}/agent.yaml")).unwrap();
+            environment.extend(variables_of(&patch));
+        }
+        let environment: Vec<_> = environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let config = read(&with_secrets.join("\n"), &environment)
+            .unwrap_or_else(|e| panic!("{name} with {overlay:?}: {e}"));
+        assert_eq!(config.agent.kubernetes.is_some(), !overlay.is_empty());
     }
+}
+
+/// Names and values of a container's environment in a manifest.
+fn variables_of(manifest: &str) -> Vec<(String, String)> {
+    let lines: Vec<_> = manifest.lines().map(str::trim).collect();
+    let variable = |pair: &[&str]| {
+        let (name, value) = (pair[0].strip_prefix("- name: ")?, pair[1].strip_prefix("value: ")?);
+        Some((name.to_owned(), value.trim_matches('\'').to_owned()))
+    };
+    let variables: Vec<_> = lines.windows(2).filter_map(variable).collect();
+    assert!(!variables.is_empty(), "no variable in {manifest}");
+    variables
 }
 
 #[test]
