@@ -34,7 +34,7 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// A file of the data directory that nothing can be recovered from: move the spool away to start anew.
+    /// A file of the data directory with which nothing can be done without losing what others of it hold.
     #[error("{path} is corrupt: {reason}", path = .path.display())]
     Corrupt {
         /// The file.

@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     pub spool_full: IntCounter,
     /// Spool entries that could not be read back.
     pub spool_corrupt: IntCounter,
+    /// Starts with read positions that did not read back, so that files were read anew.
+    pub checkpoints_damaged: IntCounter,
     /// Times that events were lost, so that everything was compared.
     pub rescans: IntCounter,
     /// Files with unread bytes that only the scan found.
@@ -139,6 +141,10 @@ impl Metrics {
                 .counter("heliograph_agent_spool_full_total", "Times that reading waited for the spool")?,
             spool_corrupt: r
                 .counter("heliograph_agent_spool_corrupt_total", "Spool entries that did not read back")?,
+            checkpoints_damaged: r.counter(
+                "heliograph_agent_checkpoints_damaged_total",
+                "Starts with read positions that did not read back: lines may have come twice",
+            )?,
             rescans: r.counter(
                 "heliograph_agent_rescans_total",
                 "Times that file events were lost and everything was compared",

@@ -42,6 +42,12 @@ impl Form {
         Ok(body)
     }
 
+    /// Whether these are the bytes of such a file, of a version that is not known here.
+    pub(crate) fn is_of_another_version(&self, bytes: &[u8]) -> bool {
+        let version = bytes.strip_prefix(&self.magic).and_then(|rest| rest.first());
+        version.is_some_and(|version| *version != self.version)
+    }
+
     /// Replaces the file; it is on disk when this returns.
     pub(crate) fn replace(&self, path: &Path, key: &SecretKey, mut body: Vec<u8>) -> Result<()> {
         let id: [u8; 16] = random().map_err(Error::cipher)?;

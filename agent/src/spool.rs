@@ -24,6 +24,7 @@ pub(crate) mod segment;
 mod fresh;
 mod overrun;
 mod queue;
+mod recovery;
 mod room;
 mod state;
 
@@ -44,11 +45,11 @@ use crate::config::WhenFull;
 use crate::error::{Error, Result};
 use crate::gather::Gathered;
 use crate::metrics::Metrics;
-use checkpoint::Checkpoint;
+use checkpoint::{Checkpoint, Found};
 use entry::{Content, Entry, Head};
 use positions::Positions;
 use segment::{ENTRY_OVERHEAD, End, Segment};
-use state::{Held, State, segment_path};
+use state::{Held, Replayed, State, segment_path};
 
 /// Largest file: how much settled data may wait for the rest of its file.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
@@ -102,9 +103,18 @@ impl Spool {
         metrics: Metrics,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::disk(dir))?;
-        let checkpoint = Checkpoint::read(&dir.join("checkpoint"), &key)?.unwrap_or_default();
+        let path = dir.join("checkpoint");
+        let (checkpoint, damage) = match Checkpoint::read(&path, &key)? {
+            Found::Nothing => (Checkpoint::default(), None),
+            Found::Whole(checkpoint) => (checkpoint, None),
+            Found::Damaged(reason) => (Checkpoint::default(), Some(reason)),
+        };
+        if damage.is_some() {
+            recovery::check_key(dir, &key, &path)?;
+            recovery::set_aside(&path)?;
+        }
         let mut state = State::from_checkpoint(checkpoint);
-        let next_serial = state.replay(dir, &key, &metrics)?;
+        let Replayed { next_serial, damaged } = state.replay(dir, &key, &metrics)?;
         let spool = Self {
             dir: dir.to_owned(),
             key,
@@ -117,8 +127,19 @@ impl Spool {
             clock,
             metrics,
         };
-        spool.state.lock().begin_life(spool.now_millis());
+        let now = spool.now_millis();
+        if damage.is_some() && !damaged {
+            spool.state.lock().settle_freed(now);
+        }
+        spool.state.lock().begin_life(now);
         let mut disk = spool.disk.lock();
+        if let Some(reason) = damage {
+            spool.metrics.checkpoints_damaged.inc();
+            let (path, aside) = (path.display(), recovery::aside(&path));
+            tracing::error!(%path, reason, aside = %aside.display(), "read positions do not read back: files are read anew as far as the spool does not tell, and lines may come twice");
+            let checkpoint = spool.state.lock().checkpoint();
+            spool.save_checkpoint(&checkpoint)?;
+        }
         spool.fill_holes(&mut disk)?;
         spool.reclaim(&mut disk)?;
         drop(disk);

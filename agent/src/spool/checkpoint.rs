@@ -7,7 +7,8 @@
 //! 23  n  sealed body, one page: 8 entry number · 8 epoch · positions · 4 tenants, each: name · settled · 8 next ordinal
 //! ```
 //!
-//! Replaced as a whole by renaming, so it is never torn.
+//! Replaced as a whole by renaming, so it is never torn. One that a disk has damaged is set aside, and the spool goes
+//! by its other files ([`super::recovery`]).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,17 +38,33 @@ pub(crate) struct Checkpoint {
     pub tenants: BTreeMap<TenantId, (Settled, u64)>,
 }
 
+/// What the checkpoint's file holds.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// There is none yet.
+    Nothing,
+    /// This.
+    Whole(Checkpoint),
+    /// Something that does not read back, and why.
+    Damaged(String),
+}
+
 impl Checkpoint {
-    /// Reads the checkpoint; none where there is none yet.
-    pub(crate) fn read(path: &Path, key: &SecretKey) -> Result<Option<Self>> {
+    /// Reads the checkpoint. One of another version is an error: it is not damaged.
+    pub(crate) fn read(path: &Path, key: &SecretKey) -> Result<Found> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(e) => return Err(Error::disk(path)(e)),
         };
-        let corrupt = |reason: &str| Error::Corrupt { path: path.to_owned(), reason: reason.to_owned() };
-        let body = FORM.open(&bytes, key).map_err(|reason| corrupt(&reason))?;
-        Self::from_bytes(&body).map(Some).map_err(|Malformed| corrupt("its content is malformed"))
+        if FORM.is_of_another_version(&bytes) {
+            let reason = "it is of no known version".to_owned();
+            return Err(Error::Corrupt { path: path.to_owned(), reason });
+        }
+        let read = FORM.open(&bytes, key).and_then(|body| {
+            Self::from_bytes(&body).map_err(|Malformed| "its content is malformed".to_owned())
+        });
+        Ok(read.map_or_else(Found::Damaged, Found::Whole))
     }
 
     /// Replaces the checkpoint; it is on disk when this returns.

@@ -183,6 +183,22 @@ impl Segment {
         self.cipher.open(u64::from(page), &self.serial.to_le_bytes(), body)
     }
 
+    /// Whether any whole entry opens with the key; none where there is no whole entry.
+    pub(crate) fn opens_any(&self) -> Result<Option<bool>> {
+        let bytes = std::fs::read(&self.path).map_err(Error::disk(&self.path))?;
+        let (mut next, mut found) = (next_entry(&bytes, HEADERS_BYTES), None);
+        while let Some(at) = next {
+            if let Some((place, mut body)) = entry_at(&bytes, at) {
+                if self.unseal(place.page, &mut body).is_ok() {
+                    return Ok(Some(true));
+                }
+                found = Some(false);
+            }
+            next = next_entry(&bytes, at + 1);
+        }
+        Ok(found)
+    }
+
     /// Gives every entry that reads back, in order. A torn end is cut off.
     pub(crate) fn replay(&self, mut found: impl FnMut(Place, &[u8])) -> Result<Damage> {
         let bytes = std::fs::read(&self.path).map_err(Error::disk(&self.path))?;

@@ -33,6 +33,14 @@ pub(super) struct State {
     pub(super) overrun: bool,
 }
 
+/// What came of reading all files.
+pub(super) struct Replayed {
+    /// The serial of the next file.
+    pub(super) next_serial: u64,
+    /// Whether something in the middle did not read back.
+    pub(super) damaged: bool,
+}
+
 /// A file of the spool.
 pub(super) struct Held {
     pub(super) segment: Arc<Segment>,
@@ -77,17 +85,21 @@ impl State {
         }
     }
 
-    /// Reads all files in order. Gives the serial of the next one.
-    pub(super) fn replay(&mut self, dir: &Path, key: &SecretKey, metrics: &Metrics) -> Result<u64> {
-        let mut next_serial = 0;
+    /// Reads all files in order.
+    pub(super) fn replay(&mut self, dir: &Path, key: &SecretKey, metrics: &Metrics) -> Result<Replayed> {
+        let mut replayed = Replayed { next_serial: 0, damaged: false };
         let through = self.number;
+        let mut torn = false;
         for (serial, path) in segment_files(dir)? {
-            next_serial = serial + 1;
+            replayed.next_serial = serial + 1;
+            // Only the newest file may have a torn end.
+            replayed.damaged |= std::mem::take(&mut torn);
             let bytes = std::fs::metadata(&path).map_err(Error::disk(&path))?.len();
             let Some(segment) = Segment::open(&path, key)? else {
                 if is_begun(bytes) {
                     tracing::warn!(path = %path.display(), "spool file that was only begun removed");
                 } else {
+                    replayed.damaged = true;
                     metrics.spool_corrupt.inc();
                     tracing::error!(path = %path.display(), bytes, "spool file without a whole header removed, all in it is lost");
                 }
@@ -106,25 +118,31 @@ impl State {
                 Err(_) => malformed += 1,
             })?;
             if damage.torn_bytes > 0 {
+                torn = true;
                 tracing::warn!(path = %path.display(), bytes = damage.torn_bytes, "torn end of a spool file cut off");
                 if let Some(held) = self.segments.get_mut(&serial) {
                     held.bytes = held.bytes.saturating_sub(damage.torn_bytes);
                 }
             }
             if damage.spoilt + malformed > 0 {
+                replayed.damaged = true;
                 metrics.spool_corrupt.inc_by(damage.spoilt + malformed);
                 tracing::error!(path = %path.display(), places = damage.spoilt + malformed, "spool entries do not read back and are passed over");
             }
         }
-        Ok(next_serial)
+        Ok(replayed)
+    }
+
+    /// The latest epoch that anything has.
+    pub(super) fn latest_epoch(&self) -> u64 {
+        let queues = self.tenants.values();
+        let epochs = queues.flat_map(|q| q.items().map(|i| i.head.epoch).chain([q.settled.epoch]));
+        epochs.fold(self.epoch, u64::max)
     }
 
     /// Begins a life: whatever was spooled before may have been sent before.
     pub(super) fn begin_life(&mut self, now_millis: u64) {
-        let queues = || self.tenants.values();
-        let epochs = queues().flat_map(|q| q.items().map(|i| i.head.epoch).chain([q.settled.epoch]));
-        let latest = epochs.fold(self.epoch, u64::max);
-        self.epoch = now_millis.max(latest + 1);
+        self.epoch = now_millis.max(self.latest_epoch() + 1);
         self.tenants.values_mut().for_each(Queue::is_recovered);
         self.fresh = Some(Fresh::default());
     }

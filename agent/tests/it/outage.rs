@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::flow::{append, files};
 use crate::indexer::{Indexer, Real, config};
 
 const BUDGET: u64 = 1 << 20;
@@ -212,4 +213,33 @@ async fn killed_while_it_drops_it_loses_no_gap_and_counts_nothing_twice() {
     let indexer = Indexer::start().await;
     let agent = Agent::start(small(dir.path(), &indexer.url));
     check(&indexer, agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_damaged_read_positions_it_goes_on_loses_nothing_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let indexer = Indexer::start().await;
+    let path = dir.path().join("logs/app.log");
+    let start = || crate::flow::Agent::start(dir.path(), &indexer.url, files(dir.path(), "logs/*.log"));
+    append(&path, "one\ntwo\n");
+    let agent = start().await;
+    indexer.wait_for(2).await;
+    agent.stop().await;
+    let checkpoint = dir.path().join("data/spool/checkpoint");
+    let mut bytes = fs::read(&checkpoint).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&checkpoint, bytes).unwrap();
+    append(&path, "three\n");
+    let agent = start().await;
+    indexer.wait_for(5).await;
+    assert_eq!(agent.metric("heliograph_agent_checkpoints_damaged_total"), 1.0);
+    agent.stop().await;
+    // And from then on each once.
+    append(&path, "four\n");
+    let agent = start().await;
+    indexer.wait_for(6).await;
+    assert_eq!(agent.metric("heliograph_agent_checkpoints_damaged_total"), 0.0);
+    agent.stop().await;
+    let kept: Vec<_> = indexer.indexed.lock().records.iter().map(|(_, r)| r.message.to_string()).collect();
+    assert_eq!(kept, ["one", "two", "one", "two", "three", "four"]);
 }
