@@ -31,6 +31,7 @@ mod places;
 mod pods;
 mod sidecar;
 mod tls;
+mod volumes;
 
 /// A number from the environment: how large a run is.
 fn parameter(name: &str, ordinary: usize) -> usize {

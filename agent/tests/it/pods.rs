@@ -16,18 +16,18 @@ use crate::indexer::{Indexer, config};
 const AT: &str = "2026-11-23T22:03:16.012523008Z";
 
 /// A test's directory, its indexer and its API server.
-struct Site {
-    dir: tempfile::TempDir,
-    indexer: Indexer,
-    api: ApiServer,
+pub(crate) struct Site {
+    pub dir: tempfile::TempDir,
+    pub indexer: Indexer,
+    pub api: ApiServer,
 }
 
 impl Site {
-    async fn new(api: ApiServer) -> Self {
+    pub(crate) async fn new(api: ApiServer) -> Self {
         Self { dir: tempfile::tempdir().unwrap(), indexer: Indexer::start().await, api }
     }
 
-    fn config(&self, rights: Rights) -> Config {
+    pub(crate) fn config(&self, rights: Rights) -> Config {
         let inputs = vec![Input::Containers { root: self.dir.path().join("pods") }];
         std::fs::create_dir_all(self.dir.path().join("pods")).unwrap();
         let mut config = config(self.dir.path(), &self.indexer.url, inputs);
@@ -77,7 +77,7 @@ async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// A pod of the KubernetesExecutor on `node-1`.
-fn executor_pod(uid: &str) -> Value {
+pub(crate) fn executor_pod(uid: &str) -> Value {
     json!({
         "metadata": {
             "name": "etl-load-1", "namespace": "team-b", "uid": uid,
@@ -337,32 +337,6 @@ async fn a_label_that_changes_moves_later_lines_and_one_that_goes_stops_them() {
     all.sort();
     written.sort();
     assert_eq!(all, written);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn files_in_a_volume_are_of_the_pod_that_only_the_api_server_knows() {
-    let site = Site::new(ApiServer::start_away().await).await;
-    let volume = site.dir.path().join("kubelet/u1/volumes/kubernetes.io~empty-dir/logs");
-    let of_dag = volume.join("dag_processor/2026-11-23/dags-folder/etl.py.log");
-    append(&volume.join("dag_id=etl/run_id=r/task_id=load/attempt=2.log"), "of the task\n");
-    let mut config = site.config(Rights::Cluster);
-    let (root, pods) = (site.dir.path().join("kubelet"), site.dir.path().join("pods"));
-    config.inputs = vec![Input::PodVolumes { root, pods }];
-    let agent = Agent::start_with(config).await;
-    append(&of_dag, "of the file\n");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(site.indexer.indexed.lock().records.len(), 0, "nobody knows whose it is");
-    site.api.put("pods", executor_pod("u1"));
-    site.api.come_back();
-    site.indexer.wait_for(2).await;
-    agent.stop().await;
-    let found = records(&site.indexer, "team-b");
-    assert!(found.iter().all(|r| r.source.pod.as_deref() == Some("etl-load-1")), "{found:?}");
-    let record = |text: &str| found.iter().find(|r| &*r.message == text).unwrap();
-    // The path knows the task best; what it leaves open, the pod's labels say.
-    let (task, file) = (&record("of the task").identity, &record("of the file").identity);
-    assert_eq!((task.run_id.as_deref(), task.try_number), (Some("r"), Some(2)));
-    assert_eq!((file.dag_id.as_deref(), file.task_id.as_deref()), (Some("etl"), Some("load")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
