@@ -261,7 +261,6 @@ impl Endpoint {
             let address = self.address.map(tracing::field::display);
             tracing::warn!(indexer = %self.url, address, "indexer failed at a batch, sending again");
         }
-        self.is_here();
     }
 
     /// What answers is no indexer, or not today's: another one is better for so long.

@@ -205,7 +205,10 @@ impl Shipper {
             Answer::Unreachable => {}
             Answer::Unavailable(wait) => endpoint.is_away(wait),
             Answer::Unexpected(status, wait) => endpoint.is_odd(status, wait),
-            Answer::Failed(_) => endpoint.has_failed(),
+            Answer::Failed(_) => {
+                endpoint.has_failed();
+                self.endpoints.is_here(endpoint);
+            }
             _ => self.endpoints.is_here(endpoint),
         }
         let Pending { sequence, records, .. } = *pending;
