@@ -22,9 +22,12 @@ use crate::metrics::Metrics;
 
 /// Most paths that are kept; beyond that, a scan finds them.
 const PATHS_MAX: usize = 8192;
-/// How often events are taken while nothing is to be done for a line that is written: how late a new file is opened
-/// at most.
+/// How often events are taken while nothing is to be done for a line that is written: how late the first of new files
+/// is opened at most.
 const TAKE_EVERY: Duration = Duration::from_millis(25);
+/// How long events end the sleep at once after files came, went or were renamed: more of that may follow, and may
+/// not wait.
+const STIRRED_FOR: Duration = Duration::from_secs(1);
 /// Bytes of events that are taken at once: some hundred.
 const EVENTS_BYTES: usize = 16 << 10;
 
@@ -53,6 +56,8 @@ pub(crate) struct Watch {
     missed: BTreeSet<PathBuf>,
     /// What the events taken so far tell.
     events: Woken,
+    /// When files last came, went or were renamed.
+    stirred: Option<Instant>,
     wake: Arc<Wake>,
     metrics: Metrics,
     warned: bool,
@@ -86,6 +91,7 @@ impl Watch {
             numbers: HashMap::new(),
             missed: BTreeSet::new(),
             events: Woken::default(),
+            stirred: None,
             wake,
             metrics,
             warned: false,
@@ -182,17 +188,23 @@ impl Watch {
             let told = self.wake.take();
             let is_written = !gathers && !self.events.written.is_empty();
             let has_events = self.events.rescan || !self.events.changed.is_empty() || is_written;
-            let left = until.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
+            if self.events.rescan || !self.events.changed.is_empty() {
+                self.stirred = Some(now);
+            }
             if has_events || told.is_something() || left.is_zero() {
                 return Woken { told, ..std::mem::take(&mut self.events) };
             }
-            self.sleep(left, gathers);
+            let is_stirred = self.stirred.is_some_and(|at| now < at + STIRRED_FOR);
+            self.sleep(left, gathers && !is_stirred);
         }
     }
 
-    fn sleep(&self, time: Duration, gathers: bool) {
-        let time = if gathers { time.min(TAKE_EVERY) } else { time };
-        let events = self.inotify.as_ref().filter(|_| !gathers);
+    /// Sleeps until told something, or until there are events; if `deaf`, these are looked for now and then.
+    fn sleep(&self, time: Duration, deaf: bool) {
+        let time = if deaf {time.min(TAKE_EVERY) } else { time };
+        let events = self.inotify.as_ref().filter(|_| !deaf);
         let descriptor = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut awaited = [self.wake.bell(), self.wake.bell()].map(descriptor);
         if let (Some(inotify), [_, second]) = (events, &mut awaited) {

@@ -25,7 +25,7 @@ fn line(n: usize) -> String {
 
 /// Writes lines at full speed, a write each, and rotates by renaming.
 fn write(path: &Path, lines: usize) {
-    let file_bytes = parameter("HELIOGRAPH_TEST_STORM_FILE_BYTES", 1_000_000);
+    let file_bytes = parameter("HELIOGRAPH_TEST_STORM_FILE_BYTES", 2_000_000);
     let name = |n: usize| PathBuf::from(format!("{}.{n}", path.display()));
     let open = || OpenOptions::new().append(true).create(true).open(path).unwrap();
     let (mut file, mut bytes) = (open(), 0);
@@ -84,7 +84,7 @@ fn a_rotation_storm_costs_no_line_while_descriptors_are_held() {
 
 #[test]
 fn beyond_the_budget_exactly_what_is_missing_is_counted() {
-    let max = 3 * parameter("HELIOGRAPH_TEST_STORM_FILE_BYTES", 1_000_000) as u64;
+    let max = 3 * parameter("HELIOGRAPH_TEST_STORM_FILE_BYTES", 2_000_000) as u64;
     let unlinked_max = UnlinkedMax { node: 1 << 40, container: max };
     let setup = Setup { unlinked_max, scan_every: Duration::from_millis(20), ..Setup::default() };
     let (bench, texts) = storm(setup, &Slow::AtFirst);

@@ -315,6 +315,22 @@ impl World {
         if self.style == Style::Linked {
             self.excuse_strangers();
         }
+        if self.style == Style::Copied && self.begin == Begin::Alike {
+            self.excuse_unknown_copies();
+        }
+    }
+
+    /// A copy of which nothing was spooled, of what followed a truncation without a copy, and that begins as all do:
+    /// the next process takes it for one of what it has read.
+    fn excuse_unknown_copies(&mut self) {
+        for at in 1..self.epochs.len() {
+            let epoch = &self.epochs[at];
+            let is_copy = epoch.name.as_deref().is_some_and(|name| name != "x.log");
+            let is_spooled = epoch.lines.iter().any(|line| self.bench.lines.contains(line));
+            if is_copy && !is_spooled && self.epochs[at - 1].truncated {
+                self.excuse(at, false);
+            }
+        }
     }
 
     /// One step of a history.
