@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use heliograph_agent::Tls;
 use heliograph_model::tenant::Workspace;
+use heliograph_store::catalog;
 use heliograph_store::objects::CacheConfig;
 use secrecy::SecretString;
 
@@ -77,7 +78,8 @@ pub(crate) struct Query {
 pub(crate) struct Places {
     pub(crate) storage_url: Option<String>,
     pub(crate) cache: Option<CacheConfig>,
-    pub(crate) catalog_url: Option<String>,
+    pub(crate) catalog_url: Option<catalog::Url>,
+    pub(crate) catalog_password: Option<SecretString>,
     pub(crate) master_key_file: Option<PathBuf>,
 }
 
@@ -254,10 +256,13 @@ fn read_places(r: &mut Reader<'_>) -> Places {
         let bytes_max = r.setting("cache_bytes", Bytes(10 << 30)).0;
         (url, folder.map(|folder| CacheConfig { folder, bytes_max }))
     });
+    let (catalog_url, catalog_password) =
+        r.section("catalog", |r| (r.optional("url"), r.secret("password", "password_file")));
     Places {
         storage_url,
         cache,
-        catalog_url: r.section("catalog", |r| r.optional("url")),
+        catalog_url,
+        catalog_password,
         master_key_file: r.section("keys", |r| r.optional("master_key_file")),
     }
 }

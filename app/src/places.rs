@@ -12,14 +12,14 @@ const CATALOG: &str = "catalog.sqlite";
 
 /// The places in effect; what the configuration does not name lies in the data folder.
 pub(crate) fn in_data_dir(config: &Config, data_dir: &Path) -> heliograph_store::Config {
-    let url = |written: &Option<String>, scheme: &str, name: &str| {
-        written.clone().unwrap_or_else(|| format!("{scheme}:{}", data_dir.join(name).display()))
-    };
+    let places = &config.places;
+    let within = |scheme: &str, name: &str| format!("{scheme}:{}", data_dir.join(name).display());
     heliograph_store::Config {
-        catalog_url: url(&config.places.catalog_url, "sqlite", CATALOG),
-        storage_url: url(&config.places.storage_url, "file", "objects"),
-        master_key_file: config.places.master_key_file.clone().unwrap_or_else(|| data_dir.join("master.key")),
-        cache: config.places.cache.clone(),
+        catalog_url: places.catalog_url.clone().unwrap_or_else(|| within("sqlite", CATALOG).into()),
+        catalog_password: places.catalog_password.clone(),
+        storage_url: places.storage_url.clone().unwrap_or_else(|| within("file", "objects")),
+        master_key_file: places.master_key_file.clone().unwrap_or_else(|| data_dir.join("master.key")),
+        cache: places.cache.clone(),
     }
 }
 
@@ -30,6 +30,7 @@ pub(crate) fn named(config: &Config) -> Result<heliograph_store::Config, Mistake
     let missing = |setting| config::missing(setting, WHY);
     Ok(heliograph_store::Config {
         catalog_url: places.catalog_url.clone().ok_or_else(|| missing("catalog.url"))?,
+        catalog_password: places.catalog_password.clone(),
         storage_url: places.storage_url.clone().ok_or_else(|| missing("storage.url"))?,
         master_key_file: places.master_key_file.clone().ok_or_else(|| missing("keys.master_key_file"))?,
         cache: places.cache.clone(),
@@ -38,5 +39,5 @@ pub(crate) fn named(config: &Config) -> Result<heliograph_store::Config, Mistake
 
 /// The catalog's file, where it is one.
 pub(crate) fn catalog_file(places: &heliograph_store::Config) -> Option<PathBuf> {
-    places.catalog_url.strip_prefix("sqlite:").map(PathBuf::from)
+    places.catalog_url.sqlite_path().map(PathBuf::from)
 }

@@ -121,7 +121,8 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let config = heliograph_store::Config {
-            catalog_url: format!("sqlite:{}", at("catalog")),
+            catalog_url: format!("sqlite:{}", at("catalog")).into(),
+            catalog_password: None,
             storage_url: format!("file:{}", at("objects")),
             master_key_file: folder.path().join("key"),
             cache: None,

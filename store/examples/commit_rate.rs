@@ -19,7 +19,8 @@ const MEASURED: Duration = Duration::from_secs(3);
 #[expect(clippy::print_stdout, reason = "the numbers are what the program is for")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let catalog = catalog::open(&format!("sqlite:{}/catalog.db", folder.path().display())).await?;
+    let catalog =
+        catalog::open(&format!("sqlite:{}/catalog.db", folder.path().display()).into(), None).await?;
     let tenant = Tenant {
         name: TenantId::parse("a")?,
         workspace: Workspace::parse("w")?,

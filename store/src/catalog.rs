@@ -1,6 +1,8 @@
 //! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
 
+mod postgres;
 mod sqlite;
+mod url;
 
 use std::sync::Arc;
 
@@ -9,21 +11,70 @@ use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{TimeRange, Timestamp};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use sqlx::migrate::{MigrateError, Migrator};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
-/// Opens the catalog behind a URL: `sqlite:PATH`.
-pub async fn open(url: &str) -> Result<Arc<dyn Catalog>> {
-    let Some(path) = url.strip_prefix("sqlite:") else {
-        // Only the scheme is shown: the URL of a server may hold a password.
-        let scheme = url.split(':').next().unwrap_or_default();
-        let reason = format!("\"{scheme}:…\" is not a catalog: give sqlite:PATH");
-        return Err(Error::Config { setting: "catalog.url", reason });
-    };
-    Ok(Arc::new(sqlite::Sqlite::open(path.strip_prefix("//").unwrap_or(path)).await?))
+pub use url::Url;
+
+/// Opens the catalog behind a URL: `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE?sslmode=…` with the
+/// password beside it or in it.
+///
+/// Makes what is missing and brings the schema up to date. Waits a while for a server that does not answer.
+pub async fn open(url: &Url, password: Option<&SecretString>) -> Result<Arc<dyn Catalog>> {
+    match (url.sqlite_path(), url.scheme()) {
+        (Some(_), _) if password.is_some() => Err(Error::Config {
+            setting: "catalog.password",
+            reason: "a catalog in a file has no password: leave it out".to_owned(),
+        }),
+        (Some(path), _) => Ok(Arc::new(sqlite::Sqlite::open(path).await?)),
+        (None, "postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, password).await?)),
+        (None, scheme) => Err(unusable(format!(
+            "\"{scheme}:…\" is not a catalog: give sqlite:PATH or postgres://USER@HOST/DATABASE"
+        ))),
+    }
+}
+
+fn unusable(reason: String) -> Error {
+    Error::Config { setting: "catalog.url", reason }
+}
+
+/// Why the schema at a place could not be brought up to date.
+fn not_migrated(place: &str, known: &Migrator, error: MigrateError) -> Error {
+    let known = known.iter().map(|m| m.version).max().unwrap_or_default();
+    match error {
+        MigrateError::Execute(error) => Error::Catalog(error),
+        MigrateError::VersionMissing(found) if found > known => unusable(format!(
+            "{place} has schema version {found}, this program knows versions up to {known}: use the program \
+             that wrote it, or a newer one"
+        )),
+        MigrateError::VersionMismatch(found) => unusable(format!(
+            "{place} has another schema version {found} than this program's: it is not ours"
+        )),
+        other => unusable(format!("{place}: {other}")),
+    }
+}
+
+/// A value that we never wrote.
+fn damaged(column: &'static str, reason: String) -> Error {
+    Error::Corrupt { object: format!("column {column} of the catalog"), reason }
+}
+
+/// A count as a database keeps it: its integers are signed.
+fn stored(what: &'static str, count: u64) -> Result<i64> {
+    i64::try_from(count).map_err(|_| {
+        let reason = format!("{count} is larger than {}", i64::MAX);
+        heliograph_model::Error::Decode { what, reason }.into()
+    })
+}
+
+/// The role that a row names.
+fn role(name: &str) -> Result<Role> {
+    Role::parse(name).ok_or_else(|| damaged("role", format!("unknown role {name:?}")))
 }
 
 /// A tenant as the catalog knows it.

@@ -61,7 +61,7 @@ pub enum Error {
     Invalid(#[from] heliograph_model::Error),
     /// The catalog's database does not answer, or refuses; trying again later may help.
     #[error("the catalog is unavailable")]
-    Catalog(#[source] sqlx::Error),
+    Catalog(#[from] sqlx::Error),
     /// The object store does not answer, or is full; trying again later may help.
     #[error("the object store is unavailable")]
     Objects(#[source] object_store::Error),

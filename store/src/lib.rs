@@ -21,8 +21,10 @@ pub use error::{Error, Result};
 /// Where things lie.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `sqlite:PATH`.
-    pub catalog_url: String,
+    /// `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE?sslmode=…`.
+    pub catalog_url: catalog::Url,
+    /// The password of the catalog's user, unless the URL holds it.
+    pub catalog_password: Option<secrecy::SecretString>,
     /// `file:PATH`.
     pub storage_url: String,
     /// 32 bytes, made on first start with mode 0600.
@@ -54,7 +56,7 @@ impl Store {
         let objects = objects::open(&config.storage_url)?;
         let cache = open_cache(&objects, config).await;
         let objects = cache.clone().map_or(objects, |cache| Arc::new(cache));
-        let catalog = catalog::open(&config.catalog_url).await?;
+        let catalog = catalog::open(&config.catalog_url, config.catalog_password.as_ref()).await?;
         let keys = open_keys(&config.master_key_file, catalog.tenants().await?.first())?;
         let tenants = tenants::Tenants::new(Arc::clone(&catalog), keys.clone(), clock);
         Ok(Self { catalog, objects, cache, keys, tenants })

@@ -111,8 +111,8 @@ mod tests {
     async fn two(folder: &tempfile::TempDir) -> [Tenants; 2] {
         let url = format!("sqlite:{}/c.db", folder.path().display());
         let keys = KeyRing::open(&folder.path().join("master.key")).unwrap();
-        let one = catalog::open(&url).await.unwrap();
-        let two = catalog::open(&url).await.unwrap();
+        let one = catalog::open(&url.as_str().into(), None).await.unwrap();
+        let two = catalog::open(&url.as_str().into(), None).await.unwrap();
         [one, two].map(|catalog| Tenants::new(catalog, keys.clone(), Arc::new(Noon)))
     }
 

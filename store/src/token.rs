@@ -84,7 +84,8 @@ mod tests {
     }
 
     async fn a_catalog(folder: &tempfile::TempDir) -> (Arc<dyn Catalog>, TenantId) {
-        let catalog = catalog::open(&format!("sqlite:{}/c.db", folder.path().display())).await.unwrap();
+        let catalog =
+            catalog::open(&format!("sqlite:{}/c.db", folder.path().display()).into(), None).await.unwrap();
         let name = TenantId::parse("a").unwrap();
         let tenant = Tenant {
             name: name.clone(),

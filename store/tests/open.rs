@@ -21,7 +21,8 @@ impl Clock for Noon {
 
 fn config(folder: &Path) -> Config {
     Config {
-        catalog_url: format!("sqlite:{}/catalog.db", folder.display()),
+        catalog_url: format!("sqlite:{}/catalog.db", folder.display()).into(),
+        catalog_password: None,
         storage_url: format!("file:{}/objects", folder.display()),
         master_key_file: folder.join("master.key"),
         cache: None,
@@ -124,14 +125,18 @@ async fn what_is_not_a_catalog_is_refused_by_name() {
     assert!(text.starts_with("catalog.url: ") && text.contains("catalog.db: "), "{text}");
 
     let check = async |url: &str, expected: &str| {
-        let error = catalog::open(url).await.map(drop).unwrap_err();
+        let error = catalog::open(&url.into(), None).await.map(drop).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
     let below = format!("sqlite:{}/catalog.db", file.display());
     check(&below, &file.display().to_string()).await;
     check("sqlite:", "catalog.url: \"sqlite:\" names no file").await;
     check("sqlite::memory:", "names no file").await;
-    check("mysql://me:hunter2@db", "catalog.url: \"mysql:…\" is not a catalog: give sqlite:PATH").await;
+    check(
+        "mysql://me:hunter2@db",
+        "catalog.url: \"mysql:…\" is not a catalog: give sqlite:PATH or postgres://",
+    )
+    .await;
 }
 
 #[tokio::test]

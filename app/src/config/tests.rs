@@ -41,6 +41,20 @@ fn a_cache_is_a_folder_and_its_size() {
 }
 
 #[test]
+fn a_catalog_on_a_server_has_its_password_apart() {
+    let url = "[catalog]\nurl = \"postgres://me:hunter2@db:5432/logs?sslmode=verify-full\"\n";
+    let config = read(url, &[]).unwrap();
+    assert!(config.to_toml().contains("url = \"postgres://me@db:5432/logs\""), "{}", config.to_toml());
+    assert!(!format!("{:?} {}", config.places, config.to_toml()).contains("hunter2"));
+
+    let config = read("", &[("HELIOGRAPH_CATALOG__PASSWORD", "hunter2")]).unwrap();
+    assert_eq!(config.places.catalog_password.as_ref().unwrap().expose_secret(), "hunter2");
+    assert!(!format!("{:?} {}", config.places, config.to_toml()).contains("hunter2"));
+    let both = "[catalog]\npassword = \"x\"\npassword_file = \"/y\"\n";
+    refuses(both, "invalid configuration: catalog.password and catalog.password_file are both set: give one");
+}
+
+#[test]
 fn a_full_spool_waits_and_then_drops_unless_told_otherwise() {
     let check = |text: &str, expected: WhenFull| {
         assert_eq!(read(text, &[]).unwrap().agent.spool_when_full, expected, "{text}");

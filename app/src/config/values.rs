@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::duration_nanos;
+use heliograph_store::catalog;
 use secrecy::SecretString;
 
 use crate::config::written::Written;
@@ -46,6 +47,15 @@ impl Setting for String {
     }
     fn show(&self) -> Shown {
         Shown::Text(self.clone())
+    }
+}
+
+impl Setting for catalog::Url {
+    fn read(written: &Written) -> Result<Self, String> {
+        String::read(written).map(Self::from)
+    }
+    fn show(&self) -> Shown {
+        Shown::Text(self.to_string())
     }
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn config() -> Config {
 
 pub(crate) async fn open_store(folder: &Path) -> Store {
     let config = heliograph_store::Config {
-        catalog_url: format!("sqlite:{}", folder.join("catalog.db").display()),
+        catalog_url: format!("sqlite:{}", folder.join("catalog.db").display()).into(),
+        catalog_password: None,
         storage_url: format!("file:{}", folder.join("objects").display()),
         master_key_file: folder.join("master.key"),
         cache: None,

@@ -20,7 +20,7 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::ObjectId;
 
 /// A write that is not on disk yet.
@@ -40,12 +40,6 @@ impl Sqlite {
 
     async fn write(&self) -> Result<Write> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-    }
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Catalog(error)
     }
 }
 

@@ -2,11 +2,20 @@
 //!
 //! An engine joins by a [`Place`] of its own and one `histories!` line.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "what a test calls may end it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what a test calls may end it"
+)]
 
 mod commits;
 mod people;
+#[path = "../support/postgres.rs"]
+mod postgres_server;
 mod segments;
+mod server;
 mod words;
 
 use std::sync::Arc;
@@ -25,7 +34,24 @@ struct SqliteFile(tempfile::TempDir);
 #[async_trait]
 impl Place for SqliteFile {
     async fn open(&self) -> Arc<dyn Catalog> {
-        catalog::open(&format!("sqlite:{}/catalog.db", self.0.path().display())).await.unwrap()
+        let url = format!("sqlite:{}/catalog.db", self.0.path().display());
+        catalog::open(&url.into(), None).await.unwrap()
+    }
+}
+
+/// A database on the server of this test program.
+struct Database(String);
+
+impl Database {
+    async fn new() -> Self {
+        Self(postgres_server::shared().new_database(None).await)
+    }
+}
+
+#[async_trait]
+impl Place for Database {
+    async fn open(&self) -> Arc<dyn Catalog> {
+        catalog::open(&self.0.as_str().into(), None).await.unwrap()
     }
 }
 
@@ -59,3 +85,4 @@ macro_rules! histories {
 }
 
 histories!(sqlite, SqliteFile(tempfile::tempdir().unwrap()));
+histories!(postgres, Database::new().await);

@@ -6,9 +6,9 @@ use heliograph_model::tenant::TenantId;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::rows::{commit_id, count, damaged, stored, tenant_row, uuid};
+use super::rows::{commit_id, count, tenant_row, uuid};
 use super::{Sqlite, Write};
-use crate::catalog::{NewCommit, WalObject};
+use crate::catalog::{NewCommit, WalObject, damaged, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 

@@ -5,11 +5,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::Sqlite;
+use crate::catalog::{not_migrated, unusable};
 use crate::error::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -46,13 +47,9 @@ pub(super) async fn open(path: &str) -> Result<Sqlite> {
     Ok(catalog)
 }
 
-fn bad(reason: String) -> Error {
-    Error::Config { setting: "catalog.url", reason }
-}
-
 fn absolute(path: &str) -> Result<PathBuf> {
     if path.is_empty() || path.starts_with(':') {
-        return Err(bad(format!("\"sqlite:{path}\" names no file: give sqlite:PATH")));
+        return Err(unusable(format!("\"sqlite:{path}\" names no file: give sqlite:PATH")));
     }
     std::path::absolute(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
@@ -87,7 +84,10 @@ async fn prepare(path: &Path, options: &SqliteConnectOptions) -> Result<()> {
     let mut connection = journal(path, options).await?;
     // SQLite's migrator takes no lock of its own; in this transaction only one process migrates at a time.
     let mut migration = connection.begin_with("BEGIN IMMEDIATE").await?;
-    MIGRATIONS.run_direct(None, &mut *migration, false).await.map_err(|e| refused(path, e))?;
+    MIGRATIONS
+        .run_direct(None, &mut *migration, false)
+        .await
+        .map_err(|e| not_migrated(&path.display().to_string(), &MIGRATIONS, e))?;
     migration.commit().await?;
     Ok(connection.close().await?)
 }
@@ -102,7 +102,7 @@ async fn journal(path: &Path, options: &SqliteConnectOptions) -> Result<SqliteCo
                 tries += 1;
                 tokio::time::sleep(JOURNAL_PAUSE).await;
             }
-            opened => return opened.map_err(|e| bad(format!("{}: {e}", path.display()))),
+            opened => return opened.map_err(|e| unusable(format!("{}: {e}", path.display()))),
         }
     }
 }
@@ -111,20 +111,4 @@ fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<u32>().ok());
     // The low byte is the primary code: SQLITE_BUSY is 5, SQLITE_LOCKED is 6.
     code.is_some_and(|c| matches!(c & 0xff, 5 | 6))
-}
-
-fn refused(path: &Path, error: MigrateError) -> Error {
-    let path = path.display();
-    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
-    match error {
-        MigrateError::Execute(error) => Error::Catalog(error),
-        MigrateError::VersionMissing(found) if found > known => bad(format!(
-            "{path} has schema version {found}, this program knows versions up to {known}: use the program \
-             that wrote it, or a newer one"
-        )),
-        MigrateError::VersionMismatch(found) => {
-            bad(format!("{path} has another schema version {found} than this program's: it is not ours"))
-        }
-        other => bad(format!("{path}: {other}")),
-    }
 }

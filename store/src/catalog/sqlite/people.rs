@@ -6,8 +6,8 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::Sqlite;
-use super::rows::{damaged, get, hash, tenant, tenant_row, time, time_or_none, user_row, workspace};
-use crate::catalog::{Extent, Grant, Role, Session, Token, User};
+use super::rows::{get, hash, tenant, tenant_row, time, time_or_none, user_row, workspace};
+use crate::catalog::{Extent, Grant, Session, Token, User, role};
 use crate::error::{Error, Result};
 
 pub(super) async fn create_user(catalog: &Sqlite, user: &User) -> Result<()> {
@@ -128,10 +128,6 @@ pub(super) async fn grants(catalog: &Sqlite, user: &str) -> Result<Vec<Grant>> {
         Ok(Grant { user: user.to_owned(), extent, role: role(get(row, "role")?)? })
     };
     rows.iter().map(read).collect()
-}
-
-fn role(name: &str) -> Result<Role> {
-    Role::parse(name).ok_or_else(|| damaged("role", format!("unknown role {name:?}")))
 }
 
 pub(super) async fn create_session(catalog: &Sqlite, session: &Session) -> Result<()> {

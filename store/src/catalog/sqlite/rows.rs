@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use crate::catalog::damaged;
 use crate::error::{Error, Result};
 
 /// A column of a type that SQLite has.
@@ -39,7 +40,7 @@ pub(super) fn hash(row: &SqliteRow, column: &'static str) -> Result<[u8; 32]> {
     bytes.try_into().map_err(|_| damaged(column, format!("{} bytes, not 32", bytes.len())))
 }
 
-/// A count; see [`stored`].
+/// A count; see [`crate::catalog::stored`].
 pub(super) fn count(row: &SqliteRow, column: &'static str) -> Result<u64> {
     let number: i64 = get(row, column)?;
     u64::try_from(number).map_err(|_| damaged(column, format!("{number} is less than 0")))
@@ -51,19 +52,6 @@ pub(super) fn tenant(row: &SqliteRow, column: &'static str) -> Result<TenantId> 
 
 pub(super) fn workspace(row: &SqliteRow, column: &'static str) -> Result<Workspace> {
     Workspace::parse(get(row, column)?).map_err(|e| damaged(column, e.to_string()))
-}
-
-/// A value that we never wrote.
-pub(super) fn damaged(column: &'static str, reason: String) -> Error {
-    Error::Corrupt { object: format!("column {column} of the catalog"), reason }
-}
-
-/// A count as SQLite keeps it: its integers are signed.
-pub(super) fn stored(what: &'static str, count: u64) -> Result<i64> {
-    i64::try_from(count).map_err(|_| {
-        let reason = format!("{count} is larger than {}", i64::MAX);
-        heliograph_model::Error::Decode { what, reason }.into()
-    })
 }
 
 /// The row of a tenant, or [`Error::Missing`].

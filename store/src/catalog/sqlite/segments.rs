@@ -8,9 +8,9 @@ use heliograph_model::time::TimeRange;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::rows::{commit_id, count, get, stored, tenant, tenant_row, time, uuid};
+use super::rows::{commit_id, count, get, tenant, tenant_row, time, uuid};
 use super::{Sqlite, Write, commits};
-use crate::catalog::SegmentMeta;
+use crate::catalog::{SegmentMeta, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 

@@ -1,0 +1,196 @@
+//! The catalog in a PostgreSQL database: how calls come to an end, whatever the server does.
+//!
+//! Every call is bounded in time. A call that the server takes back because of others (a deadlock, a
+//! serialisation failure) is made again, and so is one whose connection broke, where making it twice is the same
+//! as once; what still fails then is the caller's to try again.
+
+mod commits;
+mod connection;
+mod open;
+mod people;
+mod rows;
+mod segments;
+mod tenants;
+
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backon::{ExponentialBuilder, Retryable};
+use heliograph_model::batch::ProducerId;
+use heliograph_model::scan::CommitId;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::{TimeRange, Timestamp};
+use secrecy::SecretString;
+use sqlx::{PgPool, Transaction};
+use uuid::Uuid;
+
+use super::url::Url;
+use super::{Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject};
+use crate::error::{Error, Result};
+use crate::layout::ObjectId;
+
+/// Longest time of one call, with all its tries.
+const CALL_MAX: Duration = Duration::from_secs(20);
+/// How often a call is made again at most.
+const AGAIN_MAX: usize = 8;
+/// Pauses before a call is made again: others shall be done by then.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(200));
+
+/// A write that is not on disk yet.
+type Write = Transaction<'static, sqlx::Postgres>;
+
+/// The catalog in a PostgreSQL database.
+pub(super) struct Postgres {
+    pool: PgPool,
+}
+
+impl Postgres {
+    /// Waits for the server, brings the database's schema up to date, and keeps a pool of connections to it.
+    pub(super) async fn open(url: &Url, password: Option<&SecretString>) -> Result<Self> {
+        Ok(Self { pool: open::open(url, password).await? })
+    }
+
+    async fn write(&self) -> Result<Write> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Makes a call that may be made twice.
+    async fn call<T, F>(&self, call: impl FnMut() -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        bounded(call.retry(pauses()).when(|error| is_taken_back(error) || is_broken(error))).await
+    }
+
+    /// Makes a call of which a second one would have another answer.
+    async fn call_once<T, F>(&self, call: impl FnMut() -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        bounded(call.retry(pauses()).when(is_taken_back)).await
+    }
+}
+
+fn pauses() -> ExponentialBuilder {
+    let (least, most) = PAUSES;
+    ExponentialBuilder::default()
+        .with_min_delay(least)
+        .with_max_delay(most)
+        .with_max_times(AGAIN_MAX)
+        .with_jitter()
+}
+
+async fn bounded<T>(calls: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::Catalog(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(CALL_MAX, calls).await.map_err(late)?
+}
+
+/// Whether the server took a transaction back in favour of another: nothing of it is left.
+fn is_taken_back(error: &Error) -> bool {
+    const SERIALIZATION_FAILURE: &str = "40001";
+    const DEADLOCK_DETECTED: &str = "40P01";
+    code(error).is_some_and(|code| code == SERIALIZATION_FAILURE || code == DEADLOCK_DETECTED)
+}
+
+/// Whether a connection ended before the answer: what it was asked for may be done or not.
+fn is_broken(error: &Error) -> bool {
+    const ADMIN_SHUTDOWN: &str = "57P01";
+    const CRASH_SHUTDOWN: &str = "57P02";
+    matches!(error, Error::Catalog(sqlx::Error::Io(_)))
+        || code(error).is_some_and(|code| code == ADMIN_SHUTDOWN || code == CRASH_SHUTDOWN)
+}
+
+fn code(error: &Error) -> Option<std::borrow::Cow<'_, str>> {
+    let Error::Catalog(error) = error else { return None };
+    error.as_database_error()?.code()
+}
+
+#[async_trait]
+impl Catalog for Postgres {
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<()> {
+        self.call_once(|| tenants::create(self, tenant)).await
+    }
+    async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>> {
+        self.call(|| tenants::find(self, name)).await
+    }
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        self.call(|| tenants::all(self)).await
+    }
+
+    async fn create_user(&self, user: &User) -> Result<()> {
+        self.call_once(|| people::create_user(self, user)).await
+    }
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        self.call(|| people::user(self, name)).await
+    }
+    async fn users(&self) -> Result<Vec<User>> {
+        self.call(|| people::users(self)).await
+    }
+    async fn set_password(&self, name: &str, password_hash: &str) -> Result<()> {
+        self.call(|| people::set_password(self, name, password_hash)).await
+    }
+    async fn grant(&self, grant: &Grant) -> Result<()> {
+        self.call(|| people::grant(self, grant)).await
+    }
+    async fn revoke_grant(&self, grant: &Grant) -> Result<bool> {
+        self.call_once(|| people::revoke_grant(self, grant)).await
+    }
+    async fn grants(&self, user: &str) -> Result<Vec<Grant>> {
+        self.call(|| people::grants(self, user)).await
+    }
+
+    async fn create_session(&self, session: &Session) -> Result<()> {
+        self.call_once(|| people::create_session(self, session)).await
+    }
+    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>> {
+        self.call(|| people::session_user(self, id_hash, now)).await
+    }
+    async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
+        self.call(|| people::end_session(self, id_hash, now)).await
+    }
+
+    async fn create_token(&self, token: &Token) -> Result<()> {
+        self.call_once(|| people::create_token(self, token)).await
+    }
+    async fn token(&self, id: &str) -> Result<Option<Token>> {
+        self.call(|| people::token(self, id)).await
+    }
+    async fn tokens(&self, tenant: Option<&TenantId>) -> Result<Vec<Token>> {
+        self.call(|| people::tokens(self, tenant)).await
+    }
+    async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<()> {
+        self.call(|| people::revoke_token(self, id, at)).await
+    }
+
+    async fn embedded_indexer(&self) -> Result<Uuid> {
+        self.call(|| commits::embedded_indexer(self)).await
+    }
+    async fn commit(&self, commit: &NewCommit) -> Result<CommitId> {
+        self.call(|| commits::commit(self, commit)).await
+    }
+    async fn producer(&self, tenant: &TenantId, producer: &ProducerId) -> Result<Option<(u64, u64)>> {
+        self.call(|| commits::producer(self, tenant, producer)).await
+    }
+    async fn wal_objects(&self, indexer: Uuid) -> Result<Vec<WalObject>> {
+        self.call(|| commits::wal_objects(self, indexer)).await
+    }
+    async fn sealed_through(&self, indexer: Uuid) -> Result<Vec<(TenantId, CommitId)>> {
+        self.call(|| segments::sealed_through(self, indexer)).await
+    }
+    async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+        self.call(|| segments::publish(self, segment, released)).await
+    }
+    async fn release(&self, released: &[ObjectId]) -> Result<()> {
+        self.call(|| commits::release(self, released)).await
+    }
+    async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>> {
+        self.call(|| segments::segments(self, std::slice::from_ref(tenant), range)).await
+    }
+    async fn segments_of(&self, tenants: &[TenantId], range: &TimeRange) -> Result<Vec<SegmentMeta>> {
+        self.call(|| segments::segments(self, tenants, range)).await
+    }
+    async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>> {
+        self.call(|| segments::newest(self, limit)).await
+    }
+}
