@@ -29,6 +29,7 @@ use std::time::Duration;
 use heliograph_model::time::Clock;
 use heliograph_serve::Bounds;
 use heliograph_store::Store;
+use heliograph_store::catalog::Lease;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -147,9 +148,10 @@ impl Parts {
 
         let feed = Arc::new(Feed::new(Arc::clone(&hot), metrics.clone(), tasks.clone(), halt.clone()));
         let (commits, queue): (mpsc::Sender<Pending>, _) = mpsc::channel(QUEUE_BATCHES);
+        let lease = Lease::embedded(indexer);
         let writer = Writer {
             store: store.clone(),
-            indexer,
+            lease,
             clock: Arc::clone(&clock),
             hot: Arc::clone(&hot),
             ledger: Arc::clone(&ledger),
@@ -159,7 +161,7 @@ impl Parts {
         let committing = tasks.spawn(Committer::new(writer, config.linger).run(queue));
         let sealer = Sealer {
             store: store.clone(),
-            indexer,
+            lease,
             clock: Arc::clone(&clock),
             hot: Arc::clone(&hot),
             ledger,

@@ -14,7 +14,7 @@ use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
-use heliograph_store::catalog::SegmentMeta;
+use heliograph_store::catalog::{Lease, SegmentMeta};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::segment;
 use object_store::ObjectStoreExt;
@@ -44,7 +44,7 @@ pub(crate) struct Sealer {
     /// Where segments go.
     pub(crate) store: Store,
     /// Whose records.
-    pub(crate) indexer: Uuid,
+    pub(crate) lease: Lease,
     /// When.
     pub(crate) clock: Arc<dyn Clock>,
     /// What is sealed.
@@ -154,7 +154,7 @@ impl Sealer {
             }
         };
         let path = layout::segment(uid, id);
-        let meta = built.meta(tenant, id, self.indexer, (after, through), self.clock.now());
+        let meta = built.meta(tenant, id, self.lease.indexer, (after, through), self.clock.now());
         timeout(PUT_MAX, self.store.objects.put(&path, built.bytes.into()))
             .await
             .map_err(|_| Error::Unavailable { reason: "the object store takes too long" })??;
@@ -168,7 +168,7 @@ impl Sealer {
     async fn publish(&self, meta: &SegmentMeta, publishing: &tokio::sync::Mutex<()>) -> Result<()> {
         let one_at_a_time = publishing.lock().await;
         let released = self.ledger.free_after(&meta.tenant, meta.commits_through);
-        if let Err(error) = self.store.catalog.publish(meta, &released).await {
+        if let Err(error) = self.store.catalog.publish(&self.lease, meta, &released).await {
             // An error need not mean that it was not done.
             if self.sealed_through(&meta.tenant).await? < meta.commits_through {
                 return Err(error.into());
@@ -184,7 +184,7 @@ impl Sealer {
 
     /// Up to where the catalog says that a tenant is sealed.
     async fn sealed_through(&self, tenant: &TenantId) -> Result<CommitId> {
-        let all = self.store.catalog.sealed_through(self.indexer).await?;
+        let all = self.store.catalog.sealed_through(self.lease.indexer).await?;
         Ok(all.into_iter().find(|(of, _)| of == tenant).map(|(_, commit)| commit).unwrap_or_default())
     }
 
@@ -204,7 +204,7 @@ impl Sealer {
         let _one_at_a_time = publishing.lock().await;
         let free = self.ledger.free();
         if !free.is_empty() {
-            self.store.catalog.release(&free).await?;
+            self.store.catalog.release(&self.lease, &free).await?;
             self.ledger.released(&free);
             self.delete(&free).await;
         }
@@ -213,7 +213,7 @@ impl Sealer {
 
     /// Deletes released objects. What stays behind is deleted at the next start: the catalog does not name it.
     async fn delete(&self, objects: &[ObjectId]) {
-        let failures = delete_wal(&self.store, self.indexer, objects).await;
+        let failures = delete_wal(&self.store, self.lease.indexer, objects).await;
         if failures > 0 {
             tracing::warn!(failures, "left released write-ahead objects behind");
         }

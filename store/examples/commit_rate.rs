@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Timestamp;
-use heliograph_store::catalog::{self, Catalog, CommittedBatch, NewCommit, Tenant};
+use heliograph_store::catalog::{self, Catalog, CommittedBatch, Lease, NewCommit, Tenant};
 use heliograph_store::layout::new_object_id;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ async fn measure(
             id: Some(BatchId { producer: producer.clone(), epoch: 1, sequence: u64::from(commits) }),
         };
         let commit = NewCommit {
-            indexer: Uuid::nil(),
+            lease: Lease::embedded(Uuid::nil()),
             object: new_object_id(),
             bytes: 1000,
             at: Timestamp::MIN,
@@ -64,7 +64,9 @@ async fn measure(
         // As sealing does, so that the table stays as small as it is in life.
         if commits % 100 == 0 {
             let needed = catalog.wal_objects(Uuid::nil()).await?;
-            catalog.release(&needed.iter().map(|w| w.object).collect::<Vec<_>>()).await?;
+            catalog
+                .release(&Lease::embedded(Uuid::nil()), &needed.iter().map(|w| w.object).collect::<Vec<_>>())
+                .await?;
         }
     }
     Ok((commits, begun.elapsed()))

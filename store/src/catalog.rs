@@ -1,10 +1,12 @@
 //! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
 
+mod lease;
 mod postgres;
 mod sqlite;
 mod url;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use heliograph_model::batch::{BatchId, ProducerId};
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
+pub use lease::{Indexer, Lease};
 pub use url::Url;
 
 /// Opens the catalog behind a URL: `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE?sslmode=…` with the
@@ -200,8 +203,8 @@ pub struct CommittedBatch {
 /// A write-ahead object to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewCommit {
-    /// By which indexer.
-    pub indexer: Uuid,
+    /// For which indexer, and by which right.
+    pub lease: Lease,
     /// The object, already durable.
     pub object: ObjectId,
     /// Its size.
@@ -293,8 +296,27 @@ pub trait Catalog: Send + Sync + 'static {
     /// Revokes a token; [`Error::Missing`] if there is none.
     async fn revoke_token(&self, id: &str, at: Timestamp) -> Result<()>;
 
-    /// The id of the one indexer of this catalog's embedded mode, made on first call.
+    /// The id of the one indexer of this catalog's embedded mode, made on first call. It writes by
+    /// [`Lease::embedded`].
     async fn embedded_indexer(&self) -> Result<Uuid>;
+
+    /// Makes a new indexer, for which the process at `address` writes: its lease runs for so long from now, an
+    /// hour at most. To be made again after an error; [`Error::Exists`] if the id is another's.
+    async fn register_indexer(&self, indexer: Uuid, address: &str, lease_for: Duration) -> Result<Lease>;
+    /// Lets a lease run for so long from now, also one that has run out and was not taken over; zero ends it, so
+    /// that others may take over at once. [`Error::Fenced`] if it was taken over.
+    async fn renew_lease(&self, lease: &Lease, lease_for: Duration) -> Result<()>;
+    /// All indexers that share this catalog, by id, those without a running lease too.
+    async fn indexers(&self) -> Result<Vec<Indexer>>;
+    /// Takes over one indexer whose lease has run out, the one that has waited longest, but none of `held`: from
+    /// now on only this lease may write for it. Nothing if there is none. Of many that ask at once, one gets it;
+    /// an answer that is lost leaves a lease that nobody knows, and that runs out.
+    async fn claim_indexer(&self, address: &str, lease_for: Duration, held: &[Uuid])
+    -> Result<Option<Lease>>;
+    /// Forgets an indexer of which no write-ahead object is needed; `false` if there is one. Retiring it again
+    /// is harmless.
+    async fn retire_indexer(&self, lease: &Lease) -> Result<bool>;
+
     /// Records a write-ahead object and moves its producers' sequences on, both or neither.
     ///
     /// A batch is accepted if it is sequence 1 of a higher epoch than the one on record, or the next sequence
@@ -303,6 +325,10 @@ pub trait Catalog: Send + Sync + 'static {
     ///
     /// After [`Error::Catalog`] the commit may be recorded or not: do not delete the object, and try again.
     /// Recording an object that is recorded already changes nothing and gives the same ordinal.
+    ///
+    /// Whoever sees a commit will see no new one of the same indexer with a lower ordinal.
+    /// [`Error::Fenced`] if the lease is not the one on record: nothing is recorded now, but an earlier try may
+    /// have been, so that the object belongs to whoever holds the lease.
     async fn commit(&self, commit: &NewCommit) -> Result<CommitId>;
     /// The epoch and last sequence on record of a tenant's producer.
     async fn producer(&self, tenant: &TenantId, producer: &ProducerId) -> Result<Option<(u64, u64)>>;
@@ -314,10 +340,12 @@ pub trait Catalog: Send + Sync + 'static {
     /// releases the named write-ahead objects, all or nothing.
     ///
     /// [`Error::Exists`] if the segment holds commits of its tenant and indexer that are sealed already.
-    /// Publishing the same segment again changes nothing, so that it can be tried again.
-    async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()>;
-    /// Releases write-ahead objects of which nothing is needed any more.
-    async fn release(&self, released: &[ObjectId]) -> Result<()>;
+    /// Publishing the same segment again changes nothing, so that it can be tried again. [`Error::Fenced`] if
+    /// the lease is not the one on record; it was published before, or not at all.
+    async fn publish(&self, lease: &Lease, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()>;
+    /// Releases write-ahead objects of the lease's indexer of which nothing is needed any more; those of others
+    /// stay. [`Error::Fenced`] if the lease is not the one on record.
+    async fn release(&self, lease: &Lease, released: &[ObjectId]) -> Result<()>;
     /// A tenant's segments that touch a range, newest `last` first.
     async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>>;
     /// The segments of several tenants that touch a range, newest `last` first over all of them; names that are

@@ -42,6 +42,15 @@ pub enum Error {
         /// The sequence of that epoch that would be accepted.
         expected: u64,
     },
+    /// Another process writes for the indexer now, or it is retired: whoever shows this lease has to stop. What
+    /// it tried may have been done before it lost the lease.
+    #[error("lease {epoch} of indexer {indexer} has ended: another process has taken it over, or retired it")]
+    Fenced {
+        /// Which indexer.
+        indexer: uuid::Uuid,
+        /// The lease that was shown.
+        epoch: u64,
+    },
     /// Stored bytes are not what was written.
     #[error("{object} is damaged: {reason}")]
     Corrupt {
@@ -76,6 +85,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The refusal of a lease.
+    pub(crate) fn fenced(lease: &crate::catalog::Lease) -> Self {
+        Self::Fenced { indexer: lease.indexer, epoch: lease.epoch }
+    }
+
     /// Whether an object is not there (any more).
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Objects(object_store::Error::NotFound { .. }))

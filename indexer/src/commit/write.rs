@@ -8,13 +8,12 @@ use heliograph_model::batch::ProducerId;
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use heliograph_store::catalog::{CommittedBatch, NewCommit};
+use heliograph_store::catalog::{CommittedBatch, Lease, NewCommit};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::wal::{self, WalBatch};
 use heliograph_store::{Error as StoreError, Store};
 use object_store::ObjectStoreExt;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{Batch, Place};
 use crate::error::{Error, Result};
@@ -34,8 +33,8 @@ const DELETE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Writer {
     /// Where.
     pub(crate) store: Store,
-    /// Whose.
-    pub(crate) indexer: Uuid,
+    /// For whom.
+    pub(crate) lease: Lease,
     /// When.
     pub(crate) clock: Arc<dyn Clock>,
     /// Where the records go then.
@@ -115,7 +114,7 @@ impl Writer {
                 return Err(Failure::NotDone);
             }
         };
-        let commit = NewCommit { indexer: self.indexer, object, bytes, at: self.clock.now(), batches: named };
+        let commit = NewCommit { lease: self.lease, object, bytes, at: self.clock.now(), batches: named };
         self.record(commit).await
     }
 
@@ -146,7 +145,7 @@ impl Writer {
     async fn put(&self, object: ObjectId, batches: Vec<WalBatch>) -> Result<u64> {
         let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
         let size = bytes.len() as u64;
-        let path = layout::wal(self.indexer, object);
+        let path = layout::wal(self.lease.indexer, object);
         timeout(PUT_MAX, self.store.objects.put(&path, bytes.into()))
             .await
             .map_err(|_| Error::Unavailable { reason: "the object store takes too long" })??;
@@ -155,12 +154,12 @@ impl Writer {
 
     /// Whether the catalog has the commit of an object.
     pub(super) async fn has(&self, object: ObjectId) -> heliograph_store::Result<bool> {
-        Ok(self.store.catalog.wal_objects(self.indexer).await?.iter().any(|w| w.object == object))
+        Ok(self.store.catalog.wal_objects(self.lease.indexer).await?.iter().any(|w| w.object == object))
     }
 
     /// Deletes an object that no commit names. If that fails, the next start does it.
     pub(super) async fn discard(&self, object: ObjectId) {
-        let path = layout::wal(self.indexer, object);
+        let path = layout::wal(self.lease.indexer, object);
         let deleted = timeout(DELETE_MAX, self.store.objects.delete(&path)).await;
         if !matches!(deleted, Ok(Ok(()) | Err(object_store::Error::NotFound { .. }))) {
             tracing::warn!(%object, "left a write-ahead object behind that no commit names");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -12,7 +13,8 @@ use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
-    Catalog, CommittedBatch, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+    Catalog, CommittedBatch, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User,
+    WalObject,
 };
 use heliograph_store::layout::ObjectId;
 use heliograph_store::{Error, Result, Store};
@@ -141,11 +143,11 @@ macro_rules! through {
                 drop(self.wal_listed.acquire().await);
                 self.inner.wal_objects(indexer).await
             }
-            async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+            async fn publish(&self, lease: &Lease, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
                 if self.publish_refused.strikes() {
                     return Err(lost());
                 }
-                self.inner.publish(segment, released).await?;
+                self.inner.publish(lease, segment, released).await?;
                 if self.publish_answer_lost.strikes() { Err(lost()) } else { Ok(()) }
             }
         }
@@ -173,7 +175,12 @@ through! {
     embedded_indexer() -> Uuid;
     producer(tenant: &TenantId, producer: &ProducerId) -> Option<(u64, u64)>;
     sealed_through(indexer: Uuid) -> Vec<(TenantId, CommitId)>;
-    release(released: &[ObjectId]) -> ();
+    register_indexer(indexer: Uuid, address: &str, lease_for: Duration) -> Lease;
+    renew_lease(lease: &Lease, lease_for: Duration) -> ();
+    indexers() -> Vec<Indexer>;
+    claim_indexer(address: &str, lease_for: Duration, held: &[Uuid]) -> Option<Lease>;
+    retire_indexer(lease: &Lease) -> bool;
+    release(lease: &Lease, released: &[ObjectId]) -> ();
     segments(tenant: &TenantId, range: &TimeRange) -> Vec<SegmentMeta>;
     segments_of(tenants: &[TenantId], range: &TimeRange) -> Vec<SegmentMeta>;
     newest_segments(limit: u32) -> Vec<SegmentMeta>;
@@ -282,7 +289,7 @@ async fn a_damaged_object_costs_its_own_batches_only_and_is_kept() {
     std::fs::write(&files[1], bytes).unwrap();
     std::fs::write(files[0].with_file_name(Uuid::now_v7().simple().to_string()), b"an orphan").unwrap();
 
-    let hasty = Config { seal_after: std::time::Duration::from_millis(1), ..config() };
+    let hasty = Config { seal_after: Duration::from_millis(1), ..config() };
     let server = Server::start_with(folder.path(), hasty, |store| store).await;
     assert!(server.figure("heliograph_indexer_wal_damaged_total") >= 1.0);
     let expected = once(records("a", 0..10).iter().chain(&records("a", 20..30)));
@@ -327,11 +334,11 @@ async fn nothing_is_let_in_before_the_replay_is_done() {
 #[tokio::test]
 async fn a_batch_that_another_indexer_took_is_not_stored_again_and_takes_no_other_along() {
     let folder = tempfile::tempdir().unwrap();
-    let shared = Config { linger: std::time::Duration::from_millis(200), ..config() };
+    let shared = Config { linger: Duration::from_millis(200), ..config() };
     let server = Server::start_with(folder.path(), shared, |store| store).await;
     assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
     let elsewhere = NewCommit {
-        indexer: Uuid::new_v4(),
+        lease: Lease::embedded(Uuid::new_v4()),
         object: Uuid::now_v7(),
         bytes: 1,
         at: Timestamp::from_nanos(0),

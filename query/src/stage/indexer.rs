@@ -17,6 +17,7 @@ use heliograph_model::scan::{Answer, Collector, CommitId, FeedFrame, HotAnswer, 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use heliograph_store::Store;
+use heliograph_store::catalog::Lease;
 use http::{HeaderMap, StatusCode};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
@@ -163,7 +164,7 @@ impl FakeIndexer {
         let created = Timestamp::parse(NOW).unwrap();
         let meta = built.meta(name, id, self.id, (after, through), created);
         self.store.objects.put(&path, built.bytes.into()).await.unwrap();
-        self.store.catalog.publish(&meta, &[]).await.unwrap();
+        self.store.catalog.publish(&Lease::embedded(self.id), &meta, &[]).await.unwrap();
         // Hot until they are published, and not a moment longer.
         let mut hot = self.hot.lock();
         hot.sealed.insert(name.clone(), through);

@@ -6,6 +6,7 @@
 
 mod commits;
 mod connection;
+mod indexers;
 mod open;
 mod people;
 mod rows;
@@ -26,7 +27,9 @@ use sqlx::{PgPool, Transaction};
 use uuid::Uuid;
 
 use super::url::Url;
-use super::{Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject};
+use super::{
+    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
@@ -166,6 +169,27 @@ impl Catalog for Postgres {
     async fn embedded_indexer(&self) -> Result<Uuid> {
         self.call(|| commits::embedded_indexer(self)).await
     }
+    async fn register_indexer(&self, indexer: Uuid, address: &str, lease_for: Duration) -> Result<Lease> {
+        self.call(|| indexers::register(self, indexer, address, lease_for)).await
+    }
+    async fn renew_lease(&self, lease: &Lease, lease_for: Duration) -> Result<()> {
+        self.call(|| indexers::renew(self, lease, lease_for)).await
+    }
+    async fn indexers(&self) -> Result<Vec<Indexer>> {
+        self.call(|| indexers::all(self)).await
+    }
+    async fn claim_indexer(
+        &self,
+        address: &str,
+        lease_for: Duration,
+        held: &[Uuid],
+    ) -> Result<Option<Lease>> {
+        self.call_once(|| indexers::claim(self, address, lease_for, held)).await
+    }
+    async fn retire_indexer(&self, lease: &Lease) -> Result<bool> {
+        self.call(|| indexers::retire(self, lease)).await
+    }
+
     async fn commit(&self, commit: &NewCommit) -> Result<CommitId> {
         self.call(|| commits::commit(self, commit)).await
     }
@@ -178,11 +202,11 @@ impl Catalog for Postgres {
     async fn sealed_through(&self, indexer: Uuid) -> Result<Vec<(TenantId, CommitId)>> {
         self.call(|| segments::sealed_through(self, indexer)).await
     }
-    async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
-        self.call(|| segments::publish(self, segment, released)).await
+    async fn publish(&self, lease: &Lease, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+        self.call(|| segments::publish(self, lease, segment, released)).await
     }
-    async fn release(&self, released: &[ObjectId]) -> Result<()> {
-        self.call(|| commits::release(self, released)).await
+    async fn release(&self, lease: &Lease, released: &[ObjectId]) -> Result<()> {
+        self.call(|| commits::release(self, lease, released)).await
     }
     async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>> {
         self.call(|| segments::segments(self, std::slice::from_ref(tenant), range)).await

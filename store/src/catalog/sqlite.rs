@@ -5,11 +5,14 @@
 //! have connections of their own and never wait: the journal is a write-ahead log.
 
 mod commits;
+mod indexers;
 mod open;
 mod people;
 mod rows;
 mod segments;
 mod tenants;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use heliograph_model::batch::ProducerId;
@@ -19,7 +22,9 @@ use heliograph_model::time::{TimeRange, Timestamp};
 use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
-use super::{Catalog, Grant, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject};
+use super::{
+    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+};
 use crate::error::Result;
 use crate::layout::ObjectId;
 
@@ -103,6 +108,27 @@ impl Catalog for Sqlite {
     async fn embedded_indexer(&self) -> Result<Uuid> {
         commits::embedded_indexer(self).await
     }
+    async fn register_indexer(&self, indexer: Uuid, address: &str, lease_for: Duration) -> Result<Lease> {
+        indexers::register(self, indexer, address, lease_for).await
+    }
+    async fn renew_lease(&self, lease: &Lease, lease_for: Duration) -> Result<()> {
+        indexers::renew(self, lease, lease_for).await
+    }
+    async fn indexers(&self) -> Result<Vec<Indexer>> {
+        indexers::all(self).await
+    }
+    async fn claim_indexer(
+        &self,
+        address: &str,
+        lease_for: Duration,
+        held: &[Uuid],
+    ) -> Result<Option<Lease>> {
+        indexers::claim(self, address, lease_for, held).await
+    }
+    async fn retire_indexer(&self, lease: &Lease) -> Result<bool> {
+        indexers::retire(self, lease).await
+    }
+
     async fn commit(&self, commit: &NewCommit) -> Result<CommitId> {
         commits::commit(self, commit).await
     }
@@ -115,11 +141,11 @@ impl Catalog for Sqlite {
     async fn sealed_through(&self, indexer: Uuid) -> Result<Vec<(TenantId, CommitId)>> {
         segments::sealed_through(self, indexer).await
     }
-    async fn publish(&self, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
-        segments::publish(self, segment, released).await
+    async fn publish(&self, lease: &Lease, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+        segments::publish(self, lease, segment, released).await
     }
-    async fn release(&self, released: &[ObjectId]) -> Result<()> {
-        commits::release(self, released).await
+    async fn release(&self, lease: &Lease, released: &[ObjectId]) -> Result<()> {
+        commits::release(self, lease, released).await
     }
     async fn segments(&self, tenant: &TenantId, range: &TimeRange) -> Result<Vec<SegmentMeta>> {
         segments::segments(self, std::slice::from_ref(tenant), range).await

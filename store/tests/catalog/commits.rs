@@ -8,7 +8,7 @@ use heliograph_store::catalog::Catalog;
 use uuid::Uuid;
 
 use crate::Place;
-use crate::words::{Numbered, a_commit, add_tenants, batch, name, needed, producer, unnumbered};
+use crate::words::{LEASE, Numbered, a_commit, add_tenants, batch, name, needed, producer, unnumbered};
 
 /// Commits batches: `Err((epoch, expected))` if they are not the next.
 async fn commit(catalog: &dyn Catalog, batches: &[Numbered<'_>]) -> Result<CommitId, (u64, u64)> {
@@ -129,13 +129,13 @@ pub(crate) async fn ordinals_rise_and_are_not_given_twice(place: &dyn Place) {
         let id = catalog.commit(&mine).await.unwrap();
         assert!(id > newest, "round {round}: {id:?} after {newest:?}");
         newest = id;
-        let [object] = catalog.wal_objects(mine.indexer).await.unwrap().try_into().unwrap();
+        let [object] = catalog.wal_objects(mine.lease.indexer).await.unwrap().try_into().unwrap();
         assert_eq!((object.commit, object.object), (id, mine.object));
         assert_eq!(catalog.wal_objects(Uuid::from_bytes([8; 16])).await.unwrap(), []);
         // Even the highest ordinal, released, is not given again.
-        catalog.release(&[mine.object]).await.unwrap();
-        catalog.release(&[mine.object]).await.unwrap();
-        catalog.release(&[]).await.unwrap();
+        catalog.release(&LEASE, &[mine.object]).await.unwrap();
+        catalog.release(&LEASE, &[mine.object]).await.unwrap();
+        catalog.release(&LEASE, &[]).await.unwrap();
         assert!(needed(catalog).await.is_empty());
     }
 }

@@ -11,6 +11,8 @@
 )]
 
 mod commits;
+mod crowd;
+mod indexers;
 mod people;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
@@ -69,6 +71,12 @@ macro_rules! histories {
             segments::publishing_is_all_or_nothing, segments::publishing_again_is_harmless,
             segments::nothing_is_sealed_twice, segments::segments_of_a_range_newest_first,
             segments::segments_of_several_tenants, segments::everything_lasts,
+            indexers::indexers_are_found_by_those_who_share_the_catalog,
+            indexers::a_lease_that_has_run_out_is_claimed_once,
+            indexers::who_was_taken_over_writes_nothing_any_more,
+            indexers::an_indexer_lets_go_only_of_its_own, indexers::of_many_claimers_one_gets_it,
+            indexers::commits_and_claims_at_once,
+            crowd::many_indexers_with_the_same_batches, crowd::an_indexers_commits_are_seen_in_order,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {

@@ -3,10 +3,12 @@
 use heliograph_model::scan::CommitId;
 use heliograph_model::time::TimeRange;
 use heliograph_store::Error;
-use heliograph_store::catalog::{Catalog, SegmentMeta};
+use heliograph_store::catalog::{Catalog, Lease, SegmentMeta};
 
 use crate::Place;
-use crate::words::{INDEXER, a_commit, add_tenants, at, batch, name, needed, segment, unnumbered, user};
+use crate::words::{
+    INDEXER, LEASE, a_commit, add_tenants, at, batch, name, needed, segment, unnumbered, user,
+};
 
 async fn all(catalog: &dyn Catalog, tenant: &str) -> Vec<SegmentMeta> {
     catalog.segments(&name(tenant), &TimeRange::ALL).await.unwrap()
@@ -26,20 +28,20 @@ pub(crate) async fn publishing_is_all_or_nothing(place: &dyn Place) {
     catalog.commit(&theirs).await.unwrap();
 
     let nobodys = segment("no", (0, id.0), (1, 2));
-    let refused = catalog.publish(&nobodys, &[mine.object]).await;
+    let refused = catalog.publish(&LEASE, &nobodys, &[mine.object]).await;
     assert!(matches!(refused, Err(Error::Missing { what: "tenant", .. })));
     assert_eq!(needed(catalog).await, [mine.object, theirs.object]);
     assert_eq!(sealed(catalog).await, []);
 
     let of_a = segment("a", (0, id.0), (1, 2));
-    catalog.publish(&of_a, &[mine.object]).await.unwrap();
+    catalog.publish(&LEASE, &of_a, &[mine.object]).await.unwrap();
     assert_eq!(needed(catalog).await, [theirs.object]);
     assert_eq!(sealed(catalog).await, [("a".to_owned(), id.0)]);
     assert_eq!(all(catalog, "a").await, [of_a]);
     assert_eq!(all(catalog, "b").await, []);
 
     let of_b = SegmentMeta { bytes: u64::MAX, ..segment("b", (0, id.0), (1, 2)) };
-    assert!(matches!(catalog.publish(&of_b, &[theirs.object]).await, Err(Error::Invalid(_))));
+    assert!(matches!(catalog.publish(&LEASE, &of_b, &[theirs.object]).await, Err(Error::Invalid(_))));
     assert_eq!(needed(catalog).await, [theirs.object]);
     assert_eq!(sealed(catalog).await.len(), 1);
 }
@@ -48,10 +50,10 @@ pub(crate) async fn publishing_again_is_harmless(place: &dyn Place) {
     let catalog = &*place.open().await;
     add_tenants(catalog, &["a"]).await;
     let one = segment("a", (0, 3), (1, 2));
-    catalog.publish(&one, &[]).await.unwrap();
+    catalog.publish(&LEASE, &one, &[]).await.unwrap();
     let two = segment("a", (3, 5), (3, 4));
-    catalog.publish(&two, &[]).await.unwrap();
-    catalog.publish(&one, &[]).await.unwrap();
+    catalog.publish(&LEASE, &two, &[]).await.unwrap();
+    catalog.publish(&LEASE, &one, &[]).await.unwrap();
     assert_eq!(sealed(catalog).await, [("a".to_owned(), 5)], "the mark does not go back");
     assert_eq!(all(catalog, "a").await, [two, one]);
 }
@@ -59,20 +61,20 @@ pub(crate) async fn publishing_again_is_harmless(place: &dyn Place) {
 pub(crate) async fn nothing_is_sealed_twice(place: &dyn Place) {
     let catalog = &*place.open().await;
     add_tenants(catalog, &["a", "b"]).await;
-    catalog.publish(&segment("a", (2, 5), (1, 2)), &[]).await.unwrap();
+    catalog.publish(&LEASE, &segment("a", (2, 5), (1, 2)), &[]).await.unwrap();
     for overlap in [(0, 5), (0, 3), (4, 6), (4, 5), (0, 9)] {
         let mine = a_commit(vec![unnumbered("a")]);
         catalog.commit(&mine).await.unwrap();
-        let refused = catalog.publish(&segment("a", overlap, (1, 2)), &[mine.object]).await;
+        let refused = catalog.publish(&LEASE, &segment("a", overlap, (1, 2)), &[mine.object]).await;
         assert!(matches!(refused, Err(Error::Exists { .. })), "{overlap:?}");
         assert_eq!(needed(catalog).await, [mine.object]);
-        catalog.release(&[mine.object]).await.unwrap();
+        catalog.release(&LEASE, &[mine.object]).await.unwrap();
     }
     // Other tenants and other indexers have marks of their own; commits without records may be left out.
-    catalog.publish(&segment("b", (0, 4), (1, 2)), &[]).await.unwrap();
+    catalog.publish(&LEASE, &segment("b", (0, 4), (1, 2)), &[]).await.unwrap();
     let elsewhere = SegmentMeta { indexer: uuid::Uuid::from_bytes([8; 16]), ..segment("a", (0, 4), (1, 2)) };
-    catalog.publish(&elsewhere, &[]).await.unwrap();
-    catalog.publish(&segment("a", (7, 9), (1, 2)), &[]).await.unwrap();
+    catalog.publish(&Lease::embedded(elsewhere.indexer), &elsewhere, &[]).await.unwrap();
+    catalog.publish(&LEASE, &segment("a", (7, 9), (1, 2)), &[]).await.unwrap();
     assert_eq!(all(catalog, "a").await.len(), 3);
     assert_eq!(sealed(catalog).await, [("a".to_owned(), 9), ("b".to_owned(), 4)]);
 }
@@ -82,8 +84,8 @@ pub(crate) async fn segments_of_a_range_newest_first(place: &dyn Place) {
     add_tenants(catalog, &["a", "b"]).await;
     let spans = [(10, 20), (15, 40), (-30, -5), (25, 25), (0, 100)];
     for (number, span) in (0..).zip(spans) {
-        catalog.publish(&segment("a", (number, number + 1), span), &[]).await.unwrap();
-        catalog.publish(&segment("b", (number, number + 1), span), &[]).await.unwrap();
+        catalog.publish(&LEASE, &segment("a", (number, number + 1), span), &[]).await.unwrap();
+        catalog.publish(&LEASE, &segment("b", (number, number + 1), span), &[]).await.unwrap();
     }
     for (start, end) in
         [(0, 10), (10, 11), (20, 21), (21, 25), (25, 26), (-5, 0), (101, 200), (i64::MIN, i64::MAX)]
@@ -106,7 +108,7 @@ pub(crate) async fn segments_of_several_tenants(place: &dyn Place) {
     add_tenants(catalog, &["a", "b", "c", "d"]).await;
     for (number, tenant) in (0..).zip(["a", "b", "c", "b", "a", "c"]) {
         catalog
-            .publish(&segment(tenant, (number, number + 1), (10 * number, 10 * number + 5)), &[])
+            .publish(&LEASE, &segment(tenant, (number, number + 1), (10 * number, 10 * number + 5)), &[])
             .await
             .unwrap();
     }
@@ -141,7 +143,7 @@ pub(crate) async fn everything_lasts(place: &dyn Place) {
     let mine = a_commit(vec![batch(("a", "p", 3, 1))]);
     let id = catalog.commit(&mine).await.unwrap();
     let published = segment("a", (0, id.0), (1, 2));
-    catalog.publish(&published, &[]).await.unwrap();
+    catalog.publish(&LEASE, &published, &[]).await.unwrap();
     drop(catalog);
 
     let again = &*place.open().await;

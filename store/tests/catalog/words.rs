@@ -4,11 +4,12 @@ use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Timestamp;
-use heliograph_store::catalog::{Catalog, CommittedBatch, NewCommit, SegmentMeta, Tenant, User};
+use heliograph_store::catalog::{Catalog, CommittedBatch, Lease, NewCommit, SegmentMeta, Tenant, User};
 use heliograph_store::layout::{ObjectId, new_object_id};
 use uuid::Uuid;
 
 pub(crate) const INDEXER: Uuid = Uuid::from_bytes([7; 16]);
+pub(crate) const LEASE: Lease = Lease::embedded(INDEXER);
 
 pub(crate) fn at(nanos: i64) -> Timestamp {
     Timestamp::from_nanos(nanos)
@@ -58,7 +59,7 @@ pub(crate) fn unnumbered(tenant: &str) -> CommittedBatch {
 }
 
 pub(crate) fn a_commit(batches: Vec<CommittedBatch>) -> NewCommit {
-    NewCommit { indexer: INDEXER, object: new_object_id(), bytes: 100, at: at(9), batches }
+    NewCommit { lease: LEASE, object: new_object_id(), bytes: 100, at: at(9), batches }
 }
 
 /// The segment of a tenant's commits `after..=through`, with records from `first` to `last`.

@@ -12,8 +12,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, get};
-use super::{Postgres, Write};
-use crate::catalog::{NewCommit, WalObject, damaged, stored};
+use super::{Postgres, Write, indexers};
+use crate::catalog::{Lease, NewCommit, WalObject, damaged, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 use places::Places;
@@ -33,7 +33,8 @@ pub(super) async fn commit(catalog: &Postgres, commit: &NewCommit) -> Result<Com
     // Another turn only when somebody else began one of our producers meanwhile; the next one finds it on record.
     loop {
         let mut write = catalog.write().await?;
-        one_by_one(&mut write, commit.indexer).await?;
+        one_by_one(&mut write, commit.lease.indexer).await?;
+        indexers::hold(&mut write, &commit.lease).await?;
         let places = match Places::after(&mut write, &commit.batches).await {
             Ok(places) => places,
             Err(refusal @ (Error::Sequence { .. } | Error::Missing { .. })) => {
@@ -87,7 +88,7 @@ async fn record(write: &mut Write, commit: &NewCommit, places: &Places<'_>) -> R
          )
          SELECT (SELECT count(*) FROM begun) AS begun, (SELECT id FROM recorded) AS id",
     )
-    .bind(commit.indexer)
+    .bind(commit.lease.indexer)
     .bind(commit.object)
     .bind(stored("size of a write-ahead object", commit.bytes)?)
     .bind(commit.at.as_nanos());
@@ -133,22 +134,24 @@ pub(super) async fn wal_objects(catalog: &Postgres, indexer: Uuid) -> Result<Vec
         .collect()
 }
 
-pub(super) async fn release(catalog: &Postgres, released: &[ObjectId]) -> Result<()> {
+pub(super) async fn release(catalog: &Postgres, lease: &Lease, released: &[ObjectId]) -> Result<()> {
     let mut write = catalog.write().await?;
-    forget(&mut write, released).await?;
+    indexers::hold(&mut write, lease).await?;
+    forget(&mut write, lease.indexer, released).await?;
     Ok(write.commit().await?)
 }
 
-/// Deletes the rows of write-ahead objects; those that are gone already do not matter.
-pub(super) async fn forget(write: &mut Write, released: &[ObjectId]) -> Result<()> {
+/// Deletes the rows of an indexer's write-ahead objects; those that are gone already do not matter.
+pub(super) async fn forget(write: &mut Write, indexer: Uuid, released: &[ObjectId]) -> Result<()> {
     if released.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "DELETE FROM commits WHERE id IN
-             (SELECT id FROM commits WHERE object = ANY($1) ORDER BY id FOR UPDATE)",
+             (SELECT id FROM commits WHERE object = ANY($1) AND indexer = $2 ORDER BY id FOR UPDATE)",
     )
     .bind(released)
+    .bind(indexer)
     .execute(&mut **write)
     .await?;
     Ok(())

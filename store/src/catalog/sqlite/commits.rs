@@ -7,8 +7,8 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, tenant_row, uuid};
-use super::{Sqlite, Write};
-use crate::catalog::{NewCommit, WalObject, damaged, stored};
+use super::{Sqlite, Write, indexers};
+use crate::catalog::{Lease, NewCommit, WalObject, damaged, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
@@ -28,6 +28,7 @@ pub(super) async fn embedded_indexer(catalog: &Sqlite) -> Result<Uuid> {
 
 pub(super) async fn commit(catalog: &Sqlite, commit: &NewCommit) -> Result<CommitId> {
     let mut write = catalog.write().await?;
+    indexers::hold(&mut write, &commit.lease).await?;
     for batch in &commit.batches {
         let Some(id) = &batch.id else { continue };
         if !accept(&mut write, &batch.tenant, id).await? {
@@ -38,7 +39,7 @@ pub(super) async fn commit(catalog: &Sqlite, commit: &NewCommit) -> Result<Commi
         "INSERT INTO commits (indexer, object, bytes, at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (object) DO NOTHING",
     )
-    .bind(commit.indexer.as_bytes().as_slice())
+    .bind(commit.lease.indexer.as_bytes().as_slice())
     .bind(commit.object.as_bytes().as_slice())
     .bind(stored("size of a write-ahead object", commit.bytes)?)
     .bind(commit.at.as_nanos())
@@ -125,21 +126,25 @@ pub(super) async fn wal_objects(catalog: &Sqlite, indexer: Uuid) -> Result<Vec<W
         .collect()
 }
 
-pub(super) async fn release(catalog: &Sqlite, released: &[ObjectId]) -> Result<()> {
+pub(super) async fn release(catalog: &Sqlite, lease: &Lease, released: &[ObjectId]) -> Result<()> {
     let mut write = catalog.write().await?;
-    forget(&mut write, released).await?;
+    indexers::hold(&mut write, lease).await?;
+    forget(&mut write, lease.indexer, released).await?;
     Ok(write.commit().await?)
 }
 
-/// Deletes the rows of write-ahead objects; those that are gone already do not matter.
-pub(super) async fn forget(write: &mut Write, released: &[ObjectId]) -> Result<()> {
+/// Deletes the rows of an indexer's write-ahead objects; those that are gone already do not matter.
+pub(super) async fn forget(write: &mut Write, indexer: Uuid, released: &[ObjectId]) -> Result<()> {
     if released.is_empty() {
         return Ok(());
     }
     let names: Vec<_> = released.iter().map(|o| format!("\"{}\"", o.simple())).collect();
-    sqlx::query("DELETE FROM commits WHERE object IN (SELECT unhex(value) FROM json_each(?1))")
-        .bind(format!("[{}]", names.join(",")))
-        .execute(&mut **write)
-        .await?;
+    sqlx::query(
+        "DELETE FROM commits WHERE object IN (SELECT unhex(value) FROM json_each(?1)) AND indexer = ?2",
+    )
+    .bind(format!("[{}]", names.join(",")))
+    .bind(indexer.as_bytes().as_slice())
+    .execute(&mut **write)
+    .await?;
     Ok(())
 }

@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, get, tenant, tenant_row, time, uuid};
-use super::{Sqlite, Write, commits};
-use crate::catalog::{SegmentMeta, stored};
+use super::{Sqlite, Write, commits, indexers};
+use crate::catalog::{Lease, SegmentMeta, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
@@ -27,8 +27,14 @@ pub(super) async fn sealed_through(catalog: &Sqlite, indexer: Uuid) -> Result<Ve
     .collect()
 }
 
-pub(super) async fn publish(catalog: &Sqlite, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()> {
+pub(super) async fn publish(
+    catalog: &Sqlite,
+    lease: &Lease,
+    segment: &SegmentMeta,
+    released: &[ObjectId],
+) -> Result<()> {
     let mut write = catalog.write().await?;
+    indexers::hold(&mut write, lease).await?;
     let tenant = tenant_row(&mut write, &segment.tenant).await?;
     if !add(&mut write, tenant, segment).await? {
         // An earlier try whose answer got lost; then it has also moved the mark and released the objects.
@@ -39,7 +45,7 @@ pub(super) async fn publish(catalog: &Sqlite, segment: &SegmentMeta, released: &
         let name = format!("{} after {after} through {through}", segment.tenant);
         return Err(Error::Exists { what: "segment of some of the commits", name });
     }
-    commits::forget(&mut write, released).await?;
+    commits::forget(&mut write, lease.indexer, released).await?;
     Ok(write.commit().await?)
 }
 
