@@ -13,9 +13,11 @@
 mod commits;
 mod crowd;
 mod indexers;
+mod model;
 mod people;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
+mod random;
 mod segments;
 mod server;
 mod words;

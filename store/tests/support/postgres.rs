@@ -122,11 +122,19 @@ impl Server {
     /// The URL of a new database: empty, or a copy.
     pub(crate) async fn new_database(&self, copied_from: Option<&str>) -> String {
         let name = format!("d{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.make_database(&name, copied_from.unwrap_or("template0")).await
+    }
+
+    /// The URL of a new, empty database of this name.
+    pub(crate) async fn named_database(&self, name: &str) -> String {
+        self.make_database(name, "template0").await
+    }
+
+    async fn make_database(&self, name: &str, template: &str) -> String {
         let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
-        let template = copied_from.unwrap_or("template0");
         let make = format!("CREATE DATABASE {name} TEMPLATE {template}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut connection).await.unwrap();
-        self.url(&name)
+        self.url(name)
     }
 }
 
