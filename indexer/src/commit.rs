@@ -8,7 +8,7 @@
 mod sequence;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,6 +123,8 @@ struct Turn {
     accepted: Vec<Pending>,
     /// The same batch again as one of those: shares its outcome.
     followers: Vec<Pending>,
+    /// Not the next, as far as we remember, and too long here to wait for its predecessor.
+    doubtful: Vec<(Pending, Error)>,
 }
 
 impl Committer {
@@ -186,7 +188,8 @@ impl Committer {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot read producers' places");
                 return refuse(batches, STORAGE);
             }
-            let Turn { accepted, followers } = self.judge_all(batches);
+            let Turn { accepted, followers, doubtful } = self.judge_all(batches);
+            self.look_again(doubtful).await;
             if accepted.is_empty() {
                 return;
             }
@@ -266,6 +269,35 @@ impl Committer {
         Ok(())
     }
 
+    /// Asks the catalog before a sender is told that its batch is not the next: another indexer may have taken
+    /// those before it. Then it is judged anew in the next turn.
+    async fn look_again(&mut self, doubtful: Vec<(Pending, Error)>) {
+        let mut moved: HashSet<Producer> = HashSet::new();
+        for (pending, gap) in doubtful {
+            let Some((producer, _)) = pending.producer() else { continue };
+            if moved.contains(&producer) {
+                self.early.push(pending);
+                continue;
+            }
+            match self.writer.place(&producer.0, &producer.1).await {
+                Ok(place) if self.places.insert(producer.clone(), place) == Some(place) => {
+                    pending.tell(Err(gap));
+                }
+                Ok(_) => {
+                    moved.insert(producer);
+                    self.early.push(pending);
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot read producers' places"
+                    );
+                    pending.tell(Err(unavailable(STORAGE)));
+                }
+            }
+        }
+    }
+
     /// Answers what can be answered by the places on record, and keeps what came too early.
     fn judge_all(&mut self, batches: Vec<Pending>) -> Turn {
         let mut turn = Turn::default();
@@ -292,7 +324,7 @@ impl Committer {
                     if may_follow && may_wait {
                         self.early.push(pending);
                     } else {
-                        pending.tell(Err(Error::Gap { expected, epoch }));
+                        turn.doubtful.push((pending, Error::Gap { expected, epoch }));
                     }
                 }
             }

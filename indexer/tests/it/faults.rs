@@ -332,22 +332,41 @@ async fn nothing_is_let_in_before_the_replay_is_done() {
 }
 
 #[tokio::test]
-async fn a_batch_that_another_indexer_took_is_not_stored_again_and_takes_no_other_along() {
+async fn a_batch_whose_predecessors_another_indexer_took_is_the_next() {
     let folder = tempfile::tempdir().unwrap();
-    let shared = Config { linger: Duration::from_millis(200), ..config() };
-    let server = Server::start_with(folder.path(), shared, |store| store).await;
+    let server = Server::start_with(folder.path(), config(), |store| store).await;
     assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
-    let elsewhere = NewCommit {
+    server.store.catalog.commit(&elsewhere(2)).await.unwrap();
+    server.store.catalog.commit(&elsewhere(3)).await.unwrap();
+    let fourth = records("a", 30..40);
+    assert_eq!(server.send("t", "p", 5, &fourth).await, 409, "this one is too early for everybody");
+    assert_eq!(server.send("t", "p", 4, &fourth).await, 200);
+    assert_eq!(server.send("t", "p", 3, &fourth).await, 200, "stored, if not here");
+    assert_eq!(server.everything("t").await, once(records("a", 0..10).iter().chain(&fourth)));
+    server.stop().await;
+}
+
+/// A batch of tenant `t` and producer `p` that another indexer takes.
+fn elsewhere(sequence: u64) -> NewCommit {
+    NewCommit {
         lease: Lease::embedded(Uuid::new_v4()),
         object: Uuid::now_v7(),
         bytes: 1,
         at: Timestamp::from_nanos(0),
         batches: vec![CommittedBatch {
             tenant: TenantId::parse("t").unwrap(),
-            id: Some(BatchId { producer: ProducerId::parse("p").unwrap(), epoch: 1, sequence: 2 }),
+            id: Some(BatchId { producer: ProducerId::parse("p").unwrap(), epoch: 1, sequence }),
         }],
-    };
-    server.store.catalog.commit(&elsewhere).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_another_indexer_took_is_not_stored_again_and_takes_no_other_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = Config { linger: Duration::from_millis(200), ..config() };
+    let server = Server::start_with(folder.path(), shared, |store| store).await;
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    server.store.catalog.commit(&elsewhere(2)).await.unwrap();
     let (second, third) = (records("a", 10..20), records("a", 20..30));
     let other = records("b", 0..10);
     let sent = tokio::join!(
