@@ -73,6 +73,25 @@ async fn what_does_not_pass_by_itself_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_server_shows_who_it_is() {
+    let server = Server::start("-c fsync=off -c ssl=on");
+    let url =
+        |host: &str, rest: &str| format!("postgres://postgres@{host}:{}/postgres?{rest}", server.port());
+    let trusted = format!("sslmode=verify-full&sslrootcert={}", server.certificate().display());
+    open(&url("localhost", &trusted)).await.unwrap();
+    open(&url("localhost", "sslmode=require")).await.unwrap();
+    // Told at once, and not after the time that is given to a server that is away.
+    for (host, rest) in [("localhost", "sslmode=verify-full"), ("127.0.0.1", &*trusted)] {
+        let text = refused(&url(host, rest)).await;
+        assert!(text.contains("add sslrootcert=FILE to trust its authority"), "{text}");
+        assert!(!text.contains("waited"), "{text}");
+    }
+    let plain = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=require", shared().port());
+    let text = refused(&plain).await;
+    assert!(text.contains("server does not support TLS"), "{text}");
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let url = shared().new_database(None).await;
     open(&url).await.unwrap();

@@ -24,6 +24,9 @@ trap 'end "$1"' EXIT
 trap 'exit 1' INT TERM HUP
 echo "$folder"
 "$1/initdb" -D "$folder/data" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$folder/initdb.log" 2>&1
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=heliograph-test \
+  -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+  -keyout "$folder/data/server.key" -out "$folder/data/server.crt" 2>"$folder/openssl.log"
 while read -r command settings; do
   case $command in
     start) "$1/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s start \
@@ -112,6 +115,11 @@ impl Server {
     /// Its port on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The certificate that it shows for `localhost`, if its settings switch TLS on.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("data/server.crt")
     }
 
     /// The URL of a database, by way of its socket.
