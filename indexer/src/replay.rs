@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::codec;
@@ -25,6 +26,9 @@ use crate::seal::delete_wal;
 
 /// Objects that are read and decoded ahead.
 const AHEAD: usize = 4;
+/// Pauses between attempts to read one.
+const READ_PAUSE_MIN: Duration = Duration::from_millis(500);
+const READ_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A batch that was taken in is taken in again, whatever the bound on new ones is now.
 const EXPANDED_BYTES_MAX: usize = 1 << 30;
 
@@ -63,15 +67,13 @@ impl Replay {
             .map(|wal| {
                 let tenants = &tenants;
                 async move {
-                    let opened = self.read(&wal, tenants).await?;
+                    let opened = self.read_at_last(&wal, tenants, stop).await?;
                     Ok::<_, Error>((wal, opened))
                 }
             })
             .buffered(AHEAD);
         while let Some((wal, opened)) = opened.try_next().await? {
-            if stop.is_cancelled() {
-                return Ok(false);
-            }
+            let Some(opened) = opened.filter(|_| !stop.is_cancelled()) else { return Ok(false) };
             records += self.take(&wal, opened);
         }
         if count > 0 {
@@ -114,6 +116,29 @@ impl Replay {
                 failures,
                 "deleted write-ahead objects that no commit names"
             );
+        }
+    }
+
+    /// Reads an object, however long the store does not answer; nothing if stopped meanwhile.
+    async fn read_at_last(
+        &self,
+        wal: &WalObject,
+        tenants: &Tenants,
+        stop: &CancellationToken,
+    ) -> Result<Option<Opened>> {
+        let mut pause = READ_PAUSE_MIN;
+        loop {
+            match self.read(wal, tenants).await {
+                Err(Error::Objects(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, object = %wal.object, "cannot read what was written ahead, will try again");
+                }
+                read => return read.map(Some),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(READ_PAUSE_MAX),
+                () = stop.cancelled() => return Ok(None),
+            }
         }
     }
 
