@@ -6,6 +6,7 @@ mod kubernetes;
 mod reader;
 mod shipping;
 mod show;
+mod storage;
 mod values;
 mod written;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use heliograph_agent::Tls;
 use heliograph_model::tenant::Workspace;
 use heliograph_store::catalog;
-use heliograph_store::objects::CacheConfig;
+use heliograph_store::objects::{CacheConfig, is_credential_variable};
 use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
@@ -76,7 +77,7 @@ pub(crate) struct Query {
 /// `[storage]`, `[catalog]`, `[keys]`: where things lie; unset, they lie in the data folder.
 #[derive(Debug)]
 pub(crate) struct Places {
-    pub(crate) storage_url: Option<String>,
+    pub(crate) storage: Option<heliograph_store::objects::Config>,
     pub(crate) cache: Option<CacheConfig>,
     pub(crate) catalog_url: Option<catalog::Url>,
     pub(crate) catalog_password: Option<SecretString>,
@@ -171,10 +172,12 @@ impl Config {
                 .map_err(|e| Mistakes(vec![Mistake::new(format!("{}: {e}", path.display()))]))?;
             table = written::parse_file(path, &text).map_err(|mistake| Mistakes(vec![mistake]))?;
         }
-        written::overlay(&mut table, environment);
+        let (clouds, ours): (Vec<_>, Vec<_>) =
+            environment.into_iter().partition(|(name, _)| is_credential_variable(name));
+        written::overlay(&mut table, ours);
         let mut notes = Notes::default();
         let mut reader = Reader::new(table, &mut notes);
-        let mut config = read_all(&mut reader);
+        let mut config = read_all(&mut reader, clouds);
         reader.finish();
         if !notes.mistakes.is_empty() {
             return Err(Mistakes(notes.mistakes));
@@ -206,7 +209,7 @@ pub(crate) fn missing(setting: &str, why: &str) -> Mistakes {
     Mistakes(vec![Mistake::new(format!("{setting}: {why}"))])
 }
 
-fn read_all(r: &mut Reader<'_>) -> Config {
+fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
     Config {
         agent: r.section("agent", agent::read),
         tls: r.section("tls", shipping::read_tls),
@@ -227,7 +230,7 @@ fn read_all(r: &mut Reader<'_>) -> Config {
             page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
             secure_cookies: r.setting("secure_cookies", false),
         }),
-        places: read_places(r),
+        places: read_places(r, clouds),
         auth: r.section("auth", |r| Auth {
             agent_token: r.secret("agent_token", "agent_token_file"),
             cluster_token: r.secret("cluster_token", "cluster_token_file"),
@@ -250,16 +253,12 @@ fn read_all(r: &mut Reader<'_>) -> Config {
     }
 }
 
-fn read_places(r: &mut Reader<'_>) -> Places {
-    let (storage_url, cache) = r.section("storage", |r| {
-        let (url, folder) = (r.optional("url"), r.optional("cache_dir"));
-        let bytes_max = r.setting("cache_bytes", Bytes(10 << 30)).0;
-        (url, folder.map(|folder| CacheConfig { folder, bytes_max }))
-    });
+fn read_places(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Places {
+    let (storage, cache) = r.section("storage", |r| (storage::read(r, clouds), storage::read_cache(r)));
     let (catalog_url, catalog_password) =
         r.section("catalog", |r| (r.optional("url"), r.secret("password", "password_file")));
     Places {
-        storage_url,
+        storage,
         cache,
         catalog_url,
         catalog_password,

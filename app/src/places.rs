@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use heliograph_store::objects;
+
 use crate::config::{self, Config, Mistakes};
 
 /// The data folder where none is named.
@@ -14,10 +16,11 @@ const CATALOG: &str = "catalog.sqlite";
 pub(crate) fn in_data_dir(config: &Config, data_dir: &Path) -> heliograph_store::Config {
     let places = &config.places;
     let within = |scheme: &str, name: &str| format!("{scheme}:{}", data_dir.join(name).display());
+    let objects = || objects::Config::at(within("file", "objects"));
     heliograph_store::Config {
         catalog_url: places.catalog_url.clone().unwrap_or_else(|| within("sqlite", CATALOG).into()),
         catalog_password: places.catalog_password.clone(),
-        storage_url: places.storage_url.clone().unwrap_or_else(|| within("file", "objects")),
+        storage: places.storage.clone().unwrap_or_else(objects),
         master_key_file: places.master_key_file.clone().unwrap_or_else(|| data_dir.join("master.key")),
         cache: places.cache.clone(),
     }
@@ -31,7 +34,7 @@ pub(crate) fn named(config: &Config) -> Result<heliograph_store::Config, Mistake
     Ok(heliograph_store::Config {
         catalog_url: places.catalog_url.clone().ok_or_else(|| missing("catalog.url"))?,
         catalog_password: places.catalog_password.clone(),
-        storage_url: places.storage_url.clone().ok_or_else(|| missing("storage.url"))?,
+        storage: places.storage.clone().ok_or_else(|| missing("storage.url"))?,
         master_key_file: places.master_key_file.clone().ok_or_else(|| missing("keys.master_key_file"))?,
         cache: places.cache.clone(),
     })

@@ -136,6 +136,7 @@ pub(crate) async fn run_indexer(config: Config) -> Outcome {
     let store = Store::open(&places, Arc::clone(&clock)).await?;
     let indexer = indexer_config(&config, config.auth.agent_token.clone(), cluster_token);
     let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("indexer");
     let status = Status::new(registry.clone(), readiness, &config.telemetry).router();
     let mut process = Process::default();
@@ -166,6 +167,7 @@ pub(crate) async fn run_query(config: Config) -> Outcome {
     }
     let query = query_config(&config, config.query.indexers.clone(), cluster_token);
     let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("query");
     let status = Status::new(registry.clone(), readiness, &config.telemetry).router();
     let mut process = Process::default();

@@ -85,6 +85,7 @@ fn start(
     demo_logs: Option<PathBuf>,
 ) -> Result<(Process, Readiness), Failure> {
     let registry = telemetry::registry()?;
+    store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let mut readiness = Readiness::default();
     let ready = ["agent", "indexer", "query"].map(|part| readiness.add(part));
     let status = Status::new(registry.clone(), readiness.clone(), &config.telemetry);

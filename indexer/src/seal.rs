@@ -16,14 +16,14 @@ use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::catalog::{Lease, SegmentMeta};
 use heliograph_store::layout::{self, ObjectId};
-use heliograph_store::segment;
+use heliograph_store::{objects, segment};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hot::{Hot, Load};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -32,8 +32,8 @@ use crate::metrics::Metrics;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Segments that are built at the same time: each takes a core and twice its records' memory.
 const SEALS_MAX: usize = 2;
-/// Longest time of writing a segment.
-const PUT_MAX: Duration = Duration::from_secs(120);
+/// Longest time of deleting a segment that came to nothing.
+const DELETE_MAX: Duration = Duration::from_secs(5);
 /// Longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Deletions at the same time.
@@ -155,9 +155,13 @@ impl Sealer {
         };
         let path = layout::segment(uid, id);
         let meta = built.meta(tenant, id, self.lease.indexer, (after, through), self.clock.now());
-        timeout(PUT_MAX, self.store.objects.put(&path, built.bytes.into()))
-            .await
-            .map_err(|_| Error::Unavailable { reason: "the object store takes too long" })??;
+        if let Err(error) = objects::create(&*self.store.objects, &path, built.bytes).await {
+            // Nobody names it, and nobody will: the next attempt has another name.
+            if !matches!(timeout(DELETE_MAX, self.store.objects.delete(&path)).await, Ok(Ok(()))) {
+                tracing::warn!(segment = %id, "a segment that was not published may be left behind");
+            }
+            return Err(error.into());
+        }
         self.publish(&meta, publishing).await?;
         timer.observe_duration();
         self.metrics.segments.inc();

@@ -123,7 +123,7 @@ impl Stage {
         let config = heliograph_store::Config {
             catalog_url: format!("sqlite:{}", at("catalog")).into(),
             catalog_password: None,
-            storage_url: format!("file:{}", at("objects")),
+            storage: heliograph_store::objects::Config::at(format!("file:{}", at("objects"))),
             master_key_file: folder.path().join("key"),
             cache: None,
         };

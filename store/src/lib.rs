@@ -25,8 +25,8 @@ pub struct Config {
     pub catalog_url: catalog::Url,
     /// The password of the catalog's user, unless the URL holds it.
     pub catalog_password: Option<secrecy::SecretString>,
-    /// `file:PATH`.
-    pub storage_url: String,
+    /// Where the objects lie.
+    pub storage: objects::Config,
     /// 32 bytes, made on first start with mode 0600.
     pub master_key_file: PathBuf,
     /// A cache of what is read from the storage.
@@ -40,6 +40,8 @@ pub struct Store {
     pub catalog: Arc<dyn catalog::Catalog>,
     /// The objects.
     pub objects: Arc<dyn object_store::ObjectStore>,
+    /// What is asked of them, counted; not yet registered anywhere.
+    pub object_metrics: objects::ObjectMetrics,
     /// The cache through which they are read, if there is one.
     pub cache: Option<objects::DiskCache>,
     /// The keys.
@@ -53,13 +55,13 @@ impl Store {
     ///
     /// A master key that is not the one of this catalog's tenants is refused here, not at the first record.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
-        let objects = objects::open(&config.storage_url)?;
+        let (objects, object_metrics) = objects::open(&config.storage)?;
         let cache = open_cache(&objects, config).await;
         let objects = cache.clone().map_or(objects, |cache| Arc::new(cache));
         let catalog = catalog::open(&config.catalog_url, config.catalog_password.as_ref()).await?;
         let keys = open_keys(&config.master_key_file, catalog.tenants().await?.first())?;
         let tenants = tenants::Tenants::new(Arc::clone(&catalog), keys.clone(), clock);
-        Ok(Self { catalog, objects, cache, keys, tenants })
+        Ok(Self { catalog, objects, object_metrics, cache, keys, tenants })
     }
 }
 
@@ -68,7 +70,7 @@ async fn open_cache(
     config: &Config,
 ) -> Option<objects::DiskCache> {
     let cache = config.cache.as_ref()?;
-    if config.storage_url.starts_with("file:") {
+    if config.storage.is_local() {
         tracing::warn!(
             "storage.cache_dir only costs room here: storage.url is files of this machine already"
         );

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
-use heliograph_store::objects::CacheConfig;
+use heliograph_store::objects::{CacheConfig, Config as StorageConfig};
 use heliograph_store::{Config, Result, Store, catalog};
 
 struct Noon;
@@ -23,7 +23,7 @@ fn config(folder: &Path) -> Config {
     Config {
         catalog_url: format!("sqlite:{}/catalog.db", folder.display()).into(),
         catalog_password: None,
-        storage_url: format!("file:{}/objects", folder.display()),
+        storage: StorageConfig::at(format!("file:{}/objects", folder.display())),
         master_key_file: folder.join("master.key"),
         cache: None,
     }

@@ -55,6 +55,41 @@ fn a_catalog_on_a_server_has_its_password_apart() {
 }
 
 #[test]
+fn a_storage_is_a_url_and_what_is_needed_to_reach_it() {
+    let text = "[storage]\nurl = \"s3://my-logs/a\"\nendpoint = \"https://minio:9000\"\nregion = \"here\"\n\
+                path_style = false\n";
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "s3cr3t"), ("AWS_ENDPOINT", "x")];
+    let config = read(text, &keys).unwrap();
+    let storage = config.places.storage.as_ref().unwrap();
+    assert_eq!((storage.region.as_deref(), storage.path_style), (Some("here"), Some(false)));
+    assert_eq!(
+        storage.environment.keys().collect::<Vec<_>>(),
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    );
+    let shown = format!("{} {} {config:?}", config.to_toml(), config.to_line());
+    assert!(shown.contains("s3://my-logs/a") && !shown.contains("s3cr3t"), "{shown}");
+    assert!(read("", &keys).unwrap().places.storage.is_none(), "credentials alone are no storage");
+}
+
+#[test]
+fn a_storage_that_cannot_be_is_refused_before_anything_starts() {
+    refuses(
+        "[storage]\nurl = \"s3://my-logs\"\nendpoint = \"http://minio:9000\"\n",
+        "invalid configuration: storage.endpoint: \"http://minio:9000\" is plain text to another machine: give \
+         https://…, or set storage.allow_http = true",
+    );
+    refuses(
+        "[storage]\nregion = \"here\"\n",
+        "invalid configuration: storage.url: is not set, but other keys of storage.… say how it is reached: set it, \
+         as in \"s3://my-logs/production\", or leave them out",
+    );
+    refuses(
+        "[storage]\nurl = \"s3://my-logs\"\nallow_http = \"yes\"\n",
+        "invalid configuration: FILE:3: storage.allow_http: expected true or false, found \"yes\"",
+    );
+}
+
+#[test]
 fn a_full_spool_waits_and_then_drops_unless_told_otherwise() {
     let check = |text: &str, expected: WhenFull| {
         assert_eq!(read(text, &[]).unwrap().agent.spool_when_full, expected, "{text}");

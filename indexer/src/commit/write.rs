@@ -11,19 +11,17 @@ use heliograph_model::time::Clock;
 use heliograph_store::catalog::{CommittedBatch, Lease, NewCommit};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::wal::{self, WalBatch};
-use heliograph_store::{Error as StoreError, Store};
+use heliograph_store::{Error as StoreError, Store, objects};
 use object_store::ObjectStoreExt;
 use tokio::time::timeout;
 
 use super::{Batch, Place};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::feed::Feed;
 use crate::hot::{Hot, Share};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
-/// Longest time of writing an object: a disk that takes longer is taken as gone.
-const PUT_MAX: Duration = Duration::from_secs(30);
 /// Pauses between attempts to record a commit.
 const RECORD_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 /// Longest time of deleting one that nobody needs.
@@ -146,9 +144,7 @@ impl Writer {
         let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
         let size = bytes.len() as u64;
         let path = layout::wal(self.lease.indexer, object);
-        timeout(PUT_MAX, self.store.objects.put(&path, bytes.into()))
-            .await
-            .map_err(|_| Error::Unavailable { reason: "the object store takes too long" })??;
+        objects::create(&*self.store.objects, &path, bytes).await?;
         Ok(size)
     }
 

@@ -16,9 +16,9 @@ use heliograph_model::scan::{Answer, Collector, HotHead, HotHeads, Order, Scan, 
 use heliograph_model::source::{Component, Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
-use heliograph_store::Store;
 use heliograph_store::catalog::Role;
 use heliograph_store::segment::{PageCache, ScanStats, Segment};
+use heliograph_store::{Store, objects};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -56,11 +56,16 @@ pub(crate) fn config() -> Config {
     }
 }
 
-pub(crate) async fn open_store(folder: &Path) -> Store {
+/// Where objects lie if nothing else is said.
+fn near(folder: &Path) -> objects::Config {
+    objects::Config::at(format!("file:{}", folder.join("objects").display()))
+}
+
+async fn open_store(folder: &Path, storage: objects::Config) -> Store {
     let config = heliograph_store::Config {
         catalog_url: format!("sqlite:{}", folder.join("catalog.db").display()).into(),
         catalog_password: None,
-        storage_url: format!("file:{}", folder.join("objects").display()),
+        storage,
         master_key_file: folder.join("master.key"),
         cache: None,
     };
@@ -94,13 +99,29 @@ impl Server {
         server
     }
 
+    /// Starts with its objects elsewhere.
+    pub(crate) async fn start_over(folder: &Path, storage: objects::Config, config: Config) -> Self {
+        let mut server = Self::launch_over(folder, storage, config, |store| store).await;
+        server.ready.wait_for(|ready| *ready).await.unwrap();
+        server
+    }
+
     /// Starts without waiting until it is ready.
     pub(crate) async fn launch(folder: &Path, config: Config, change: impl FnOnce(Store) -> Store) -> Self {
+        Self::launch_over(folder, near(folder), config, change).await
+    }
+
+    async fn launch_over(
+        folder: &Path,
+        storage: objects::Config,
+        config: Config,
+        change: impl FnOnce(Store) -> Store,
+    ) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = folder.to_owned();
         let opened = runtime.spawn(async move {
-            (open_store(&folder).await, TcpListener::bind("127.0.0.1:0").await.unwrap())
+            (open_store(&folder, storage).await, TcpListener::bind("127.0.0.1:0").await.unwrap())
         });
         let (store, listener) = opened.await.unwrap();
         let store = change(store);

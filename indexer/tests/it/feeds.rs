@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::bench::{CLUSTER, Server, config, records, until};
 
 /// A feed as the query role reads it.
-struct Tail {
+pub(crate) struct Tail {
     body: futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     held: Vec<u8>,
 }
 
 impl Tail {
-    async fn open(server: &Server, filter: &Filter, after: Option<i64>) -> Self {
+    pub(crate) async fn open(server: &Server, filter: &Filter, after: Option<i64>) -> Self {
         let request = json!({"tenant": "t", "filter": filter, "after": after});
         let response =
             server.post("/internal/v1/feed").bearer_auth(CLUSTER).json(&request).send().await.unwrap();
@@ -34,7 +34,7 @@ impl Tail {
     }
 
     /// Messages until `count` are there, with their commits; heartbeats are passed over.
-    async fn messages(&mut self, count: usize) -> Vec<(CommitId, String)> {
+    pub(crate) async fn messages(&mut self, count: usize) -> Vec<(CommitId, String)> {
         let mut all = Vec::new();
         while all.len() < count {
             let line = self.line().await.expect("the feed goes on");
@@ -49,7 +49,7 @@ impl Tail {
         all
     }
 
-    async fn opening(&mut self) -> (CommitId, CommitId) {
+    pub(crate) async fn opening(&mut self) -> (CommitId, CommitId) {
         let line = self.line().await.unwrap();
         let FeedFrame::Open { committed, sealed_through, .. } = serde_json::from_str(&line).unwrap() else {
             panic!("{line}")

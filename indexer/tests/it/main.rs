@@ -4,6 +4,7 @@
 mod bench;
 mod bulk;
 mod durable;
+mod far_store;
 mod faults;
 mod feeds;
 mod ingest;
