@@ -203,7 +203,7 @@ impl Watch {
 
     /// Sleeps until told something, or until there are events; if `deaf`, these are looked for now and then.
     fn sleep(&self, time: Duration, deaf: bool) {
-        let time = if deaf {time.min(TAKE_EVERY) } else { time };
+        let time = if deaf { time.min(TAKE_EVERY) } else { time };
         let events = self.inotify.as_ref().filter(|_| !deaf);
         let descriptor = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut awaited = [self.wake.bell(), self.wake.bell()].map(descriptor);
