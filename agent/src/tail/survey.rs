@@ -14,7 +14,7 @@ use super::open::Reach;
 
 /// How often a directory is read again because it changed under our eyes.
 const TRIES_MAX: usize = 20;
-/// Most rotated files of one path that are looked at.
+/// Most rotated files of one path that are looked at: those that were written to last.
 const ROTATED_MAX: usize = 256;
 
 /// A file of a rotation.
@@ -87,19 +87,23 @@ fn look(path: &Path, wanted: &BTreeSet<u64>) -> io::Result<Names> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Names::new()),
         Err(e) => return Err(e),
     };
-    let mut names = Names::new();
+    let mut files = vec![];
     for entry in entries {
         let entry = entry?;
         let found = entry.file_name();
         if found == name || wanted.contains(&entry.ino()) || rotated_from(&found).contains(&name) {
             // The directory's own numbers differ from the files' on some file systems (overlays).
             match entry.metadata() {
-                Ok(meta) => drop(names.insert((entry.path(), meta.ino()))),
+                Ok(meta) => files.push((meta.modified()?, entry.path(), meta.ino())),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
         }
     }
+    let is_old = |name: &Path, ino| name != path && !wanted.contains(&ino);
+    files.sort_unstable_by_key(|(written, name, ino)| (is_old(name, *ino), std::cmp::Reverse(*written)));
+    files.truncate(1 + ROTATED_MAX);
+    let mut names: Names = files.into_iter().map(|(_, name, ino)| (name, ino)).collect();
     // While it is being compressed, a file lies there twice.
     let plain: BTreeSet<_> = names.iter().map(|(name, _)| name.clone()).collect();
     names.retain(|(name, _)| !(is_gzip(name) && plain.contains(&name.with_extension(""))));
@@ -109,7 +113,7 @@ fn look(path: &Path, wanted: &BTreeSet<u64>) -> io::Result<Names> {
 /// Opens all; none where a name has come to name another file.
 fn open_all(reach: &Reach, path: &Path, names: &Names) -> io::Result<Option<Vec<Found>>> {
     let mut found: Vec<(PathBuf, Found)> = vec![];
-    for (name, ino) in names.iter().take(ROTATED_MAX) {
+    for (name, ino) in names {
         let live = name == path;
         let mut file = match Found::open(reach, name, live) {
             Ok(file) => file,
@@ -160,6 +164,22 @@ mod tests {
         };
         assert_eq!(found.iter_mut().map(read).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
         assert_eq!(found.iter().map(|f| f.live).collect::<Vec<_>>(), [false, false, false, true]);
+    }
+
+    #[test]
+    fn of_very_many_the_newest_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        std::fs::write(&path, "live").unwrap();
+        for n in 1..=2 * ROTATED_MAX as u64 {
+            let file = std::fs::File::create(dir.path().join(format!("x.log.{n}"))).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 - n)).unwrap();
+        }
+        let names = look(&path, &BTreeSet::new()).unwrap();
+        let name = |n: usize| dir.path().join(format!("x.log.{n}"));
+        assert_eq!(names.len(), 1 + ROTATED_MAX);
+        assert!((1..=ROTATED_MAX).all(|n| names.iter().any(|(found, _)| *found == name(n))));
+        assert!(names.iter().any(|(found, _)| *found == path));
     }
 
     #[test]
