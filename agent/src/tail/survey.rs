@@ -15,7 +15,7 @@ use super::open::Reach;
 /// How often a directory is read again because it changed under our eyes.
 const TRIES_MAX: usize = 20;
 /// Most rotated files of one path that are looked at: those that were written to last.
-const ROTATED_MAX: usize = 256;
+const ROTATED_MAX: usize = 1024;
 
 /// A file of a rotation.
 #[derive(Debug)]
