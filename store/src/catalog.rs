@@ -1,6 +1,7 @@
 //! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
 
 mod lease;
+mod limits;
 mod postgres;
 mod sqlite;
 mod url;
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
 pub use lease::{Indexer, Lease};
+pub use limits::{Bound, TenantLimits, TenantUsage};
 pub use url::Url;
 
 /// Opens the catalog behind a URL: `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE?sslmode=…` with the
@@ -264,6 +266,13 @@ pub trait Catalog: Send + Sync + 'static {
     async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>>;
     /// All tenants, by name.
     async fn tenants(&self) -> Result<Vec<Tenant>>;
+    /// Sets what a tenant may use other than all may, in place of what was set; [`Error::Missing`] if there is no
+    /// such tenant.
+    async fn set_limits(&self, tenant: &TenantId, limits: &TenantLimits) -> Result<()>;
+    /// What every tenant has stored and may use, by name.
+    async fn usage(&self) -> Result<Vec<TenantUsage>>;
+    /// Likewise of one tenant.
+    async fn usage_of(&self, tenant: &TenantId) -> Result<Option<TenantUsage>>;
 
     /// Adds a user; [`Error::Exists`] if the name is taken.
     async fn create_user(&self, user: &User) -> Result<()>;

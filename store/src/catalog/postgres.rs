@@ -7,6 +7,7 @@
 mod commits;
 mod connection;
 mod indexers;
+mod limits;
 mod open;
 mod people;
 mod rows;
@@ -28,7 +29,8 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
+    Token, User, WalObject,
 };
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -119,6 +121,16 @@ impl Catalog for Postgres {
     }
     async fn tenants(&self) -> Result<Vec<Tenant>> {
         self.call(|| tenants::all(self)).await
+    }
+
+    async fn set_limits(&self, tenant: &TenantId, limits: &TenantLimits) -> Result<()> {
+        self.call(|| limits::set(self, tenant, limits)).await
+    }
+    async fn usage(&self) -> Result<Vec<TenantUsage>> {
+        self.call(|| limits::usage(self)).await
+    }
+    async fn usage_of(&self, tenant: &TenantId) -> Result<Option<TenantUsage>> {
+        self.call(|| limits::usage_of(self, tenant)).await
     }
 
     async fn create_user(&self, user: &User) -> Result<()> {

@@ -6,6 +6,7 @@
 
 mod commits;
 mod indexers;
+mod limits;
 mod open;
 mod people;
 mod rows;
@@ -23,7 +24,8 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
+    Token, User, WalObject,
 };
 use crate::error::Result;
 use crate::layout::ObjectId;
@@ -58,6 +60,16 @@ impl Catalog for Sqlite {
     }
     async fn tenants(&self) -> Result<Vec<Tenant>> {
         tenants::all(self).await
+    }
+
+    async fn set_limits(&self, tenant: &TenantId, limits: &TenantLimits) -> Result<()> {
+        limits::set(self, tenant, limits).await
+    }
+    async fn usage(&self) -> Result<Vec<TenantUsage>> {
+        limits::usage(self).await
+    }
+    async fn usage_of(&self, tenant: &TenantId) -> Result<Option<TenantUsage>> {
+        limits::usage_of(self, tenant).await
     }
 
     async fn create_user(&self, user: &User) -> Result<()> {

@@ -13,6 +13,7 @@
 mod commits;
 mod crowd;
 mod indexers;
+mod limits;
 mod model;
 mod people;
 #[path = "../support/postgres.rs"]
@@ -78,6 +79,7 @@ macro_rules! histories {
             indexers::who_was_taken_over_writes_nothing_any_more,
             indexers::an_indexer_lets_go_only_of_its_own, indexers::of_many_claimers_one_gets_it,
             indexers::commits_and_claims_at_once,
+            limits::limits_are_set_and_taken_back, limits::usage_is_what_is_in_segments,
             crowd::many_indexers_with_the_same_batches, crowd::an_indexers_commits_are_seen_in_order,
         );
     };

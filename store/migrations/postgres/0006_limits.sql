@@ -1,0 +1,11 @@
+-- What a tenant may use other than all may, in bytes. NULL: as all; 0: without bound.
+CREATE TABLE tenant_limits (
+    tenant            BIGINT PRIMARY KEY REFERENCES tenants (id) ON DELETE CASCADE,
+    ingest_per_second BIGINT,
+    ingest_burst      BIGINT,
+    hot               BIGINT,
+    stored            BIGINT
+);
+
+-- What a tenant has stored is a sum over this index alone.
+CREATE INDEX segments_by_size ON segments (tenant) INCLUDE (bytes, raw_bytes, records);
