@@ -1,5 +1,6 @@
 //! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
 
+mod dump;
 mod lease;
 mod limits;
 mod postgres;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
+pub use dump::{Cell, Dump};
 pub use lease::{Indexer, Lease};
 pub use limits::{Bound, TenantLimits, TenantUsage};
 pub use url::Url;
@@ -362,4 +364,9 @@ pub trait Catalog: Send + Sync + 'static {
     async fn segments_of(&self, tenants: &[TenantId], range: &TimeRange) -> Result<Vec<SegmentMeta>>;
     /// The segments of all tenants with the newest records, newest `last` first; at most so many.
     async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>>;
+
+    /// All rows at one moment, but sessions.
+    async fn dump(&self) -> Result<Dump>;
+    /// Puts rows into an empty catalog, all or nothing; [`Error::Exists`] if it is not empty.
+    async fn load(&self, dump: &Dump) -> Result<()>;
 }

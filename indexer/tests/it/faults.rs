@@ -13,8 +13,8 @@ use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
-    Catalog, CommittedBatch, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User,
-    WalObject,
+    Catalog, CommittedBatch, Dump, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant,
+    TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use heliograph_store::layout::ObjectId;
 use heliograph_store::{Error, Result, Store};
@@ -158,6 +158,11 @@ through! {
     create_tenant(tenant: &Tenant) -> ();
     tenant(name: &TenantId) -> Option<Tenant>;
     tenants() -> Vec<Tenant>;
+    set_limits(tenant: &TenantId, limits: &TenantLimits) -> ();
+    usage() -> Vec<TenantUsage>;
+    usage_of(tenant: &TenantId) -> Option<TenantUsage>;
+    dump() -> Dump;
+    load(dump: &Dump) -> ();
     create_user(user: &User) -> ();
     user(name: &str) -> Option<User>;
     users() -> Vec<User>;

@@ -6,6 +6,7 @@
 
 mod commits;
 mod connection;
+mod dump;
 mod indexers;
 mod limits;
 mod open;
@@ -29,7 +30,7 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
+    Catalog, Dump, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
     Token, User, WalObject,
 };
 use crate::error::{Error, Result};
@@ -228,5 +229,12 @@ impl Catalog for Postgres {
     }
     async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>> {
         self.call(|| segments::newest(self, limit)).await
+    }
+
+    async fn dump(&self) -> Result<Dump> {
+        self.call(|| dump::dump(self)).await
+    }
+    async fn load(&self, dump: &Dump) -> Result<()> {
+        self.call_once(|| dump::load(self, dump)).await
     }
 }

@@ -5,6 +5,7 @@
 //! have connections of their own and never wait: the journal is a write-ahead log.
 
 mod commits;
+mod dump;
 mod indexers;
 mod limits;
 mod open;
@@ -24,7 +25,7 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
+    Catalog, Dump, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
     Token, User, WalObject,
 };
 use crate::error::Result;
@@ -167,6 +168,13 @@ impl Catalog for Sqlite {
     }
     async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>> {
         segments::newest(self, limit).await
+    }
+
+    async fn dump(&self) -> Result<Dump> {
+        dump::dump(self).await
+    }
+    async fn load(&self, dump: &Dump) -> Result<()> {
+        dump::load(self, dump).await
     }
 }
 
