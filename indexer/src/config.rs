@@ -1,5 +1,6 @@
 //! What the indexer needs to know to run, as finished types.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use heliograph_model::tenant::Workspace;
@@ -27,4 +28,19 @@ pub struct Config {
     pub seal_bytes: usize,
     /// … or when the oldest has waited so long.
     pub seal_after: Duration,
+    /// What a tenant may use for which nothing else is set in the catalog.
+    pub tenant_bounds: TenantBounds,
+}
+
+/// What one tenant may use; what is not set has no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TenantBounds {
+    /// Bytes of bodies a second, before compression.
+    pub ingest_bytes_per_second: Option<NonZeroU64>,
+    /// Bytes that may come at once; without it ten seconds of the rate.
+    pub ingest_burst_bytes: Option<NonZeroU64>,
+    /// Memory of records that are not sealed.
+    pub hot_bytes: Option<NonZeroU64>,
+    /// Bytes of segments.
+    pub stored_bytes: Option<NonZeroU64>,
 }

@@ -1,5 +1,7 @@
 //! What can go wrong, and the HTTP status that says so: the only file that chooses one.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 
 /// The result of the indexer's work.
@@ -58,6 +60,16 @@ pub enum Error {
         /// Which memory.
         what: &'static str,
     },
+    /// The tenant uses as much as it may: wait, then send again.
+    #[error("the tenant has reached its limit {limit} = {bound}: send again later")]
+    Limit {
+        /// Which one.
+        limit: &'static str,
+        /// What it is set to, in bytes.
+        bound: u64,
+        /// When sending again makes sense.
+        after: Duration,
+    },
     /// Not now: wait, then send again.
     #[error("{reason}: send again later")]
     Unavailable {
@@ -105,7 +117,7 @@ impl Error {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gap { .. } => StatusCode::CONFLICT,
-            Self::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full { .. } | Self::Limit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } | Self::Store(_) | Self::Objects(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Metrics(_) | Self::Worker(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -127,6 +139,9 @@ impl Error {
 
     /// After how many seconds sending again makes sense; `None` where it never does.
     pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
+        if let Self::Limit { after, .. } = self {
+            return u32::try_from(after.as_millis().div_ceil(1_000).max(1)).ok();
+        }
         match self.status() {
             StatusCode::SERVICE_UNAVAILABLE => Some(1),
             // What is full empties by sealing, which takes a moment.

@@ -102,6 +102,8 @@ struct Inner {
 struct Part {
     chunks: VecDeque<Arc<Chunk>>,
     bytes: usize,
+    /// To be sealed though it is neither large nor old.
+    is_pressed: bool,
 }
 
 impl Part {
@@ -202,11 +204,25 @@ impl Hot {
         Snapshot { head, chunks }
     }
 
-    /// The tenants that are to be sealed, by bytes or by age; and where memory is half full, the largest that hold a
+    /// Memory of a tenant's records.
+    pub(crate) fn bytes_of(&self, tenant: &TenantId) -> usize {
+        self.inner.read().tenants.get(tenant).map_or(0, |part| part.bytes)
+    }
+
+    /// Has a tenant's records sealed as soon as can be.
+    pub(crate) fn press(&self, tenant: &TenantId) {
+        if let Some(part) = self.inner.write().tenants.get_mut(tenant) {
+            part.is_pressed = true;
+        }
+    }
+
+    /// The tenants that are to be sealed, by bytes, by age, or pressed; and where memory is half full, the largest that hold a
     /// quarter of it together: with thousands of small tenants one at a time would not keep up.
     pub(crate) fn due(&self, bytes: usize, age: Duration) -> Vec<TenantId> {
         let is_due = |part: &Part| {
-            part.bytes >= bytes || part.chunks.front().is_some_and(|oldest| oldest.since.elapsed() >= age)
+            part.is_pressed
+                || part.bytes >= bytes
+                || part.chunks.front().is_some_and(|oldest| oldest.since.elapsed() >= age)
         };
         let inner = self.inner.read();
         let mut due: Vec<_> = inner.tenants.iter().filter(|(_, part)| is_due(part)).collect();
@@ -251,6 +267,7 @@ impl Hot {
             while part.chunks.front().is_some_and(|chunk| chunk.commit <= through) {
                 dropped.extend(part.chunks.pop_front());
             }
+            part.is_pressed = false;
             part.bytes -= dropped.iter().map(|chunk| chunk.bytes).sum::<usize>();
             if part.chunks.is_empty() {
                 inner.tenants.remove(tenant);

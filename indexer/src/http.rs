@@ -149,7 +149,8 @@ async fn followed(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result
 }
 
 async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &mut Body) -> Result<T> {
-    let (bytes, _room) = read_body(headers, body, REQUEST_BYTES_MAX, &Budget::new(REQUEST_BYTES_MAX)).await?;
+    let (bytes, _room) =
+        read_body(headers, body, REQUEST_BYTES_MAX, &[&Budget::new(REQUEST_BYTES_MAX)]).await?;
     serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("cannot read the request: {e}")))
 }
 

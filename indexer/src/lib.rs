@@ -19,6 +19,7 @@ mod hot;
 mod http;
 mod ledger;
 mod metrics;
+mod quota;
 mod receive;
 mod replay;
 mod seal;
@@ -48,7 +49,7 @@ use crate::receive::Intake;
 use crate::replay::Replay;
 use crate::seal::Sealer;
 
-pub use config::Config;
+pub use config::{Config, TenantBounds};
 pub use error::{Error, Result};
 
 /// Connections at the same time: agents, tails of query nodes, other writers.
@@ -174,9 +175,16 @@ impl Parts {
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
         let credentials = Arc::new(Credentials::new(agent, cluster, catalog, Arc::clone(&clock)));
-        let budget = Arc::clone(hot.budget());
-        let intake =
-            Intake::new(&config, Arc::clone(&credentials), store.tenants, clock, budget, commits, metrics);
+        let intake = Intake::new(
+            &config,
+            Arc::clone(&credentials),
+            store.catalog,
+            store.tenants,
+            clock,
+            Arc::clone(&hot),
+            commits,
+            metrics,
+        );
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let opened = App { intake, credentials, searcher: Searcher::new(hot, threads), feed };
         if app.set(opened).is_err() {

@@ -8,8 +8,10 @@ use prometheus::{
 /// Handles of all figures; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// Batches by what became of them: stored, repeat, gap, refused, busy, unavailable.
+    /// Batches by what became of them: stored, repeat, gap, refused, limited, busy, unavailable.
     pub(crate) batches: IntCounterVec,
+    /// Requests of tenants that had reached a limit, by the limit.
+    pub(crate) limited: IntCounterVec,
     /// Records made durable.
     pub(crate) lines: IntCounter,
     /// Bytes of bodies as they came.
@@ -54,6 +56,13 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("heliograph_indexer_batches_total", "Batches by what became of them."),
                     &["outcome"],
+                )?,
+            )?,
+            limited: add(
+                registry,
+                IntCounterVec::new(
+                    Opts::new("heliograph_indexer_limited_total", "Requests of tenants over a limit."),
+                    &["limit"],
                 )?,
             )?,
             lines: counter(registry, "lines_total", "Records made durable.")?,

@@ -19,6 +19,7 @@ use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
 use heliograph_model::tenant::Workspace;
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_store::catalog::Catalog;
 use heliograph_store::tenants::Tenants;
 use http::HeaderMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -28,7 +29,9 @@ use crate::commit::{Batch, Outcome, Pending};
 use crate::config::Config;
 use crate::credential::{Credentials, Sender};
 use crate::error::{Error, Result};
+use crate::hot::Hot;
 use crate::metrics::Metrics;
+use crate::quota::{Admission, Quotas};
 use encoding::Limits;
 use envelope::Envelope;
 use otlp::Origin;
@@ -50,6 +53,7 @@ pub(crate) struct Intake {
     clock: Arc<dyn Clock>,
     bodies: Arc<Budget>,
     hot: Arc<Budget>,
+    quotas: Quotas,
     decoders: Arc<Semaphore>,
     limits: Limits,
     positions: Arc<Positions>,
@@ -60,6 +64,8 @@ pub(crate) struct Intake {
 /// A body taken apart.
 #[derive(Debug)]
 struct Decoded {
+    /// The body's size before compression.
+    expanded_bytes: usize,
     /// Its records.
     rows: Rows,
     /// Zstd of what [`heliograph_model::codec::decode`] reads as the same records.
@@ -83,23 +89,30 @@ impl Positions {
 
 impl Intake {
     /// Takes requests in for whoever reads the other end of `commits`.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that the indexer owns and shares")]
     pub(crate) fn new(
         config: &Config,
         credentials: Arc<Credentials>,
+        catalog: Arc<dyn Catalog>,
         tenants: Tenants,
         clock: Arc<dyn Clock>,
-        hot: Arc<Budget>,
+        hot: Arc<Hot>,
         commits: mpsc::Sender<Pending>,
         metrics: Metrics,
     ) -> Self {
         let decoders = std::thread::available_parallelism().map_or(2, usize::from);
+        let bodies = BODIES_BYTES_MAX.max(config.body_bytes_max);
+        let budget = Arc::clone(hot.budget());
+        let quotas =
+            Quotas::new(config.tenant_bounds, bodies, config.body_bytes_max, catalog, hot, metrics.clone());
         Self {
             credentials,
             tenants,
             workspace: config.workspace.clone(),
             clock,
-            bodies: Budget::new(BODIES_BYTES_MAX.max(config.body_bytes_max)),
-            hot,
+            bodies: Budget::new(bodies),
+            hot: budget,
+            quotas,
             decoders: Arc::new(Semaphore::new(decoders)),
             limits: Limits { body: config.body_bytes_max, expanded: config.expanded_bytes_max },
             positions: Arc::default(),
@@ -134,6 +147,7 @@ impl Intake {
             Ok(Outcome::Repeat) => "repeat",
             Err(Error::Gap { .. }) => "gap",
             Err(Error::Full { .. }) => "busy",
+            Err(Error::Limit { .. }) => "limited",
             Err(e) if e.status().is_server_error() => "unavailable",
             Err(_) => "refused",
         });
@@ -143,12 +157,13 @@ impl Intake {
         let sender = self.credentials.sender(headers).await?;
         let format = Format::of(headers)?;
         let envelope = Envelope::of(headers, sender)?;
-        let (bytes, _room) = self.receive(headers, body).await?;
+        let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
+        let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
         let origin = self.origin(&envelope, format);
         let (encoding, limits) = (envelope.encoding, self.limits);
         let decode = move || otlp::decode(origin, format, encoding, &bytes, limits);
         let decoded = self.on_a_thread(decode).await?;
-        self.store(envelope, decoded).await
+        self.store(envelope, decoded, &mut admission).await
     }
 
     async fn bulk(
@@ -161,7 +176,8 @@ impl Intake {
         // Whatever content type: clients send several, some send JSON's, and the body says what it is.
         let envelope = Envelope::of(headers, sender)?;
         let index = bulk::index(index)?;
-        let (bytes, _room) = self.receive(headers, body).await?;
+        let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
+        let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
         let (encoding, limits, positions) = (envelope.encoding, self.limits, Arc::clone(&self.positions));
         let batch = bulk::Batch {
             tenant: envelope.tenant.clone(),
@@ -174,14 +190,20 @@ impl Intake {
         // Before anything is stored: afterwards the answer must be given.
         let full = Error::Full { what: "memory for requests" };
         let room = self.bodies.reserve(items.bytes.len()).ok_or(full)?;
-        Ok((self.store(envelope, decoded).await?, items, room))
+        Ok((self.store(envelope, decoded, &mut admission).await?, items, room))
     }
 
-    async fn receive(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Room)> {
+    async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+        admission: &Admission<'_>,
+    ) -> Result<(Bytes, Vec<Room>)> {
         // Waiting here is cheaper for all than being told to come again: sealing takes well under a second.
         let full = Error::Full { what: "memory for fresh records" };
         drop(self.hot.reserve_within(1, ROOM_WAIT).await.ok_or(full)?);
-        let received = read_body(headers, body, self.limits.body, &self.bodies).await?;
+        let received =
+            read_body(headers, body, self.limits.body, &[admission.bodies(), &self.bodies]).await?;
         self.metrics.bytes.inc_by(received.0.len() as u64);
         Ok(received)
     }
@@ -213,11 +235,18 @@ impl Intake {
     }
 
     /// Makes the records durable and searchable, within the bound on memory.
-    async fn store(&self, envelope: Envelope, decoded: Decoded) -> Result<Outcome> {
-        let Decoded { rows, payload } = decoded;
+    async fn store(
+        &self,
+        envelope: Envelope,
+        decoded: Decoded,
+        admission: &mut Admission<'_>,
+    ) -> Result<Outcome> {
+        let Decoded { expanded_bytes, rows, payload } = decoded;
+        admission.expanded(expanded_bytes);
         if rows.is_empty() && envelope.batch_id.is_none() {
             return Ok(Outcome::Stored);
         }
+        admission.hold(rows.memory_bytes())?;
         let full = Error::Full { what: "memory for fresh records" };
         let room = self.hot.reserve_within(rows.memory_bytes(), ROOM_WAIT).await.ok_or(full)?;
         // Only now, so that a request that is wrong makes no tenant.

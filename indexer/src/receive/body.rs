@@ -18,27 +18,27 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Longest time of a whole body: the largest allowed one comes in this time at 140 KB/s.
 const WHOLE_MAX: Duration = Duration::from_secs(120);
 
-/// The whole body; its room is held as long as the bytes are.
+/// The whole body, within each of the budgets; its rooms are held as long as the bytes are.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: &mut Body,
     limit: usize,
-    budget: &Arc<Budget>,
-) -> Result<(Bytes, Room)> {
+    budgets: &[&Arc<Budget>],
+) -> Result<(Bytes, Vec<Room>)> {
     let too_large = || Error::TooLarge { what: "the body, in bytes,", limit };
-    let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
+    if announced(headers).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
     let full = || Error::Full { what: "memory for requests" };
-    let mut room = budget.reserve(0).ok_or_else(full)?;
+    let rooms: Option<Vec<_>> = budgets.iter().map(|budget| budget.reserve(0)).collect();
+    let mut rooms = rooms.ok_or_else(full)?;
     let mut bytes = BytesMut::new();
     let whole = Instant::now() + WHOLE_MAX;
     loop {
         let deadline = whole.min(Instant::now() + SILENCE_MAX);
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => return Err(Error::Slow),
-            Ok(None) => return Ok((bytes.freeze(), room)),
+            Ok(None) => return Ok((bytes.freeze(), rooms)),
             // The client went away, or broke the transfer's framing.
             Ok(Some(Err(_))) => return Err(Error::invalid("the body broke off")),
             Ok(Some(Ok(frame))) => frame,
@@ -47,9 +47,14 @@ pub(crate) async fn read(
         if bytes.len() + data.len() > limit {
             return Err(too_large());
         }
-        if !room.grow(data.len()) {
+        if !rooms.iter_mut().all(|room| room.grow(data.len())) {
             return Err(full());
         }
         bytes.extend_from_slice(&data);
     }
+}
+
+/// The body's size, if the request says it beforehand.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

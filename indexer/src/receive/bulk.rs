@@ -118,7 +118,10 @@ pub(super) fn decode(
     }
     let rows = documents.finish();
     let payload = codec::compress(&codec::encode_rows(&rows), LEVEL)?.into();
-    Ok((Decoded { rows, payload }, Items { bytes: answer.items.into(), has_errors: answer.has_errors }))
+    Ok((
+        Decoded { expanded_bytes: plain.len(), rows, payload },
+        Items { bytes: answer.items.into(), has_errors: answer.has_errors },
+    ))
 }
 
 /// The lines that are not blank.

@@ -78,6 +78,7 @@ pub(crate) fn decode(
     match origin {
         // Rows take a few times their bytes at most: only what is decoded otherwise must be weighed before.
         Origin::Agent => Ok(Decoded {
+            expanded_bytes: plain.len(),
             rows: codec::decode(&plain)?,
             payload: match encoding {
                 Encoding::Zstd => body.clone(),
@@ -93,7 +94,7 @@ pub(crate) fn decode(
             let records = foreign::records(request, &producer, received, next_position);
             let rows = Rows::try_from(records.as_slice())?;
             let payload = codec::compress(&codec::encode_rows(&rows), LEVEL)?.into();
-            Ok(Decoded { rows, payload })
+            Ok(Decoded { expanded_bytes: plain.len(), rows, payload })
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use heliograph_indexer::Config;
+use heliograph_indexer::{Config, TenantBounds};
 use heliograph_model::airflow::Identity;
 use heliograph_model::codec;
 use heliograph_model::filter::{Filter, Matcher};
@@ -53,6 +53,7 @@ pub(crate) fn config() -> Config {
         hot_bytes_max: 64 << 20,
         seal_bytes: 1 << 40,
         seal_after: Duration::from_secs(3600),
+        tenant_bounds: TenantBounds::default(),
     }
 }
 

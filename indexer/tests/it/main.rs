@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod bench;
+mod bodies;
 mod bulk;
 mod durable;
 mod far_store;
 mod faults;
 mod feeds;
 mod ingest;
+mod limits;
 mod sealing;
