@@ -12,6 +12,7 @@ mod params;
 mod search;
 mod session;
 mod tail;
+mod usage;
 
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ pub(crate) const ROUTES: &[Route] = &[
         methods: &["DELETE"],
         handler: || delete(admin::revoke_token),
     },
+    Route { path: "/api/v1/admin/usage", methods: &["GET"], handler: || get(usage::usage) },
 ];
 
 /// The whole service: the API behind its gate, the open status routes, and the page.

@@ -37,6 +37,7 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/api/v1/admin/tokens", [401, 403, 403, 200]),
     ("POST", "/api/v1/admin/tokens", [401, 403, 403, 201]),
     ("DELETE", "/api/v1/admin/tokens/{token}", [401, 403, 403, 204]),
+    ("GET", "/api/v1/admin/usage?tenant=a", [401, 404, 403, 200]),
 ];
 
 fn body(method: &str, path: &str) -> Option<Value> {
@@ -385,4 +386,33 @@ proptest! {
             drop(super::params::Params::of(&uri).map(|mut p| (p.all("tenant"), p.one("q"), p.finish())));
         }
     }
+}
+
+#[tokio::test]
+async fn usage_is_told_to_operators_of_the_own_tenants_and_to_administrators() {
+    use heliograph_store::catalog::{Bound, TenantLimits};
+    let stage = Stage::new().await;
+    let limits = TenantLimits {
+        ingest_per_second: Some(Bound::new(1_000)),
+        hot: Some(Bound::Unbounded),
+        ..TenantLimits::default()
+    };
+    stage.store.catalog.set_limits(&tenant("a"), &limits).await.unwrap();
+    let (_, operator) = stage.token("a", &[Role::Operator]).await;
+    let (_, viewer) = stage.token("a", &[Role::Viewer]).await;
+    let of_a = json!({ "tenant": "a", "stored_bytes": 0, "raw_bytes": 0, "segments": 0, "records": 0,
+        "limits": { "ingest_bytes_per_second": 1_000, "hot_bytes": null } });
+    for path in ["/api/v1/admin/usage", "/api/v1/admin/usage?tenant=a"] {
+        assert_eq!(stage.get(&operator, path).await.1, json!({ "usage": [of_a] }), "{path}");
+        assert_eq!(stage.get(&viewer, path).await.0, 403, "{path}");
+    }
+    for foreign in ["b", "no-such-tenant", "%2e%2e"] {
+        let path = format!("/api/v1/admin/usage?tenant={foreign}");
+        assert_eq!(stage.get(&operator, &path).await.0, 404, "{path}");
+    }
+    let request = stage.client.get(format!("{}/api/v1/admin/usage", stage.url));
+    let all = request.header("cookie", root(&stage).await).send().await.unwrap();
+    let all: Value = all.json().await.unwrap();
+    assert_eq!(all["usage"][0], of_a);
+    assert_eq!(all["usage"][1]["tenant"], "b");
 }
