@@ -1,5 +1,8 @@
 //! `heliograph admin`: works on catalog and key ring directly, beside a running server.
 
+mod backup;
+mod limits;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +28,13 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::Token(command) => tokens(command).await,
         AdminCommand::User(command) => users(command).await,
         AdminCommand::Grant(command) => grants(command).await,
+        AdminCommand::Usage { tenant, place } => limits::usage(tenant, &open(&place).await?).await,
+        AdminCommand::Backup { to, tenant, with_master_key, place } => {
+            backup::make(&to, tenant.as_ref(), with_master_key, &place).await
+        }
+        AdminCommand::Restore { from, r#as, master_key_file, place } => {
+            backup::restore(&from, r#as.as_ref(), master_key_file.as_deref(), &place).await
+        }
     }
 }
 
@@ -45,6 +55,9 @@ async fn tenant(command: TenantCommand) -> Outcome {
                 .map(|t| [t.name.to_string(), t.workspace.to_string(), t.created.to_string()])
                 .collect::<Vec<_>>();
             Ok(console::table(["name", "workspace", "created"], &rows)?)
+        }
+        TenantCommand::Limits { name, limits, place } => {
+            limits::set(&name, &limits, &open(&place).await?).await
         }
     }
 }
@@ -192,12 +205,7 @@ fn grant_row(grant: &Grant) -> [String; 4] {
 
 /// Opens what a server has made; makes nothing, so that a mistyped folder is an error.
 async fn open(place: &Place) -> Outcome<Store> {
-    let config = Config::load(place.config.as_deref())?;
-    let data_dir = place.data_dir.as_deref();
-    let places = match (data_dir, &place.config) {
-        (None, Some(_)) => places::named(&config)?,
-        (dir, _) => places::in_data_dir(&config, dir.unwrap_or(Path::new(places::DATA_DIR))),
-    };
+    let places = places_of(place)?;
     if let Some(file) = places::catalog_file(&places) {
         let there = file.try_exists().with_context(|| format!("cannot look for {}", file.display()))?;
         if !there {
@@ -207,7 +215,17 @@ async fn open(place: &Place) -> Outcome<Store> {
             )));
         }
     }
-    // A command reads nothing twice, and the cache is the running server's.
-    let places = heliograph_store::Config { cache: None, ..places };
     Ok(Store::open(&places, Arc::new(SystemClock)).await?)
+}
+
+/// Where things lie.
+fn places_of(place: &Place) -> Outcome<heliograph_store::Config> {
+    let config = Config::load(place.config.as_deref())?;
+    let data_dir = place.data_dir.as_deref();
+    let places = match (data_dir, &place.config) {
+        (None, Some(_)) => places::named(&config)?,
+        (dir, _) => places::in_data_dir(&config, dir.unwrap_or(Path::new(places::DATA_DIR))),
+    };
+    // A command reads nothing twice, and the cache is the running server's.
+    Ok(heliograph_store::Config { cache: None, ..places })
 }

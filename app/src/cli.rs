@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use heliograph_model::tenant::{TenantId, Workspace};
-use heliograph_store::catalog::Role;
+use heliograph_store::catalog::{Bound, Role};
 use secrecy::SecretString;
 
-use crate::config::Span;
+use crate::config::{Bytes, Span};
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.
 #[derive(Debug, Parser)]
@@ -103,6 +103,42 @@ pub(crate) enum AdminCommand {
     /// What people may do
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// What tenants have stored, and the limits that are their own
+    Usage {
+        /// Only this tenant
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the catalog, or one tenant with all its records, into a new folder; works beside a running server
+    Backup {
+        /// Folder that is new or empty
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Only this tenant, with its records
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Copy the master key, too: whoever has such a backup reads everything
+        #[arg(long)]
+        with_master_key: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Bring back what `backup` copied: a catalog into an empty place, a tenant where it is not
+    Restore {
+        /// Folder of the backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Of a tenant: give it this name
+        #[arg(long, value_name = "NAME")]
+        r#as: Option<TenantId>,
+        /// Of a tenant: the master key of the place that it comes from, if another than here
+        #[arg(long, value_name = "FILE")]
+        master_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,7 +157,36 @@ pub(crate) enum TenantCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Set what a tenant may use other than all may, and show what is set
+    Limits {
+        name: TenantId,
+        #[command(flatten)]
+        limits: LimitWords,
+        #[command(flatten)]
+        place: Place,
+    },
 }
+
+/// Limits as people write them: a size, `none`, or `default`; what is not named stays as it is.
+#[derive(Debug, Args)]
+pub(crate) struct LimitWords {
+    /// Bytes of records a second, before compression, at each indexer: 5MiB, none, or default (as for all)
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) ingest: Option<Limit>,
+    /// Bytes that may come at once
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) burst: Option<Limit>,
+    /// Memory of records that are not sealed, at each indexer
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) hot: Option<Limit>,
+    /// Bytes of segments
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) stored: Option<Limit>,
+}
+
+/// A limit that is set, or nothing where the one for all shall hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<Bound>);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -356,6 +421,19 @@ fn parse_role(text: &str) -> Result<Role, String> {
         let names = Role::ALL.map(Role::as_str).join(", ");
         format!("there is no role {text:?}: the roles are {names}")
     })
+}
+
+fn parse_limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "default" => Ok(Limit(None)),
+        "none" => Ok(Limit(Some(Bound::Unbounded))),
+        size => match Bytes::parse(size) {
+            Some(Bytes(bytes)) if bytes > 0 && i64::try_from(bytes).is_ok() => {
+                Ok(Limit(Some(Bound::new(bytes))))
+            }
+            _ => Err(format!("{size:?} is not a size like \"5MiB\", \"none\" or \"default\"")),
+        },
+    }
 }
 
 fn parse_span(text: &str) -> Result<Span, String> {

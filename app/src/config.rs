@@ -12,10 +12,12 @@ mod written;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heliograph_agent::Tls;
+use heliograph_indexer::TenantBounds;
 use heliograph_model::tenant::Workspace;
 use heliograph_store::catalog;
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
@@ -23,8 +25,9 @@ use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
 use reader::{Notes, Reader};
+pub(crate) use values::Bytes;
 pub(crate) use values::Span;
-use values::{BaseUrl, Bytes, Count, Shown};
+use values::{BaseUrl, Count, Shown};
 use written::{Origin, Table};
 
 /// What the names of our environment variables begin with.
@@ -99,6 +102,8 @@ pub(crate) struct Limits {
     pub(crate) search_concurrency: usize,
     pub(crate) search_timeout: Duration,
     pub(crate) tails_max: usize,
+    /// What a tenant may use for which nothing else is set.
+    pub(crate) tenant: TenantBounds,
 }
 
 /// `[telemetry]`: our own logs and metrics.
@@ -241,6 +246,12 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             search_concurrency: r.setting("search_concurrency", Count(8)).0,
             search_timeout: r.setting("search_timeout", Span(Duration::from_mins(1))).0,
             tails_max: r.setting("tails_max", Count(1_000)).0,
+            tenant: TenantBounds {
+                ingest_bytes_per_second: bound(r, "tenant_ingest_bytes_per_second"),
+                ingest_burst_bytes: bound(r, "tenant_ingest_burst_bytes"),
+                hot_bytes: bound(r, "tenant_hot_bytes"),
+                stored_bytes: bound(r, "tenant_stored_bytes"),
+            },
         }),
         telemetry: r.section("telemetry", |r| Telemetry {
             log_format: r.setting("log_format", LogFormat::Auto),
@@ -277,6 +288,11 @@ fn urls(written: Option<Vec<BaseUrl>>) -> Vec<String> {
 /// A size that must fit into memory.
 fn bytes(r: &mut Reader<'_>, key: &'static str, default: u64) -> usize {
     usize::try_from(r.setting(key, Bytes(default)).0).unwrap_or(usize::MAX)
+}
+
+/// A size that bounds something; none where it is not set.
+fn bound(r: &mut Reader<'_>, key: &'static str) -> Option<NonZeroU64> {
+    r.optional(key).and_then(|Bytes(bytes)| NonZeroU64::new(bytes))
 }
 
 /// The workspace of tenants that name none.

@@ -65,6 +65,7 @@ pub(crate) fn indexer_config(
         hot_bytes_max: indexer.hot_bytes_max,
         seal_bytes: indexer.seal_bytes,
         seal_after: indexer.seal_after,
+        tenant_bounds: limits.tenant,
     }
 }
 

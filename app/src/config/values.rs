@@ -152,6 +152,12 @@ impl Setting for Bytes {
     }
 }
 
+impl Bytes {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        parse_bytes(text).map(Self)
+    }
+}
+
 fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;

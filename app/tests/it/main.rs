@@ -8,6 +8,7 @@
     reason = "a test that finds something wrong says so and ends"
 )]
 
+mod backup;
 mod command;
 mod commands;
 mod crash;

@@ -15,7 +15,7 @@ const ALPHA: &str = "canaryalphaword";
 const BETA: &str = "canarybetaword";
 
 /// Every route that must not answer strangers: port, method, path.
-const CLOSED: [(&str, &str, &str); 26] = [
+const CLOSED: [(&str, &str, &str); 27] = [
     ("query.listen", "GET", "/api/v1/search?q="),
     ("query.listen", "GET", "/api/v1/search?q=%22open"),
     ("query.listen", "GET", "/api/v1/histogram?q="),
@@ -30,6 +30,7 @@ const CLOSED: [(&str, &str, &str); 26] = [
     ("query.listen", "POST", "/api/v1/admin/tenants"),
     ("query.listen", "GET", "/api/v1/admin/users"),
     ("query.listen", "GET", "/api/v1/admin/tokens"),
+    ("query.listen", "GET", "/api/v1/admin/usage"),
     ("query.listen", "GET", "/api/v1/no-such-route"),
     ("query.listen", "GET", "/metrics"),
     ("indexer.listen", "POST", "/v1/logs"),
