@@ -55,6 +55,8 @@ pub(crate) struct Config {
 #[derive(Debug)]
 pub(crate) struct Indexer {
     pub(crate) listen: SocketAddr,
+    /// The base URL at which query nodes reach it; unset, it is made of host name and port.
+    pub(crate) advertise: Option<String>,
     /// The workspace of tenants that agents bring.
     pub(crate) agent_workspace: Workspace,
     pub(crate) linger: Duration,
@@ -67,7 +69,6 @@ pub(crate) struct Indexer {
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) listen: SocketAddr,
-    pub(crate) indexers: Vec<String>,
     pub(crate) public_urls: Vec<String>,
     pub(crate) session_ttl: Duration,
     /// Memory for the index parts of segments.
@@ -220,6 +221,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         tls: r.section("tls", shipping::read_tls),
         indexer: r.section("indexer", |r| Indexer {
             listen: r.setting("listen", loopback(7710)),
+            advertise: r.optional::<BaseUrl>("advertise").map(|url| url.0),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
             hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),
@@ -228,7 +230,6 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         }),
         query: r.section("query", |r| Query {
             listen: r.setting("listen", loopback(7700)),
-            indexers: urls(r.optional("indexers")),
             public_urls: urls(r.optional("public_urls")),
             session_ttl: r.setting("session_ttl", Span(Duration::from_hours(12))).0,
             index_cache_bytes: bytes(r, "index_cache_bytes", 256 * MIB),

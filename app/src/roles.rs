@@ -1,10 +1,12 @@
 //! From our configuration to each role's, and a role on its own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use heliograph_agent::Token;
 use heliograph_model::time::Clock;
+use heliograph_query::Discovery;
 use heliograph_store::Store;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -48,9 +50,10 @@ pub(crate) fn agent_config(
     }
 }
 
-/// What the indexer is told.
+/// What the indexer is told; with `advertise` it shares the catalog with others, which reach it there.
 pub(crate) fn indexer_config(
     config: &Config,
+    advertise: Option<String>,
     agent_token: Option<SecretString>,
     cluster_token: SecretString,
 ) -> heliograph_indexer::Config {
@@ -59,6 +62,7 @@ pub(crate) fn indexer_config(
         agent_token,
         cluster_token,
         workspace: indexer.agent_workspace.clone(),
+        advertise,
         linger: indexer.linger,
         body_bytes_max: limits.body_bytes_max,
         expanded_bytes_max: limits.expanded_bytes_max,
@@ -72,7 +76,7 @@ pub(crate) fn indexer_config(
 /// What the query role is told.
 pub(crate) fn query_config(
     config: &Config,
-    indexers: Vec<String>,
+    indexers: Discovery,
     cluster_token: SecretString,
 ) -> heliograph_query::Config {
     let (query, limits) = (&config.query, &config.limits);
@@ -135,7 +139,9 @@ pub(crate) async fn run_indexer(config: Config) -> Outcome {
     let listener = bind(config.indexer.listen, "indexer.listen").await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&places, Arc::clone(&clock)).await?;
-    let indexer = indexer_config(&config, config.auth.agent_token.clone(), cluster_token);
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let advertise = config.indexer.advertise.clone().unwrap_or_else(|| advertised(address));
+    let indexer = indexer_config(&config, Some(advertise), config.auth.agent_token.clone(), cluster_token);
     let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
     store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("indexer");
@@ -152,9 +158,6 @@ pub(crate) async fn run_indexer(config: Config) -> Outcome {
 /// `heliograph query`.
 pub(crate) async fn run_query(config: Config) -> Outcome {
     let cluster_token = needed(config.auth.cluster_token.as_ref(), "auth.cluster_token")?;
-    if config.query.indexers.is_empty() {
-        return Err(config::missing("query.indexers", "is needed by this role").into());
-    }
     let places = places::named(&config)?;
     tracing::info!(settings = config.to_line(), "settings in effect");
     let listener = bind(config.query.listen, "query.listen").await?;
@@ -166,7 +169,7 @@ pub(crate) async fn run_query(config: Config) -> Outcome {
             first_start::ADMIN
         ));
     }
-    let query = query_config(&config, config.query.indexers.clone(), cluster_token);
+    let query = query_config(&config, Discovery::Catalog, cluster_token);
     let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
     store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("query");
@@ -185,6 +188,15 @@ fn needed(secret: Option<&SecretString>, setting: &'static str) -> Result<Secret
         .filter(|secret| !secret.expose_secret().is_empty())
         .cloned()
         .ok_or_else(|| config::missing(setting, ROLE_NEEDS))
+}
+
+/// How others reach what listens here: by the machine's name, where it listens on all of its addresses.
+fn advertised(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://{}:{}", host_name(), address.port())
+    } else {
+        format!("http://{address}")
+    }
 }
 
 /// The machine's name; logs carry it as their node.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use heliograph_agent::Token;
 use heliograph_model::cipher;
 use heliograph_model::time::Clock;
+use heliograph_query::Discovery;
 use heliograph_store::Store;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -97,8 +98,8 @@ fn start(
 
     let token = Token::Fixed(agent_token.clone());
     let agent = roles::agent_config(&config, data_dir.join("agent"), vec![indexer_url.clone()], token);
-    let indexer = roles::indexer_config(&config, Some(agent_token), cluster_token.clone());
-    let query = roles::query_config(&config, vec![indexer_url], cluster_token);
+    let indexer = roles::indexer_config(&config, None, Some(agent_token), cluster_token.clone());
+    let query = roles::query_config(&config, Discovery::Embedded(indexer_url), cluster_token);
 
     let mut process = Process::default();
     {

@@ -33,6 +33,8 @@ const COMMIT_BATCHES_MAX: usize = 1024;
 const COMMIT_BYTES_MAX: usize = 32 << 20;
 /// How long a batch that came too early waits for its predecessor before its sender is told.
 const EARLY_FOR: Duration = Duration::from_millis(250);
+/// How often it is asked what became of a commit in doubt.
+const SETTLE_EVERY: Duration = Duration::from_millis(500);
 /// Batches that wait for their predecessors.
 const EARLY_MAX: usize = 256;
 /// How often a commit is made anew because the catalog knew better about a producer.
@@ -137,7 +139,9 @@ impl Committer {
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Pending>) {
         loop {
             let (batches, is_open) = self.gather(&mut queue).await;
-            if !batches.is_empty() {
+            if batches.is_empty() {
+                Box::pin(self.settle()).await;
+            } else {
                 Box::pin(self.commit(batches)).await;
             }
             if !is_open {
@@ -150,7 +154,10 @@ impl Committer {
     /// The batches of the next commit: what has gathered during the last one, or comes within `linger` of the
     /// first. Second: whether more may come.
     async fn gather(&mut self, queue: &mut mpsc::Receiver<Pending>) -> (Vec<Pending>, bool) {
-        let first = match self.early.iter().map(|p| p.since + EARLY_FOR).min() {
+        let early = self.early.iter().map(|p| p.since + EARLY_FOR).min();
+        // Its senders may have gone elsewhere, so that no further batch comes.
+        let settling = self.uncertain.as_ref().map(|_| Instant::now() + SETTLE_EVERY);
+        let first = match early.into_iter().chain(settling).min() {
             None => queue.recv().await,
             Some(deadline) => match timeout_at(deadline, queue.recv()).await {
                 Ok(first) => first,
@@ -179,6 +186,9 @@ impl Committer {
     }
 
     async fn commit(&mut self, mut batches: Vec<Pending>) {
+        if !self.writer.held.may_commit() {
+            return refuse(batches, NO_LEASE);
+        }
         if !self.settle().await {
             return refuse(batches, STORAGE);
         }
@@ -199,6 +209,9 @@ impl Committer {
                     // Somebody else moved a producer of this tenant on: judge anew by what is on record.
                     self.places.retain(|(of, _), _| *of != tenant);
                     batches = accepted.into_iter().chain(followers).collect();
+                }
+                Err(Failure::Fenced) => {
+                    return refuse(accepted.into_iter().chain(followers).collect(), NO_LEASE);
                 }
                 Err(Failure::NotDone) => {
                     return refuse(accepted.into_iter().chain(followers).collect(), STORAGE);
@@ -243,8 +256,10 @@ impl Committer {
                     return false;
                 }
                 tracing::error!(%object, "gave up a commit that the catalog does not take");
+                self.writer.held.commit_ends();
                 self.writer.discard(object).await;
             }
+            Err(Failure::Fenced) => return false,
         }
         true
     }
@@ -333,6 +348,8 @@ impl Committer {
     }
 }
 
+/// What senders are told while this process cannot be sure that it is the one that writes for its indexer.
+const NO_LEASE: &str = "this indexer is joining, or cut off from the catalog";
 /// What senders are told when the catalog or the object store fails.
 const STORAGE: &str = "storage is unavailable";
 

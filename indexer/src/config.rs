@@ -16,6 +16,9 @@ pub struct Config {
     pub cluster_token: SecretString,
     /// Where tenants are made that an agent names for the first time.
     pub workspace: Workspace,
+    /// The base URL at which others reach this process. With one, it shares the catalog with other indexers, by
+    /// a lease; without, it is the only one.
+    pub advertise: Option<String>,
     /// How long the first batch of a commit waits for others.
     pub linger: Duration,
     /// Largest body as it comes over the wire.

@@ -76,6 +76,15 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// Another process writes for our indexer: what we have not acknowledged is its business now.
+    #[error(
+        "another process has taken over indexer {indexer}, as this one was stopped or cut off from the catalog for \
+         longer than its lease: it has to be started again"
+    )]
+    Fenced {
+        /// Which was ours.
+        indexer: uuid::Uuid,
+    },
     /// What lies at rest cannot be read or written.
     #[error(transparent)]
     Store(#[from] heliograph_store::Error),
@@ -118,7 +127,9 @@ impl Error {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gap { .. } => StatusCode::CONFLICT,
             Self::Full { .. } | Self::Limit { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable { .. } | Self::Store(_) | Self::Objects(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::Fenced { .. } | Self::Store(_) | Self::Objects(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Metrics(_) | Self::Worker(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -154,7 +165,9 @@ impl Error {
     pub(crate) fn public_text(&self) -> String {
         match self {
             Self::Store(heliograph_store::Error::Invalid(_)) => self.to_string(),
-            Self::Store(_) | Self::Objects(_) => "storage is unavailable: send again later".to_owned(),
+            Self::Store(_) | Self::Objects(_) | Self::Fenced { .. } => {
+                "storage is unavailable: send again later".to_owned()
+            }
             Self::Metrics(_) | Self::Worker(_) => "internal error".to_owned(),
             told => told.to_string(),
         }

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::hot::{Chunk, Hot};
@@ -37,6 +38,9 @@ const QUEUE_FRAMES: usize = 64;
 /// What a feed is asked for.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
+    /// Of which indexer's records; without one, of the process's own.
+    #[serde(default)]
+    pub(crate) indexer: Option<Uuid>,
     tenant: TenantId,
     filter: Filter,
     /// Also what was committed after this and is not sealed.
@@ -44,7 +48,7 @@ pub(crate) struct Request {
     after: Option<CommitId>,
 }
 
-/// All live feeds.
+/// All live feeds of one indexer's records.
 pub(crate) struct Feed {
     hot: Arc<Hot>,
     metrics: Metrics,

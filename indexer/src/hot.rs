@@ -1,6 +1,6 @@
 //! What is acknowledged and not sealed yet, in memory and searchable.
 //!
-//! Invariant: for every tenant, hot holds exactly this indexer's records whose commit lies after the tenant's
+//! Invariant: for every tenant, hot holds exactly its indexer's records whose commit lies after the tenant's
 //! `sealed_through`. A snapshot is taken under one lock, so that it is consistent with the [`HotHead`] that
 //! comes with it; a record moves from hot to sealed for all askers at once.
 
@@ -136,6 +136,11 @@ impl Hot {
     /// The memory that hot records share.
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Whether no tenant has anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.read().tenants.is_empty()
     }
 
     /// The newest commit.
@@ -276,6 +281,14 @@ impl Hot {
         drop(inner);
         // Freeing much memory takes a while: not under the lock.
         dropped.iter().for_each(|chunk| self.count(chunk, -1));
+    }
+}
+
+impl Drop for Hot {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        let left: Vec<_> = inner.tenants.drain().flat_map(|(_, part)| part.chunks).collect();
+        left.iter().for_each(|chunk| self.count(chunk, -1));
     }
 }
 

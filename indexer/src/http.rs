@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
@@ -17,15 +17,17 @@ use heliograph_model::scan::{Answer, HotAnswer, Scans};
 use heliograph_model::tenant::TenantId;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
 
 use crate::budget::Budget;
 use crate::credential::Credentials;
 use crate::error::{Error, Result};
-use crate::feed::{self, Feed};
+use crate::feed;
+use crate::holdings::Holdings;
 use crate::hot::{Answers, Found, Searcher};
 use crate::receive::{Format, Intake, read_body};
 use answer::Form;
@@ -40,7 +42,7 @@ pub(crate) struct App {
     pub(crate) intake: Intake,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) searcher: Searcher,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) holdings: Arc<Holdings>,
 }
 
 /// Empty until everything acknowledged earlier is searchable again.
@@ -88,18 +90,34 @@ async fn bulk(doors: Doors, index: Option<Path<String>>, headers: HeaderMap, mut
     }
 }
 
-async fn scan(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
-    match scanned(&doors, &headers, &mut body).await {
+/// Which indexers are asked.
+#[derive(Deserialize)]
+struct Asked {
+    /// Ids with commas between; without them all that this process answers for.
+    indexers: Option<String>,
+}
+
+impl Asked {
+    fn ids(&self) -> Result<Option<Vec<Uuid>>> {
+        let bad = |e: uuid::Error| Error::invalid(format!("indexers: {e}"));
+        let parse = |ids: &String| ids.split(',').map(|id| Uuid::parse_str(id).map_err(bad)).collect();
+        self.indexers.as_ref().map(parse).transpose()
+    }
+}
+
+async fn scan(doors: Doors, asked: Query<Asked>, headers: HeaderMap, mut body: Body) -> Response {
+    match scanned(&doors, &asked, &headers, &mut body).await {
         Ok(response) => response,
         Err(error) => answer::refused(&error, Form::Otlp(Format::Json), body).await,
     }
 }
 
-async fn scanned(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
+async fn scanned(doors: &Doors, asked: &Asked, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
     let app = open(doors)?;
     app.credentials.is_query(headers)?;
     let scans: Scans = json(headers, body).await?;
-    let Found { heads, answer } = app.searcher.search(&scans).await?;
+    let holdings = app.holdings.answering(asked.ids()?.as_deref());
+    let Found { heads, answer } = app.searcher.search(&holdings, &scans).await?;
     let mut first = Vec::new();
     line(&mut first, &heads)?;
     let counts = match answer {
@@ -139,7 +157,8 @@ async fn followed(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result
     let app = open(doors)?;
     app.credentials.is_query(headers)?;
     let request: feed::Request = json(headers, body).await?;
-    let frames = app.feed.open(request)?;
+    let unheld = Error::Unavailable { reason: "this process does not answer for that indexer" };
+    let frames = app.holdings.of(request.indexer).ok_or(unheld)?.feed.open(request)?;
     let lines = stream::unfold(frames, |mut frames| async move {
         let frame = frames.recv().await?;
         // The frame's room is given back here, when the connection takes the line.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::metrics::Metrics;
 
-/// The needed write-ahead objects of this indexer.
+/// The needed write-ahead objects of one indexer.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     entries: Mutex<BTreeMap<CommitId, Entry>>,
@@ -42,9 +42,9 @@ impl Ledger {
         waiting: HashSet<TenantId>,
         is_damaged: bool,
     ) {
-        let mut entries = self.entries.lock();
-        entries.insert(commit, Entry { object, waiting, is_damaged });
-        self.metrics.wal_objects.set(i64::try_from(entries.len()).unwrap_or(i64::MAX));
+        if self.entries.lock().insert(commit, Entry { object, waiting, is_damaged }).is_none() {
+            self.metrics.wal_objects.inc();
+        }
     }
 
     /// The objects of which nothing is needed once `tenant` is sealed through a commit.
@@ -73,9 +73,29 @@ impl Ledger {
     /// The catalog has let objects go.
     pub(crate) fn released(&self, objects: &[ObjectId]) {
         let gone: HashSet<_> = objects.iter().collect();
-        let mut entries = self.entries.lock();
-        entries.retain(|_, entry| !gone.contains(&entry.object));
-        self.metrics.wal_objects.set(i64::try_from(entries.len()).unwrap_or(i64::MAX));
+        self.entries.lock().retain(|_, entry| {
+            let is_kept = !gone.contains(&entry.object);
+            if !is_kept {
+                self.metrics.wal_objects.dec();
+            }
+            is_kept
+        });
+    }
+
+    /// Whether only damaged objects are left.
+    pub(crate) fn is_done(&self) -> bool {
+        self.entries.lock().values().all(|entry| entry.is_damaged)
+    }
+
+    /// Whether some are damaged.
+    pub(crate) fn has_damaged(&self) -> bool {
+        self.entries.lock().values().any(|entry| entry.is_damaged)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.metrics.wal_objects.sub(i64::try_from(self.entries.get_mut().len()).unwrap_or(i64::MAX));
     }
 }
 

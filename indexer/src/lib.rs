@@ -7,7 +7,9 @@
 //! ```
 //!
 //! The head is `http`: it alone is told to stop. `commit` ends when the last request is gone; what is hot by
-//! then lies in write-ahead objects and is replayed at the next start.
+//! then lies in write-ahead objects, and is replayed at the next start or by an heir.
+//!
+//! A process that shares the catalog with others writes by a `lease`, and takes over what others leave: `takeover`.
 
 mod budget;
 mod commit;
@@ -15,14 +17,17 @@ mod config;
 mod credential;
 mod error;
 mod feed;
+mod holdings;
 mod hot;
 mod http;
+mod lease;
 mod ledger;
 mod metrics;
 mod quota;
 mod receive;
 mod replay;
 mod seal;
+mod takeover;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,24 +35,24 @@ use std::time::Duration;
 use heliograph_model::time::Clock;
 use heliograph_serve::Bounds;
 use heliograph_store::Store;
-use heliograph_store::catalog::Lease;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::budget::Budget;
 use crate::commit::{Committer, Pending, Writer};
 use crate::credential::Credentials;
 use crate::feed::Feed;
-use crate::hot::{Hot, Searcher};
+use crate::holdings::{Holding, Holdings};
+use crate::hot::Searcher;
 use crate::http::App;
-use crate::ledger::Ledger;
+use crate::lease::Held;
 use crate::metrics::Metrics;
 use crate::receive::Intake;
-use crate::replay::Replay;
 use crate::seal::Sealer;
+use crate::takeover::Heir;
 
 pub use config::{Config, TenantBounds};
 pub use error::{Error, Result};
@@ -62,8 +67,8 @@ const QUEUE_BATCHES: usize = 1024;
 /// Runs the indexer until `stop`: takes batches in on `listener`, beside the routes of `status`.
 ///
 /// Says `ready` when everything acknowledged earlier is searchable again; until then every route of its own
-/// answers 503. Returns when all accepted requests are answered. What was acknowledged is on disk at any moment,
-/// so that dropping this future half-way loses nothing.
+/// answers 503. Returns when all accepted requests are answered, with [`Error::Fenced`] if another process has
+/// taken over. What was acknowledged is on disk at any moment, so that dropping this future half-way loses nothing.
 #[expect(clippy::too_many_arguments, reason = "each is one thing that the caller owns and lends")]
 pub async fn run(
     config: Config,
@@ -76,10 +81,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<()> {
     let metrics = Metrics::new(registry)?;
-    let indexer = store.catalog.embedded_indexer().await?;
     let tasks = TaskTracker::new();
     // Ends with `stop`, and when a stage fails.
     let halt = stop.child_token();
+    let held = Arc::new(match &config.advertise {
+        Some(_) => Held::of_new_indexer(&halt),
+        None => Held::embedded(store.catalog.embedded_indexer().await?, &halt),
+    });
     let app = Arc::new(OnceLock::new());
     let router = http::router(Arc::clone(&app)).merge(status);
     let bounds = Bounds {
@@ -89,29 +97,50 @@ pub async fn run(
     };
     let serving = tasks.spawn(heliograph_serve::serve(listener, router, bounds, halt.clone()));
 
-    let parts = Parts { config, store, clock, metrics, indexer, tasks: tasks.clone() };
-    let result = match Box::pin(parts.start(&app, &halt)).await {
-        Ok(Some(mut committing)) => {
-            drop(app);
-            ready.send_replace(true);
-            tracing::info!(%indexer, "the indexer is ready");
-            let ended = tokio::select! {
-                () = halt.cancelled() => Ok(()),
-                // Without it nothing can be acknowledged; it ends by itself only by a mistake of ours.
-                ended = &mut committing => ended,
-            };
-            ready.send_replace(false);
-            ended.map_err(Error::from)
-        }
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
+    let (catalog, advertise) = (Arc::clone(&store.catalog), config.advertise.clone());
+    let parts = Parts { config, store, clock, metrics, held: Arc::clone(&held), tasks: tasks.clone() };
+    let work = async {
+        let result = match Box::pin(parts.start(&app, &halt)).await {
+            Ok(Some(committing)) => until_ended(committing, &held, &ready).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        halt.cancel();
+        drop(app);
+        // Its end lets go of the last sender of batches, and so ends the committer.
+        serving.await?;
+        tasks.close();
+        tasks.wait().await;
+        result
     };
-    halt.cancel();
-    // Its end lets go of the last sender of batches, and so ends the committer.
-    serving.await?;
-    tasks.close();
-    tasks.wait().await;
-    result
+    // The lease is kept until nothing is written by it any more.
+    let done = CancellationToken::new();
+    let keeping = async {
+        if advertise.is_some() {
+            held.keep(&*catalog, &done).await;
+        }
+    };
+    let work = async {
+        let result = work.await;
+        done.cancel();
+        result
+    };
+    let (result, ()) = tokio::join!(Box::pin(work), keeping);
+    held.hand_over(&*catalog).await;
+    held.verdict().and(result)
+}
+
+/// Waits for the end: of the lease, of the committer, or as told.
+async fn until_ended(mut committing: JoinHandle<()>, held: &Held, ready: &watch::Sender<bool>) -> Result<()> {
+    ready.send_replace(true);
+    tracing::info!(indexer = %held.indexer(), "the indexer is ready");
+    let ended = tokio::select! {
+        () = held.end().cancelled() => Ok(()),
+        // Without it nothing can be acknowledged; it ends by itself only by a mistake of ours.
+        ended = &mut committing => ended,
+    };
+    ready.send_replace(false);
+    ended.map_err(Error::from)
 }
 
 /// What the stages are made of.
@@ -120,39 +149,23 @@ struct Parts {
     store: Store,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    indexer: Uuid,
+    held: Arc<Held>,
     tasks: TaskTracker,
 }
 
 impl Parts {
-    /// Replays, then starts the stages and opens the doors of `app`. The committer's task, or nothing if it was
-    /// stopped meanwhile.
-    async fn start(
-        self,
-        app: &OnceLock<App>,
-        halt: &CancellationToken,
-    ) -> Result<Option<tokio::task::JoinHandle<()>>> {
-        let Self { config, store, clock, metrics, indexer, tasks } = self;
-        let sealed = replay::sealed(&store, indexer).await?;
-        let hot = Arc::new(Hot::new(indexer, Budget::new(config.hot_bytes_max), metrics.clone(), sealed));
-        let ledger = Arc::new(Ledger::new(metrics.clone()));
-        let replay = Replay {
-            store: store.clone(),
-            indexer,
-            hot: Arc::clone(&hot),
-            ledger: Arc::clone(&ledger),
-            metrics: metrics.clone(),
-        };
-        if !replay.run(halt).await? {
-            return Ok(None);
-        }
-
+    /// Replays, starts the stages and opens the doors of `app`, and registers. The committer's task, or nothing if
+    /// it was stopped meanwhile.
+    async fn start(self, app: &OnceLock<App>, halt: &CancellationToken) -> Result<Option<JoinHandle<()>>> {
+        let Self { config, store, clock, metrics, held, tasks } = self;
+        let budget = Budget::new(config.hot_bytes_max);
+        let replayed = replay::replay(&store, held.indexer(), &budget, &metrics, halt).await?;
+        let Some((hot, ledger)) = replayed else { return Ok(None) };
         let feed = Arc::new(Feed::new(Arc::clone(&hot), metrics.clone(), tasks.clone(), halt.clone()));
         let (commits, queue): (mpsc::Sender<Pending>, _) = mpsc::channel(QUEUE_BATCHES);
-        let lease = Lease::embedded(indexer);
         let writer = Writer {
             store: store.clone(),
-            lease,
+            held: Arc::clone(&held),
             clock: Arc::clone(&clock),
             hot: Arc::clone(&hot),
             ledger: Arc::clone(&ledger),
@@ -162,7 +175,7 @@ impl Parts {
         let committing = tasks.spawn(Committer::new(writer, config.linger).run(queue));
         let sealer = Sealer {
             store: store.clone(),
-            lease,
+            held: Arc::clone(&held),
             clock: Arc::clone(&clock),
             hot: Arc::clone(&hot),
             ledger,
@@ -171,24 +184,44 @@ impl Parts {
             age: config.seal_after,
         };
         tasks.spawn(sealer.run(halt.clone()));
+        let own = Holding { held: Arc::clone(&held), hot: Arc::clone(&hot), feed };
+        let holdings = Arc::new(Holdings::new(own));
+        let heir = config.advertise.as_ref().map(|address| Heir {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            budget: Arc::clone(&budget),
+            tasks: tasks.clone(),
+            address: address.as_str().into(),
+            own: Arc::clone(&held),
+            holdings: Arc::clone(&holdings),
+            seal_bytes: config.seal_bytes,
+        });
 
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
-        let credentials = Arc::new(Credentials::new(agent, cluster, catalog, Arc::clone(&clock)));
+        let credentials = Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(&clock)));
         let intake = Intake::new(
             &config,
             Arc::clone(&credentials),
-            store.catalog,
+            Arc::clone(&catalog),
             store.tenants,
             clock,
-            Arc::clone(&hot),
+            hot,
             commits,
             metrics,
         );
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let opened = App { intake, credentials, searcher: Searcher::new(hot, threads), feed };
+        let opened = App { intake, credentials, searcher: Searcher::new(threads), holdings };
         if app.set(opened).is_err() {
             tracing::error!("the indexer was opened twice");
+        }
+        if let (Some(address), Some(heir)) = (&config.advertise, heir) {
+            // Behind open doors: who reads of it asks it at once.
+            if !held.register(&*catalog, address).await? {
+                return Ok(None);
+            }
+            tasks.spawn(heir.run(halt.clone()));
         }
         Ok(Some(committing))
     }

@@ -36,8 +36,10 @@ pub(crate) struct Metrics {
     pub(crate) seal_failures: IntCounter,
     /// Write-ahead objects that are needed.
     pub(crate) wal_objects: IntGauge,
-    /// Batches in write-ahead objects that could not be read at start.
+    /// Batches in write-ahead objects that could not be read again.
     pub(crate) wal_damaged: IntCounter,
+    /// Indexers whose process was gone and whose records are looked after here.
+    pub(crate) takeovers: IntCounter,
     /// Live tails.
     pub(crate) feed_subscribers: IntGauge,
     /// Records that slow tails were not given.
@@ -85,7 +87,12 @@ impl Metrics {
             wal_damaged: counter(
                 registry,
                 "wal_damaged_total",
-                "Damaged parts of write-ahead objects found at start.",
+                "Damaged parts of write-ahead objects found when they were read again.",
+            )?,
+            takeovers: counter(
+                registry,
+                "takeovers_total",
+                "Indexers taken over from a process that is gone.",
             )?,
             feed_subscribers: gauge(registry, "feed_subscribers", "Live feeds.")?,
             feed_skipped: counter(

@@ -1,4 +1,5 @@
-//! At start: what is written ahead and not sealed becomes hot again, before anything else is let in.
+//! At start and at a takeover: what is written ahead and not sealed becomes hot again, before anything else is let
+//! in.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::codec;
 use heliograph_model::rows::Rows;
-use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_store::catalog::WalObject;
 use heliograph_store::layout::{self, ObjectId};
@@ -18,6 +18,7 @@ use object_store::ObjectStoreExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::hot::{Hot, Share};
 use crate::ledger::Ledger;
@@ -32,18 +33,35 @@ const READ_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A batch that was taken in is taken in again, whatever the bound on new ones is now.
 const EXPANDED_BYTES_MAX: usize = 1 << 30;
 
-/// What a start needs.
-pub(crate) struct Replay {
+/// What an indexer holds unsealed, as hot records and as the objects in which they lie. Waits where the store does
+/// not answer; nothing if stopped meanwhile.
+pub(crate) async fn replay(
+    store: &Store,
+    indexer: Uuid,
+    budget: &Arc<Budget>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<Option<(Arc<Hot>, Arc<Ledger>)>> {
+    let sealed = store.catalog.sealed_through(indexer).await?.into_iter().collect();
+    let hot = Arc::new(Hot::new(indexer, Arc::clone(budget), metrics.clone(), sealed));
+    let ledger = Arc::new(Ledger::new(metrics.clone()));
+    let (metrics, store) = (metrics.clone(), store.clone());
+    let replay = Replay { store, indexer, hot: Arc::clone(&hot), ledger: Arc::clone(&ledger), metrics };
+    Ok(replay.run(stop).await?.then_some((hot, ledger)))
+}
+
+/// What it needs.
+struct Replay {
     /// Where it lies.
-    pub(crate) store: Store,
+    store: Store,
     /// Whose.
-    pub(crate) indexer: Uuid,
+    indexer: Uuid,
     /// Where it goes.
-    pub(crate) hot: Arc<Hot>,
+    hot: Arc<Hot>,
     /// Where objects are noted.
-    pub(crate) ledger: Arc<Ledger>,
+    ledger: Arc<Ledger>,
     /// What is counted.
-    pub(crate) metrics: Metrics,
+    metrics: Metrics,
 }
 
 /// Tenants by the id that write-ahead objects name them by.
@@ -58,7 +76,7 @@ struct Opened {
 impl Replay {
     /// Makes hot what is not sealed, and deletes what the catalog does not name. Waits where the store does not
     /// answer; `false` if stopped meanwhile.
-    pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<bool> {
+    async fn run(&self, stop: &CancellationToken) -> Result<bool> {
         let objects = self.store.catalog.wal_objects(self.indexer).await?;
         let tenants = self.tenants().await?;
         self.delete_orphans(&objects).await;
@@ -218,9 +236,4 @@ fn open(batches: Vec<(SealedBatch, Option<Arc<OpenTenant>>)>) -> Opened {
 fn open_one(batch: SealedBatch, tenant: &OpenTenant) -> Result<Rows> {
     let payload = batch.open(tenant)?;
     Ok(codec::decode(&codec::decompress(&payload, EXPANDED_BYTES_MAX)?)?)
-}
-
-/// The state that a start finds in the catalog: each tenant's place.
-pub(crate) async fn sealed(store: &Store, indexer: Uuid) -> Result<HashMap<TenantId, CommitId>> {
-    Ok(store.catalog.sealed_through(indexer).await?.into_iter().collect())
 }

@@ -14,9 +14,9 @@ use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
-use heliograph_store::catalog::{Lease, SegmentMeta};
+use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::layout::{self, ObjectId};
-use heliograph_store::{objects, segment};
+use heliograph_store::{Error as StoreError, objects, segment};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::hot::{Hot, Load};
+use crate::lease::Held;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
@@ -43,8 +44,8 @@ const DELETES_MAX: usize = 8;
 pub(crate) struct Sealer {
     /// Where segments go.
     pub(crate) store: Store,
-    /// Whose records.
-    pub(crate) lease: Lease,
+    /// Whose records, and by which right.
+    pub(crate) held: Arc<Held>,
     /// When.
     pub(crate) clock: Arc<dyn Clock>,
     /// What is sealed.
@@ -154,7 +155,7 @@ impl Sealer {
             }
         };
         let path = layout::segment(uid, id);
-        let meta = built.meta(tenant, id, self.lease.indexer, (after, through), self.clock.now());
+        let meta = built.meta(tenant, id, self.held.indexer(), (after, through), self.clock.now());
         if let Err(error) = objects::create(&*self.store.objects, &path, built.bytes).await {
             // Nobody names it, and nobody will: the next attempt has another name.
             if !matches!(timeout(DELETE_MAX, self.store.objects.delete(&path)).await, Ok(Ok(()))) {
@@ -172,7 +173,12 @@ impl Sealer {
     async fn publish(&self, meta: &SegmentMeta, publishing: &tokio::sync::Mutex<()>) -> Result<()> {
         let one_at_a_time = publishing.lock().await;
         let released = self.ledger.free_after(&meta.tenant, meta.commits_through);
-        if let Err(error) = self.store.catalog.publish(&self.lease, meta, &released).await {
+        if let Err(error) = self.store.catalog.publish(&self.held.lease(), meta, &released).await {
+            // What has become of it is the business of who holds the lease now, and so are its objects.
+            if matches!(error, StoreError::Fenced { .. }) {
+                self.held.lose();
+                return Err(error.into());
+            }
             // An error need not mean that it was not done.
             if self.sealed_through(&meta.tenant).await? < meta.commits_through {
                 return Err(error.into());
@@ -188,7 +194,7 @@ impl Sealer {
 
     /// Up to where the catalog says that a tenant is sealed.
     async fn sealed_through(&self, tenant: &TenantId) -> Result<CommitId> {
-        let all = self.store.catalog.sealed_through(self.lease.indexer).await?;
+        let all = self.store.catalog.sealed_through(self.held.indexer()).await?;
         Ok(all.into_iter().find(|(of, _)| of == tenant).map(|(_, commit)| commit).unwrap_or_default())
     }
 
@@ -208,7 +214,12 @@ impl Sealer {
         let _one_at_a_time = publishing.lock().await;
         let free = self.ledger.free();
         if !free.is_empty() {
-            self.store.catalog.release(&self.lease, &free).await?;
+            if let Err(error) = self.store.catalog.release(&self.held.lease(), &free).await {
+                if matches!(error, StoreError::Fenced { .. }) {
+                    self.held.lose();
+                }
+                return Err(error.into());
+            }
             self.ledger.released(&free);
             self.delete(&free).await;
         }
@@ -217,7 +228,7 @@ impl Sealer {
 
     /// Deletes released objects. What stays behind is deleted at the next start: the catalog does not name it.
     async fn delete(&self, objects: &[ObjectId]) {
-        let failures = delete_wal(&self.store, self.lease.indexer, objects).await;
+        let failures = delete_wal(&self.store, self.held.indexer(), objects).await;
         if failures > 0 {
             tracing::warn!(failures, "left released write-ahead objects behind");
         }

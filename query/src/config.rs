@@ -4,11 +4,20 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+/// Where the indexers are.
+#[derive(Clone, Debug)]
+pub enum Discovery {
+    /// There is one, at this base URL, and it shares the catalog with no other.
+    Embedded(String),
+    /// Those that are registered in the catalog, where each says how it is reached.
+    Catalog,
+}
+
 /// The settings of the query role.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Base URLs of all indexers, as in `http://127.0.0.1:7710`.
-    pub indexers: Vec<String>,
+    /// Where the indexers are.
+    pub indexers: Discovery,
     /// What we show the indexers' internal API.
     pub cluster_token: SecretString,
     /// Origins (`https://logs.example.com`) whose pages may use the session cookie for unsafe calls and tails;

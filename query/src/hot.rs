@@ -1,11 +1,17 @@
 //! The indexers' hot parts, asked over their internal API; what they answer is bounded and checked.
 //!
 //! ```text
-//! POST {indexer}/internal/v1/scan   Scans                   → HotHeads line, then record lines or one answer line
-//! POST {indexer}/internal/v1/feed   {tenant, filter, after} → feed frame lines without end
+//! POST {process}/internal/v1/scan[?indexers=ID,ID…]  Scans → [HotHeads…] line, then record lines or one answer line
+//! POST {process}/internal/v1/feed   {indexer, tenant, filter, after} → feed frame lines without end
 //! ```
+//! A process may answer for several indexers: its own, and those that it has taken over. Each is asked for in one
+//! place only, the one that the catalog names, so that a record that two processes hold for a moment counts once.
+//! Who is listed and has no head in any answer is missing from it.
 
-use std::collections::HashMap;
+mod list;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,18 +21,23 @@ use heliograph_model::filter::Filter;
 use heliograph_model::record::{ApiRecord, Record};
 use heliograph_model::scan::{Answer, CommitId, FeedFrame, HotAnswer, HotHeads, Scans, Want};
 use heliograph_model::tenant::TenantId;
-use parking_lot::RwLock;
+use heliograph_store::catalog::Catalog;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
+use crate::config::Discovery;
 use crate::error::{Error, Result};
+pub(crate) use list::Indexer;
+use list::List;
 
 /// Longest line of an answer: a commit's records in a feed frame, at most a batch of 16 MiB and its escapes.
 const LINE_BYTES_MAX: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time to the first line of an answer to a scan: a process that is stopped must not hold all searches.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why an indexer gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +48,12 @@ pub(crate) enum Silent {
     /// It refused.
     #[error("the indexer answered {0}")]
     Status(u16),
+    /// The catalog does not say which indexers there are.
+    #[error("the indexers cannot be listed")]
+    Unlisted(#[from] heliograph_store::Error),
+    /// It is not whole there at this moment: its process is gone, joins, or takes it over just now.
+    #[error("nobody answers for the indexer now")]
+    Elsewhere,
     /// It answered something else than agreed.
     #[error("the indexer's answer cannot be read: {0}")]
     Answer(String),
@@ -45,22 +62,11 @@ pub(crate) enum Silent {
 /// The lines of an answer, as they come.
 pub(crate) type Lines = BoxStream<'static, Result<String, Silent>>;
 
-/// One indexer.
-#[derive(Debug)]
-pub(crate) struct Indexer {
-    url: String,
-    /// The name that users see; its address is the operator's business.
-    pub(crate) name: String,
-    /// As its last answer said.
-    id: RwLock<Option<Uuid>>,
-}
-
 /// All indexers.
-#[derive(Debug)]
 pub(crate) struct Indexers {
     client: reqwest::Client,
     token: SecretString,
-    all: Vec<Indexer>,
+    list: List,
 }
 
 /// What an indexer's answer stands on.
@@ -72,6 +78,20 @@ pub(crate) struct Head {
     pub(crate) committed: CommitId,
     /// For each tenant that was asked for: up to which commit its records are sealed, and not in the answer.
     pub(crate) sealed_through: HashMap<TenantId, CommitId>,
+}
+
+impl Head {
+    fn read(head: HotHeads, of: &[Indexer], scans: &Scans) -> Result<Self, Silent> {
+        if head.sealed_through.len() != scans.tenants.len() {
+            return Err(Silent::Answer("not a head for each tenant".to_owned()));
+        }
+        let id = of.iter().find_map(|indexer| indexer.learn(&head.indexer).transpose());
+        Ok(Self {
+            indexer: id.unwrap_or_else(|| Err(Silent::Answer("a head of another indexer".to_owned())))?,
+            committed: head.committed,
+            sealed_through: scans.tenants.iter().cloned().zip(head.sealed_through).collect(),
+        })
+    }
 }
 
 /// What an indexer's hot part answers for all tenants that were asked for.
@@ -104,67 +124,53 @@ pub(crate) struct Opened {
     pub(crate) sealed_through: CommitId,
 }
 
-impl Indexer {
-    /// Its id, once it has answered.
-    pub(crate) fn id(&self) -> Option<Uuid> {
-        *self.id.read()
-    }
-
-    fn learn(&self, id: &str) -> Result<Uuid, Silent> {
-        let id = Uuid::parse_str(id).map_err(|e| Silent::Answer(format!("indexer id: {e}")))?;
-        if self.id() != Some(id) {
-            *self.id.write() = Some(id);
-        }
-        Ok(id)
-    }
-}
-
 impl Indexers {
-    /// The indexers behind these base URLs.
-    pub(crate) fn new(urls: &[String], token: SecretString) -> Result<Self> {
+    /// The indexers that are found so; what is shown to them.
+    pub(crate) fn new(discovery: &Discovery, catalog: Arc<dyn Catalog>, token: SecretString) -> Result<Self> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|e| Error::server("the client for indexers", e))?;
-        let all = urls
-            .iter()
-            .enumerate()
-            .map(|(n, url)| Indexer {
-                url: url.trim_end_matches('/').to_owned(),
-                name: format!("indexer-{}", n + 1),
-                id: RwLock::new(None),
-            })
-            .collect();
-        Ok(Self { client, token, all })
+        Ok(Self { client, token, list: List::new(discovery, catalog) })
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> &[Indexer] {
-        &self.all
+    /// All of them, no longer ago than a new one waits before it takes anything.
+    pub(crate) async fn all(&self) -> Result<Arc<[Indexer]>, Silent> {
+        self.list.get().await
     }
 
-    /// What one indexer's hot part answers for all tenants. Safe to drop half-way.
-    pub(crate) async fn scan(&self, indexer: &Indexer, scans: &Scans) -> Result<(Head, Found), Silent> {
-        let mut lines = self.post(indexer, "scan", scans).await?;
-        let first = lines.next().await.ok_or_else(|| Silent::Answer("it is empty".to_owned()))??;
-        let heads: HotHeads = parse(&first)?;
-        if heads.sealed_through.len() != scans.tenants.len() {
-            return Err(Silent::Answer("not a head for each tenant".to_owned()));
-        }
-        let head = Head {
-            indexer: indexer.learn(&heads.indexer)?,
-            committed: heads.committed,
-            sealed_through: scans.tenants.iter().cloned().zip(heads.sealed_through).collect(),
+    /// What the hot part of a process answers for its indexers, for all tenants: a head for each indexer that it
+    /// can answer for. Safe to drop half-way.
+    pub(crate) async fn scan(&self, of: &[Indexer], scans: &Scans) -> Result<(Vec<Head>, Found), Silent> {
+        let Some(first) = of.first() else { return Err(Silent::Answer("nobody was asked".to_owned())) };
+        let ids: Vec<String> = of.iter().filter_map(Indexer::registered).map(|id| id.to_string()).collect();
+        // The only one is asked for all that it has.
+        let asked = if ids.is_empty() { String::new() } else { format!("?indexers={}", ids.join(",")) };
+        let opening = async {
+            let mut lines = self.post(&first.url, &format!("scan{asked}"), scans).await?;
+            let line = lines.next().await.ok_or_else(|| Silent::Answer("it is empty".to_owned()))??;
+            Ok::<_, Silent>((line, lines))
         };
+        let (line, mut lines) = tokio::time::timeout(ANSWER_MAX, opening)
+            .await
+            .unwrap_or_else(|_| Err(Silent::Answer("no answer in time".to_owned())))?;
+        let heads = parse::<Vec<HotHeads>>(&line)?;
+        let heads =
+            heads.into_iter().map(|head| Head::read(head, of, scans)).collect::<Result<Vec<_>, _>>()?;
+        let distinct: HashSet<_> = heads.iter().map(|head| head.indexer).collect();
+        if distinct.len() != heads.len() {
+            return Err(Silent::Answer("two heads of one indexer".to_owned()));
+        }
         let found = match &scans.want {
             Want::Records { .. } | Want::Around { .. } => {
+                let tenants: HashSet<&TenantId> = scans.tenants.iter().collect();
                 let mut records = Vec::new();
                 while let Some(line) = lines.next().await {
                     let line = line?;
                     let record: ApiRecord<'_> = parse(&line)?;
-                    let Some((tenant, _)) = head.sealed_through.get_key_value(&record.tenant) else {
+                    let Some(tenant) = tenants.get(&record.tenant).copied() else {
                         return Err(Silent::Answer("a record of another tenant".to_owned()));
                     };
                     let record = record.into_record().map_err(|e| Silent::Answer(e.to_string()))?;
@@ -182,7 +188,7 @@ impl Indexers {
                 })
             }
         };
-        Ok((head, found))
+        Ok((heads, found))
     }
 
     /// Opens the feed of a tenant's fresh records, from after a commit or from now; the lines are to be read
@@ -199,21 +205,25 @@ impl Indexers {
             tenant: &'a TenantId,
             filter: &'a Filter,
             after: Option<CommitId>,
+            indexer: Option<Uuid>,
         }
-        let mut lines = self.post(indexer, "feed", &Body { tenant, filter, after }).await?;
+        let body = Body { tenant, filter, after, indexer: indexer.registered() };
+        let mut lines = self.post(&indexer.url, "feed", &body).await?;
         let first = lines.next().await.ok_or_else(|| Silent::Answer("it is empty".to_owned()))??;
         match frame(&first)? {
             FeedFrame::Open { indexer: id, committed, sealed_through } => {
-                Ok((Opened { indexer: indexer.learn(&id)?, committed, sealed_through }, lines))
+                let other = || Silent::Answer("a feed of another indexer".to_owned());
+                let indexer = indexer.learn(&id)?.ok_or_else(other)?;
+                Ok((Opened { indexer, committed, sealed_through }, lines))
             }
             _ => Err(Silent::Answer("a feed that is not opened".to_owned())),
         }
     }
 
-    async fn post(&self, indexer: &Indexer, what: &str, body: &impl Serialize) -> Result<Lines, Silent> {
+    async fn post(&self, url: &str, what: &str, body: &impl Serialize) -> Result<Lines, Silent> {
         let response = self
             .client
-            .post(format!("{}/internal/v1/{what}", indexer.url))
+            .post(format!("{url}/internal/v1/{what}"))
             .bearer_auth(self.token.expose_secret())
             .json(body)
             .send()

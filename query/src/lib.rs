@@ -36,7 +36,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use config::Config;
+pub use config::{Config, Discovery};
 pub use error::{Error, Result};
 
 /// Connections at the same time.

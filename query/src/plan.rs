@@ -15,8 +15,9 @@ use crate::hot::Head;
 
 /// Whether a segment is read beside the hot answers: it is unless one of them holds its records.
 pub(crate) fn is_read(segment: &SegmentMeta, heads: &[Head]) -> bool {
-    let head = heads.iter().find(|head| head.indexer == segment.indexer);
-    let through = head.and_then(|head| head.sealed_through.get(&segment.tenant));
+    // Of one indexer there may be several heads, each of other tenants.
+    let mut of_indexer = heads.iter().filter(|head| head.indexer == segment.indexer);
+    let through = of_indexer.find_map(|head| head.sealed_through.get(&segment.tenant));
     through.is_none_or(|through| segment.commits_after < *through)
 }
 

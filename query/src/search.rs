@@ -71,7 +71,7 @@ impl Question {
 pub(crate) struct Outcome {
     /// What was read.
     pub(crate) stats: ScanStats,
-    /// Indexers that did not answer: their fresh records are missing.
+    /// Indexers for which nobody answered: their fresh records are missing.
     pub(crate) unreachable: BTreeSet<String>,
     /// Segments that could not be read, because they are damaged.
     pub(crate) damaged: u64,
@@ -135,7 +135,11 @@ impl Search {
     /// Over a store and its indexers.
     pub(crate) fn new(config: &crate::Config, store: Store, metrics: Metrics) -> Result<Self> {
         Ok(Self {
-            indexers: Indexers::new(&config.indexers, config.cluster_token.clone())?,
+            indexers: Indexers::new(
+                &config.indexers,
+                Arc::clone(&store.catalog),
+                config.cluster_token.clone(),
+            )?,
             segments: Segments::new(config, store.clone(), metrics.clone()),
             lists: Lists::default(),
             store,

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::access::password;
-use crate::{Config, Error};
+use crate::{Config, Discovery, Error};
 pub(crate) use indexer::FakeIndexer;
 
 pub(crate) const CLUSTER_TOKEN: &str = "cluster";
@@ -139,7 +139,7 @@ impl Stage {
         others.spawn(async move { axum::serve(internal, routes).await.unwrap() });
 
         let mut config = Config {
-            indexers: vec![indexer_url],
+            indexers: Discovery::Embedded(indexer_url),
             cluster_token: CLUSTER_TOKEN.into(),
             public_urls: vec!["https://logs.example.com".to_owned()],
             session_ttl: Duration::from_secs(12 * 3600),

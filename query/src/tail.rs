@@ -9,6 +9,7 @@
 //! keeps the place.
 
 mod follow;
+mod follow_all;
 mod frame;
 mod position;
 mod session;

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
 pub use dump::{Cell, Dump};
-pub use lease::{Indexer, Lease};
+pub use lease::{Indexer, LISTED_WITHIN, Lease};
 pub use limits::{Bound, TenantLimits, TenantUsage};
 pub use url::Url;
 

@@ -23,7 +23,7 @@ async fn a_missing_file_and_a_missing_setting_are_named() {
     run(&["up", "--config", "/no/such/file.toml"]).await.failed(2, &["/no/such/file.toml", "No such file"]);
     run(&["agent"]).await.failed(2, &["auth.agent_token"]);
     run(&["indexer"]).await.failed(2, &["auth.cluster_token"]);
-    run_with(&["query"], &[("HELIOGRAPH_AUTH__CLUSTER_TOKEN", "x")]).await.failed(2, &["query.indexers"]);
+    run_with(&["query"], &[("HELIOGRAPH_AUTH__CLUSTER_TOKEN", "x")]).await.failed(2, &["catalog.url"]);
     run(&["up", "--log"]).await.failed(2, &["--logs"]);
 }
 

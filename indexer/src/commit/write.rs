@@ -8,7 +8,7 @@ use heliograph_model::batch::ProducerId;
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use heliograph_store::catalog::{CommittedBatch, Lease, NewCommit};
+use heliograph_store::catalog::{CommittedBatch, NewCommit};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::wal::{self, WalBatch};
 use heliograph_store::{Error as StoreError, Store, objects};
@@ -19,6 +19,7 @@ use super::{Batch, Place};
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::hot::{Hot, Share};
+use crate::lease::Held;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
@@ -31,8 +32,8 @@ const DELETE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Writer {
     /// Where.
     pub(crate) store: Store,
-    /// For whom.
-    pub(crate) lease: Lease,
+    /// For whom, and by which right.
+    pub(crate) held: Arc<Held>,
     /// When.
     pub(crate) clock: Arc<dyn Clock>,
     /// Where the records go then.
@@ -62,6 +63,8 @@ pub(super) enum Failure {
     },
     /// Nothing is recorded.
     NotDone,
+    /// Another process writes for this indexer. It may be recorded by an earlier try, and then it is the other's.
+    Fenced,
     /// The catalog may or may not have it.
     Unknown {
         /// What was to be recorded.
@@ -112,7 +115,8 @@ impl Writer {
                 return Err(Failure::NotDone);
             }
         };
-        let commit = NewCommit { lease: self.lease, object, bytes, at: self.clock.now(), batches: named };
+        let commit =
+            NewCommit { lease: self.held.lease(), object, bytes, at: self.clock.now(), batches: named };
         self.record(commit).await
     }
 
@@ -120,14 +124,21 @@ impl Writer {
     /// is the same as once.
     pub(super) async fn record(&self, commit: NewCommit) -> Result<Recorded, Failure> {
         let object = commit.object;
+        self.held.commit_begins();
         let mut pauses = RECORD_PAUSES.into_iter();
         loop {
             // Never given up half-way: a transaction left alone may still be made.
             match self.store.catalog.commit(&commit).await {
                 Ok(commit) => return Ok(Recorded { commit, object }),
                 Err(StoreError::Sequence { tenant, .. }) => {
+                    self.held.commit_ends();
                     self.discard(object).await;
                     return Err(Failure::Sequence { tenant });
+                }
+                // Nothing is deleted: an earlier try may be recorded.
+                Err(StoreError::Fenced { .. }) => {
+                    self.held.lose();
+                    return Err(Failure::Fenced);
                 }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "cannot record a commit");
@@ -143,19 +154,19 @@ impl Writer {
     async fn put(&self, object: ObjectId, batches: Vec<WalBatch>) -> Result<u64> {
         let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
         let size = bytes.len() as u64;
-        let path = layout::wal(self.lease.indexer, object);
+        let path = layout::wal(self.held.indexer(), object);
         objects::create(&*self.store.objects, &path, bytes).await?;
         Ok(size)
     }
 
     /// Whether the catalog has the commit of an object.
     pub(super) async fn has(&self, object: ObjectId) -> heliograph_store::Result<bool> {
-        Ok(self.store.catalog.wal_objects(self.lease.indexer).await?.iter().any(|w| w.object == object))
+        Ok(self.store.catalog.wal_objects(self.held.indexer()).await?.iter().any(|w| w.object == object))
     }
 
     /// Deletes an object that no commit names. If that fails, the next start does it.
     pub(super) async fn discard(&self, object: ObjectId) {
-        let path = layout::wal(self.lease.indexer, object);
+        let path = layout::wal(self.held.indexer(), object);
         let deleted = timeout(DELETE_MAX, self.store.objects.delete(&path)).await;
         if !matches!(deleted, Ok(Ok(()) | Err(object_store::Error::NotFound { .. }))) {
             tracing::warn!(%object, "left a write-ahead object behind that no commit names");
@@ -194,6 +205,7 @@ impl Writer {
         let tenants = at.into_keys().collect();
         self.ledger.enter(recorded.commit, recorded.object, tenants, false);
         let chunks = self.hot.insert(recorded.commit, shares);
+        self.held.commit_ends();
         self.feed.publish(recorded.commit, &chunks);
     }
 }

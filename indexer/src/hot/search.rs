@@ -11,8 +11,9 @@ use heliograph_model::time::TimeRange;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Chunk, Hot};
+use super::Chunk;
 use crate::error::{Error, Result};
+use crate::holdings::Holding;
 
 /// Records per thread below which sharing out costs more than it gains.
 const PART_RECORDS_MIN: usize = 20_000;
@@ -22,8 +23,8 @@ const LOOK_EVERY: usize = 1024;
 /// What a search found, and what it stands on.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// What the answer stands on.
-    pub(crate) heads: HotHeads,
+    /// What the answer stands on: one for each indexer that was looked at.
+    pub(crate) heads: Vec<HotHeads>,
     /// The answer.
     pub(crate) answer: Answers,
 }
@@ -40,7 +41,6 @@ pub(crate) enum Answers {
 /// Runs searches on a bounded number of threads.
 #[derive(Debug)]
 pub(crate) struct Searcher {
-    hot: Arc<Hot>,
     threads: Arc<Semaphore>,
     threads_max: usize,
 }
@@ -55,15 +55,17 @@ struct Task {
 
 impl Searcher {
     /// A searcher that keeps at most `threads_max` threads busy.
-    pub(crate) fn new(hot: Arc<Hot>, threads_max: usize) -> Self {
-        Self { hot, threads: Arc::new(Semaphore::new(threads_max)), threads_max }
+    pub(crate) fn new(threads_max: usize) -> Self {
+        Self { threads: Arc::new(Semaphore::new(threads_max)), threads_max }
     }
 
-    /// Answers from the records that are hot at this moment. Safe to drop half-way: the threads stop.
+    /// Answers from the records of these indexers that are hot at this moment. Safe to drop half-way: the threads stop.
     ///
     /// Tenants without hot records cost a look into a map: most questions find nothing hot to read at all.
-    pub(crate) async fn search(&self, scans: &Scans) -> Result<Found> {
-        let (heads, chunks) = self.hot.snapshots(&scans.tenants, scans.committed_after);
+    pub(crate) async fn search(&self, holdings: &[Arc<Holding>], scans: &Scans) -> Result<Found> {
+        let snapshot = |of: &Arc<Holding>| of.hot.snapshots(&scans.tenants, scans.committed_after);
+        let (heads, chunks): (Vec<_>, Vec<_>) = holdings.iter().map(snapshot).unzip();
+        let chunks: Vec<_> = chunks.into_iter().flatten().collect();
         let mut parts = Merged::new(scans);
         if !chunks.is_empty() {
             let task = Arc::new(Task {

@@ -47,6 +47,7 @@ pub(crate) fn config() -> Config {
         agent_token: Some(AGENT.into()),
         cluster_token: CLUSTER.into(),
         workspace: Workspace::parse("default").unwrap(),
+        advertise: None,
         linger: Duration::from_millis(2),
         body_bytes_max: 1 << 20,
         expanded_bytes_max: 4 << 20,
@@ -228,7 +229,8 @@ impl Server {
         assert_eq!(response.status(), 200);
         let body = response.text().await.unwrap();
         let mut lines = body.lines();
-        let heads = serde_json::from_str(lines.next().unwrap()).unwrap();
+        let heads: Vec<HotHeads> = serde_json::from_str(lines.next().unwrap()).unwrap();
+        let [heads] = heads.try_into().unwrap();
         let record = |line| {
             let record: ApiRecord<'_> = serde_json::from_str(line).unwrap();
             (record.tenant.clone(), record.into_record().unwrap())

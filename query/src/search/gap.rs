@@ -3,6 +3,7 @@
 use heliograph_model::record::{Record, RecordKey};
 use heliograph_model::scan::{CommitId, Order, Pursuit, Scans, Want};
 use heliograph_model::tenant::TenantId;
+use heliograph_model::time::TimeRange;
 use uuid::Uuid;
 
 use super::run::{Parts, Run};
@@ -27,6 +28,21 @@ pub(crate) struct Gap {
 }
 
 impl Search {
+    /// Up to which commit a tenant's records of one indexer are sealed.
+    pub(crate) async fn sealed_through(
+        &self,
+        scope: &Scope,
+        tenant: &TenantId,
+        indexer: Uuid,
+    ) -> Result<CommitId> {
+        if !scope.tenants().contains(tenant) {
+            return Err(Error::Forbidden);
+        }
+        let sealed = self.store.catalog.segments(tenant, &TimeRange::ALL).await?;
+        let of_indexer = sealed.iter().filter(|s| s.indexer == indexer);
+        Ok(of_indexer.map(|s| s.commits_through).max().unwrap_or_default())
+    }
+
     /// Records of one indexer's segments committed after one commit and up to another, oldest first. The segments
     /// are those sealed up to `through`, so the answer to the same question stays the same.
     pub(crate) async fn sealed_between(

@@ -124,20 +124,35 @@ impl<'a> Run<'a> {
             .map(|tenants| Scans { tenants: tenants.to_vec(), ..self.scans.clone() })
             .collect();
         let indexers = &self.search.indexers;
-        let asked =
-            indexers.all().iter().flat_map(|indexer| groups.iter().map(move |scans| (indexer, scans)));
-        let answers =
-            asked.map(|(indexer, scans)| async move { (indexer, indexers.scan(indexer, scans).await) });
         let (mut heads, mut all) = (Vec::new(), Vec::new());
-        for (indexer, answered) in join_all(answers).await {
+        let listed = match indexers.all().await {
+            Ok(listed) => listed,
+            Err(error) => {
+                silent("catalog", &error, outcome);
+                return (heads, all);
+            }
+        };
+        let processes = listed.chunk_by(Indexer::is_with);
+        let asked = processes.flat_map(|of| groups.iter().map(move |scans| (of, scans)));
+        let answers = asked.map(|(of, scans)| async move { (of, indexers.scan(of, scans).await) });
+        for (of, answered) in join_all(answers).await {
             match answered {
-                Ok((head, found)) => {
-                    let seen = head.sealed_through.keys();
-                    outcome.seen.extend(seen.map(|tenant| ((tenant.clone(), head.indexer), head.committed)));
-                    heads.push(head);
+                Ok((answered, found)) => {
+                    let is_missing = |indexer: &&Indexer| {
+                        indexer.id().is_none_or(|id| answered.iter().all(|head| head.indexer != id))
+                    };
+                    for indexer in of.iter().filter(is_missing) {
+                        silent(&indexer.name, &Silent::Elsewhere, outcome);
+                    }
+                    for head in &answered {
+                        let seen = head.sealed_through.keys();
+                        let seen = seen.map(|tenant| ((tenant.clone(), head.indexer), head.committed));
+                        outcome.seen.extend(seen);
+                    }
+                    heads.extend(answered);
                     all.push(found);
                 }
-                Err(error) => silent(indexer, &error, outcome),
+                Err(error) => of.iter().for_each(|indexer| silent(&indexer.name, &error, outcome)),
             }
         }
         (heads, all)
@@ -311,13 +326,9 @@ impl<'a> Run<'a> {
     }
 }
 
-fn silent(indexer: &Indexer, error: &Silent, outcome: &mut Outcome) {
-    tracing::warn!(
-        indexer = indexer.name,
-        error = error as &dyn std::error::Error,
-        "an indexer gave no answer"
-    );
-    outcome.unreachable.insert(indexer.name.clone());
+fn silent(name: &str, error: &Silent, outcome: &mut Outcome) {
+    tracing::warn!(indexer = name, error = error as &dyn std::error::Error, "an indexer gave no answer");
+    outcome.unreachable.insert(name.to_owned());
 }
 
 /// The scan without the times behind a place where enough is held already.

@@ -204,11 +204,11 @@ async fn scan(
     {
         let hot = this.hot.lock();
         let heads = scans.tenants.iter().map(|tenant| FakeIndexer::head(&hot, this.id, tenant));
-        text += &line(&HotHeads {
+        text += &line(&[HotHeads {
             indexer: this.id.to_string(),
             committed: CommitId(hot.committed),
             sealed_through: heads.map(|head| head.sealed_through).collect(),
-        });
+        }]);
         for tenant in &scans.tenants {
             let scan = scans.of(tenant);
             let mut collector = Collector::new(&scan);

@@ -1,7 +1,8 @@
 //! Follows the fresh records of one tenant at one indexer, over breaks of the connection, without gap or repeat.
 //!
 //! The feed brings what is not sealed. Where the place from which to go on lies before what is sealed by now,
-//! the records between are read from segments first, and the feed is opened again from there.
+//! the records between are read from segments first, and the feed is opened again from there. An indexer whose
+//! process died has no feed until another process answers for it; one that is no more is sealed as a whole.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use heliograph_model::record::{RecordId, RecordKey};
 use heliograph_model::scan::{CommitId, FeedFrame};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
+use heliograph_store::catalog::LISTED_WITHIN;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
@@ -27,7 +29,10 @@ const PAGE_RECORDS: usize = 1_000;
 /// An indexer says something each second; one that is silent for so long is asked anew.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How long an indexer that is no more stays in cursors: no reader's list names it after that, so that nobody
+/// takes it for a new one.
+const FORGET_AFTER: Duration = LISTED_WITHIN.saturating_mul(3);
 /// Memory of one tail's records on their way, in KiB; past it the indexer's own bounded queue fills, and skips.
 pub(super) const BUDGET_KIB: usize = 8 << 10;
 /// Stands for no commit in [`Floor`].
@@ -49,6 +54,8 @@ pub(super) enum Happened {
     Skipped { count: u64, from: Timestamp, to: Timestamp },
     /// Nothing new up to here.
     Reached,
+    /// All that there was of the indexer, which is no more, was delivered.
+    Over,
 }
 
 /// Something happened at one feed; after it the feed's part is delivered up to `at`.
@@ -75,7 +82,7 @@ impl Floor {
         self.0.store(commit.0, Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<CommitId> {
+    pub(super) fn get(&self) -> Option<CommitId> {
         Some(self.0.load(Ordering::Relaxed)).filter(|c| *c != NO_COMMIT).map(CommitId)
     }
 }
@@ -110,8 +117,8 @@ pub(super) struct Follow {
     pub(super) search: Arc<Search>,
     pub(super) scope: Scope,
     pub(super) tenant: TenantId,
-    /// Index into the indexers.
-    pub(super) indexer: usize,
+    /// Which indexer; none where there is only one.
+    pub(super) indexer: Option<Uuid>,
     pub(super) question: Question,
     /// What was delivered, by indexer: the one behind the URL may have changed.
     pub(super) delivered: BTreeMap<Uuid, At>,
@@ -123,7 +130,7 @@ pub(super) struct Follow {
 
 /// Why a feed ended.
 enum End {
-    /// The tail is gone.
+    /// The tail is gone, or the indexer.
     Left,
     /// The indexer broke off.
     Broken(Silent),
@@ -161,7 +168,13 @@ impl Follow {
 
     async fn once(&mut self) -> End {
         let search = Arc::clone(&self.search);
-        let Some(indexer) = search.indexers().all().get(self.indexer) else { return End::Left };
+        let listed = match search.indexers().all().await {
+            Ok(listed) => listed,
+            Err(error) => return End::Broken(error),
+        };
+        let Some(indexer) = listed.iter().find(|indexer| indexer.registered() == self.indexer) else {
+            return self.read_rest().await;
+        };
         let asked = self.after(indexer.id());
         let (opened, lines) = match self.open(&search, indexer, asked).await {
             Ok(feed) => feed,
@@ -197,6 +210,26 @@ impl Follow {
         tokio::time::timeout(SILENCE_MAX, feed)
             .await
             .unwrap_or_else(|_| Err(Silent::Answer("no answer in time".to_owned())))
+    }
+
+    /// Reads what is left of an indexer that is no more.
+    async fn read_rest(&mut self) -> End {
+        let Some(indexer) = self.indexer else { return End::Left };
+        let from = self.delivered.get(&indexer).copied().or_else(|| self.floor.get().map(At::commit));
+        let Some(at) = from else { return End::Left };
+        let through = match self.search.sealed_through(&self.scope, &self.tenant, indexer).await {
+            Ok(through) => through,
+            Err(error) => return End::Unread(error),
+        };
+        if at.gap.is_some() || at.commit < through {
+            let opened = Opened { indexer, committed: through, sealed_through: through };
+            return self.read_sealed(&opened, at).await;
+        }
+        tokio::time::sleep(FORGET_AFTER).await;
+        match self.send(indexer, at, Happened::Over).await {
+            Ok(()) => End::Left,
+            Err(end) => end,
+        }
     }
 
     async fn listen(&mut self, indexer: Uuid, mut lines: Lines) -> End {

@@ -69,6 +69,18 @@ impl Positions {
         self.0.entry(tenant.clone()).or_default().insert(indexer, at);
     }
 
+    /// Drops what is known of an indexer that is no more, when all of it was delivered.
+    pub(super) fn forget(&mut self, tenant: &TenantId, indexer: Uuid) {
+        if let Some(of) = self.0.get_mut(tenant) {
+            of.remove(&indexer);
+        }
+    }
+
+    /// The indexers of which something is known.
+    pub(super) fn indexers(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.0.values().flat_map(BTreeMap::keys).copied()
+    }
+
     /// The newest commit of all. Commits count over all indexers, so an indexer that is not among them has
     /// nothing older to bring.
     pub(super) fn newest(&self) -> Option<CommitId> {

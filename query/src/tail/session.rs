@@ -14,7 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::follow::{BUDGET_KIB, Event, Floor, Follow, Happened, Line, Recent};
+use super::follow::{BUDGET_KIB, Event, Floor, Happened, Line};
+use super::follow_all::FollowAll;
 use super::frame::{self, Ask};
 use super::position::Positions;
 use super::{Asked, BACKLOG_MAX, Begin, End, Tails};
@@ -146,36 +147,27 @@ impl<'a> Tail<'a> {
         }
         let (out, events) = mpsc::channel(EVENTS_MAX);
         let room = Arc::new(Semaphore::new(BUDGET_KIB));
-        for tenant in self.asked.scope.tenants() {
-            for indexer in 0..self.tails.search.indexers().all().len() {
-                let follow = Follow {
-                    search: Arc::clone(&self.tails.search),
-                    scope: self.asked.scope.narrowed(|t| t == tenant),
-                    tenant: tenant.clone(),
-                    indexer,
-                    question: self.question.clone(),
-                    delivered: self.positions.of(tenant),
-                    recent: Recent::default(),
-                    floor: self.floor.clone(),
-                    room: Arc::clone(&room),
-                    out: out.clone(),
-                };
-                let stop = self.feeds_stop.clone();
-                self.tails.tracker.spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = follow.run() => {}
-                    }
-                });
-            }
-        }
+        let all = FollowAll {
+            search: Arc::clone(&self.tails.search),
+            scope: self.asked.scope.clone(),
+            question: self.question.clone(),
+            delivered: self.positions.clone(),
+            floor: self.floor.clone(),
+            room,
+            out,
+            tracker: self.tails.tracker.clone(),
+            stop: self.feeds_stop.clone(),
+        };
+        self.tails.tracker.spawn(all.run());
         self.events = Some(events);
     }
 
     /// Waits until every feed is open, or the late ones are late; what the first ones bring is held.
     async fn opened(&mut self) -> Vec<Event> {
-        let feeds = self.asked.scope.tenants().len() * self.tails.search.indexers().all().len();
         let deadline = Instant::now() + OPEN_WAIT;
+        let listed = tokio::time::timeout_at(deadline, self.tails.search.indexers().all()).await;
+        let indexers = listed.ok().and_then(Result::ok).map_or(0, |listed| listed.len());
+        let feeds = self.asked.scope.tenants().len() * indexers;
         let (mut held, mut open) = (Vec::new(), HashSet::new());
         while open.len() < feeds {
             let Ok(event) = tokio::time::timeout_at(deadline, next(&mut self.events)).await else { break };
@@ -299,6 +291,10 @@ impl<'a> Tail<'a> {
                 Happened::Reached => {
                     self.without_sent(&tenant, indexer, at.commit, Vec::new());
                     self.positions.set(&tenant, indexer, at);
+                }
+                Happened::Over => {
+                    self.joining.remove(&(tenant.clone(), indexer));
+                    self.positions.forget(&tenant, indexer);
                 }
                 Happened::Skipped { count, from, to } => {
                     self.send_lines(std::mem::take(&mut batch.lines)).await?;

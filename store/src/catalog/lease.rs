@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+/// How old a list of indexers may be that a reader works by. A new indexer takes nothing before its registration
+/// is older, so that whatever is acknowledged is with an indexer that every reader knows.
+pub const LISTED_WITHIN: Duration = Duration::from_secs(1);
 /// Longest lease: one that ran longer would keep a dead process's records out of sight.
 const LEASE_MAX: Duration = Duration::from_hours(1);
 
