@@ -116,7 +116,7 @@ impl Server {
     async fn launch_over(
         folder: &Path,
         storage: objects::Config,
-        config: Config,
+        mut config: Config,
         change: impl FnOnce(Store) -> Store,
     ) -> Self {
         let runtime =
@@ -128,6 +128,8 @@ impl Server {
         let (store, listener) = opened.await.unwrap();
         let store = change(store);
         let url = format!("http://{}", listener.local_addr().unwrap());
+        // Known only now.
+        config.advertise = config.advertise.map(|_| url.clone());
         let registry = prometheus::Registry::new();
         let (ready, is_ready) = watch::channel(false);
         let stop = CancellationToken::new();
@@ -165,6 +167,13 @@ impl Server {
         let runtime = self.runtime.take().unwrap();
         // Waits only for what runs on threads: a real kill lets the kernel finish its calls, too.
         tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(20))).await.unwrap();
+    }
+
+    /// What it says when it ends by itself.
+    pub(crate) async fn ended(mut self) -> heliograph_indexer::Result<()> {
+        let ended = (&mut self.running).await.unwrap();
+        self.kill().await;
+        ended
     }
 
     /// Stops as told by the supervisor.

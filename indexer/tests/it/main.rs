@@ -11,3 +11,4 @@ mod feeds;
 mod ingest;
 mod limits;
 mod sealing;
+mod takeover;
