@@ -200,7 +200,8 @@ impl Parts {
 
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
-        let credentials = Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(&clock)));
+        let credentials =
+            Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(&clock)));
         let intake = Intake::new(
             &config,
             Arc::clone(&credentials),
