@@ -1,0 +1,252 @@
+//! What administrators can ask for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_store::catalog::{Bound, Role};
+
+use crate::config::{Bytes, Span};
+
+/// Which server's data an admin command works on.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Folder of `heliograph up` [default: ./heliograph-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Configuration file that says where catalog, storage and keys lie
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Tenants
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Machines' credentials
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// People who sign in
+    #[command(subcommand)]
+    User(UserCommand),
+    /// What people may do
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// What tenants have stored, and the limits that are their own
+    Usage {
+        /// Only this tenant
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the catalog, or one tenant with all its records, into a new folder; works beside a running server
+    Backup {
+        /// Folder that is new or empty
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Only this tenant, with its records
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// Copy the master key, too: whoever has such a backup reads everything
+        #[arg(long)]
+        with_master_key: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Bring back what `backup` copied: a catalog into an empty place, a tenant where it is not
+    Restore {
+        /// Folder of the backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Of a tenant: give it this name
+        #[arg(long, value_name = "NAME")]
+        r#as: Option<TenantId>,
+        /// Of a tenant: the master key of the place that it comes from, if another than here
+        #[arg(long, value_name = "FILE")]
+        master_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Make a tenant, with a key of its own
+    Create {
+        name: TenantId,
+        /// The workspace it belongs to
+        #[arg(long, default_value = "default")]
+        workspace: Workspace,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List all tenants
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Set what a tenant may use other than all may, and show what is set
+    Limits {
+        name: TenantId,
+        #[command(flatten)]
+        limits: LimitWords,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Limits as people write them: a size, `none`, or `default`; what is not named stays as it is.
+#[derive(Debug, Args)]
+pub(crate) struct LimitWords {
+    /// Bytes of records a second, before compression, at each indexer: 5MiB, none, or default (as for all)
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) ingest: Option<Limit>,
+    /// Bytes that may come at once
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) burst: Option<Limit>,
+    /// Memory of records that are not sealed, at each indexer
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) hot: Option<Limit>,
+    /// Bytes of segments
+    #[arg(long, value_name = "LIMIT", value_parser = parse_limit)]
+    pub(crate) stored: Option<Limit>,
+}
+
+/// A limit that is set, or nothing where the one for all shall hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<Bound>);
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it: it is not shown again
+    Create {
+        /// The one tenant that it is for
+        #[arg(long)]
+        tenant: TenantId,
+        /// What it may do; repeat for several
+        #[arg(long = "role", required = true, value_parser = parse_role)]
+        roles: Vec<Role>,
+        /// How long it holds, as in 30d; without it, until revoked
+        #[arg(long, value_parser = parse_span)]
+        ttl: Option<Span>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List tokens, without their secrets
+    List {
+        /// Only this tenant's
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// End a token now
+    Revoke {
+        /// Its id, as `token list` shows it
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make a user; prints the generated password unless one is given
+    Create {
+        name: String,
+        /// Platform administrator: sees every tenant
+        #[arg(long)]
+        admin: bool,
+        #[command(flatten)]
+        password: PasswordFrom,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Give a new password and end all sessions; prints the generated one unless one is given
+    Passwd {
+        name: String,
+        #[command(flatten)]
+        password: PasswordFrom,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List all users
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswordFrom {
+    /// Read the password from the first line of standard input instead of generating one
+    #[arg(long)]
+    pub(crate) stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantCommand {
+    /// Give a user a role
+    Create(GrantWords),
+    /// Take it back
+    Revoke(GrantWords),
+    /// List a user's roles
+    List {
+        #[arg(long)]
+        user: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrantWords {
+    #[arg(long)]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) extent: ExtentWords,
+    #[arg(long, value_parser = parse_role)]
+    pub(crate) role: Role,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Over what.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ExtentWords {
+    /// Over one tenant
+    #[arg(long)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Over all tenants of a workspace, now and later
+    #[arg(long)]
+    pub(crate) workspace: Option<Workspace>,
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| {
+        let names = Role::ALL.map(Role::as_str).join(", ");
+        format!("there is no role {text:?}: the roles are {names}")
+    })
+}
+
+fn parse_limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "default" => Ok(Limit(None)),
+        "none" => Ok(Limit(Some(Bound::Unbounded))),
+        size => match Bytes::parse(size) {
+            Some(Bytes(bytes)) if bytes > 0 && i64::try_from(bytes).is_ok() => {
+                Ok(Limit(Some(Bound::new(bytes))))
+            }
+            _ => Err(format!("{size:?} is not a size like \"5MiB\", \"none\" or \"default\"")),
+        },
+    }
+}
+
+fn parse_span(text: &str) -> Result<Span, String> {
+    Span::parse(text)
+        .filter(|span| !span.0.is_zero())
+        .ok_or_else(|| format!("{text:?} is not a length of time like \"12h\" or \"30d\""))
+}
