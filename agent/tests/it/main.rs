@@ -26,6 +26,7 @@ mod indexer;
 mod kill;
 mod log;
 mod many;
+mod network;
 mod outage;
 mod places;
 mod pods;
