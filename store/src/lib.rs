@@ -2,6 +2,7 @@
 //! ring, the segments, the write-ahead objects, and the places where they lie.
 
 pub mod catalog;
+pub mod compaction;
 mod error;
 pub mod keyring;
 pub mod layout;

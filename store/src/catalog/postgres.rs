@@ -12,6 +12,7 @@ mod people;
 mod rows;
 mod segments;
 mod tenants;
+mod upkeep;
 
 use std::io;
 use std::time::Duration;
@@ -28,7 +29,8 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+    Candidate, Catalog, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta, Session, Tenant,
+    Token, Usage, User, WalObject,
 };
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -216,5 +218,33 @@ impl Catalog for Postgres {
     }
     async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>> {
         self.call(|| segments::newest(self, limit)).await
+    }
+
+    async fn usage(&self) -> Result<Vec<Usage>> {
+        self.call(|| upkeep::usage(self)).await
+    }
+    async fn merge_candidates(&self, tenant: &TenantId, indexer: Uuid) -> Result<Vec<Candidate>> {
+        self.call(|| upkeep::merge_candidates(self, tenant, indexer)).await
+    }
+    async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()> {
+        self.call(|| upkeep::replace(self, merged, by, at)).await
+    }
+    async fn retire(
+        &self,
+        tenant: &TenantId,
+        segments: &[ObjectId],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Vec<ObjectId>> {
+        self.call_once(|| upkeep::retire(self, tenant, segments, reason, at)).await
+    }
+    async fn retired(&self, limit: u32) -> Result<Vec<Retired>> {
+        self.call(|| upkeep::retired(self, limit)).await
+    }
+    async fn forget(&self, retired: &[ObjectId]) -> Result<()> {
+        self.call(|| upkeep::forget(self, retired)).await
+    }
+    async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>> {
+        self.call(|| upkeep::discard(self, objects, at)).await
     }
 }

@@ -11,6 +11,7 @@ mod people;
 mod rows;
 mod segments;
 mod tenants;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Catalog, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, Token, User, WalObject,
+    Candidate, Catalog, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta, Session, Tenant,
+    Token, Usage, User, WalObject,
 };
 use crate::error::Result;
 use crate::layout::ObjectId;
@@ -155,6 +157,34 @@ impl Catalog for Sqlite {
     }
     async fn newest_segments(&self, limit: u32) -> Result<Vec<SegmentMeta>> {
         segments::newest(self, limit).await
+    }
+
+    async fn usage(&self) -> Result<Vec<Usage>> {
+        upkeep::usage(self).await
+    }
+    async fn merge_candidates(&self, tenant: &TenantId, indexer: Uuid) -> Result<Vec<Candidate>> {
+        upkeep::merge_candidates(self, tenant, indexer).await
+    }
+    async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()> {
+        upkeep::replace(self, merged, by, at).await
+    }
+    async fn retire(
+        &self,
+        tenant: &TenantId,
+        segments: &[ObjectId],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Vec<ObjectId>> {
+        upkeep::retire(self, tenant, segments, reason, at).await
+    }
+    async fn retired(&self, limit: u32) -> Result<Vec<Retired>> {
+        upkeep::retired(self, limit).await
+    }
+    async fn forget(&self, retired: &[ObjectId]) -> Result<()> {
+        upkeep::forget(self, retired).await
+    }
+    async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>> {
+        upkeep::discard(self, objects, at).await
     }
 }
 

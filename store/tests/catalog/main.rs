@@ -20,6 +20,7 @@ mod postgres_server;
 mod random;
 mod segments;
 mod server;
+mod upkeep;
 mod words;
 
 use std::sync::Arc;
@@ -79,6 +80,10 @@ macro_rules! histories {
             indexers::an_indexer_lets_go_only_of_its_own, indexers::of_many_claimers_one_gets_it,
             indexers::commits_and_claims_at_once,
             crowd::many_indexers_with_the_same_batches, crowd::an_indexers_commits_are_seen_in_order,
+            upkeep::a_merged_segment_takes_the_place_of_its_inputs, upkeep::a_merge_is_all_or_nothing,
+            upkeep::two_merges_of_one_segment, upkeep::what_is_retired_is_not_searched,
+            upkeep::what_is_given_up_is_never_published, upkeep::giving_up_races_with_publishing,
+            upkeep::usage_is_of_what_is_searched,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {
