@@ -65,6 +65,11 @@ pub(crate) fn indexer_config(
         hot_bytes_max: indexer.hot_bytes_max,
         seal_bytes: indexer.seal_bytes,
         seal_after: indexer.seal_after,
+        upkeep: heliograph_indexer::Upkeep {
+            merge_bytes: indexer.merge_bytes,
+            delete_after: config.retention.delete_after,
+            ..heliograph_indexer::Upkeep::default()
+        },
     }
 }
 

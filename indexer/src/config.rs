@@ -5,6 +5,8 @@ use std::time::Duration;
 use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
 
+use crate::upkeep::Upkeep;
+
 /// The settings of the indexer.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -27,4 +29,6 @@ pub struct Config {
     pub seal_bytes: usize,
     /// … or when the oldest has waited so long.
     pub seal_after: Duration,
+    /// What becomes of segments afterwards.
+    pub upkeep: Upkeep,
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! http ─▶ receive ─▶ commit ─┬▶ hot ─▶ seal ─▶ catalog, object store
 //!            ▲          │    └▶ feed ─▶ live tails
-//!            └── ack ◀──┘ after object and transaction
+//!            └── ack ◀──┘ after object and transaction      upkeep ─▲ merges, deletes
 //! ```
 //!
 //! The head is `http`: it alone is told to stop. `commit` ends when the last request is gone; what is hot by
@@ -22,6 +22,7 @@ mod metrics;
 mod receive;
 mod replay;
 mod seal;
+mod upkeep;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use heliograph_model::time::Clock;
 use heliograph_serve::Bounds;
 use heliograph_store::Store;
 use heliograph_store::catalog::Lease;
+use heliograph_store::compaction::Policy;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -47,9 +49,11 @@ use crate::metrics::Metrics;
 use crate::receive::Intake;
 use crate::replay::Replay;
 use crate::seal::Sealer;
+use crate::upkeep::{Collector, Compactor};
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use upkeep::Upkeep;
 
 /// Connections at the same time: agents, tails of query nodes, other writers.
 const CONNECTIONS_MAX: usize = 8192;
@@ -170,6 +174,25 @@ impl Parts {
             age: config.seal_after,
         };
         tasks.spawn(sealer.run(halt.clone()));
+        let compactor = Compactor {
+            store: store.clone(),
+            indexer,
+            clock: Arc::clone(&clock),
+            hot: Arc::clone(&hot),
+            metrics: metrics.upkeep.clone(),
+            policy: Policy { target_bytes: config.upkeep.merge_bytes },
+            look_every: config.upkeep.look_every,
+        };
+        tasks.spawn(compactor.run(halt.clone()));
+        let collector = Collector {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.upkeep.clone(),
+            delete_after: config.upkeep.delete_after,
+            abandoned_after: config.upkeep.abandoned_after,
+            look_every: config.upkeep.look_every,
+        };
+        tasks.spawn(collector.run(halt.clone()));
 
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use heliograph_indexer::Config;
+use heliograph_indexer::{Config, Upkeep};
 use heliograph_model::airflow::Identity;
 use heliograph_model::codec;
 use heliograph_model::filter::{Filter, Matcher};
@@ -53,6 +53,7 @@ pub(crate) fn config() -> Config {
         hot_bytes_max: 64 << 20,
         seal_bytes: 1 << 40,
         seal_after: Duration::from_secs(3600),
+        upkeep: Upkeep::default(),
     }
 }
 
@@ -235,7 +236,7 @@ impl Server {
         (heads, lines.map(record).collect())
     }
 
-    /// All of a tenant's records as a query finds them: hot, and the segments that hot says are not in it.
+    /// All of a tenant's records as a query finds them: hot, and of the segments what hot says is not in it.
     /// A message that is there twice counts twice.
     pub(crate) async fn everything(&self, tenant: &str) -> BTreeMap<String, usize> {
         let scan = all_of(tenant);
@@ -249,7 +250,8 @@ impl Server {
         count(&hot);
         let segments = self.store.catalog.segments(&scan.tenant, &TimeRange::ALL).await.unwrap();
         let open = self.store.tenants.find(&scan.tenant).await.unwrap();
-        for meta in segments.into_iter().filter(|s| s.commits_through <= head.sealed_through) {
+        let sealed = Scan { committed_through: Some(head.sealed_through), ..scan.clone() };
+        for meta in segments.into_iter().filter(|s| s.commits_after < head.sealed_through) {
             assert_eq!(meta.indexer.to_string(), head.indexer);
             let open = Arc::clone(open.as_ref().unwrap());
             let segment =
@@ -257,7 +259,7 @@ impl Server {
             let matcher = Arc::new(Matcher::new(&scan.filter).unwrap());
             let collector = Collector::new(&scan);
             let mut stats = ScanStats::default();
-            let answer = segment.scan(&scan, &matcher, collector, &mut stats).await.unwrap().finish();
+            let answer = segment.scan(&sealed, &matcher, collector, &mut stats).await.unwrap().finish();
             let Answer::Records(records) = answer else { panic!("records were wanted") };
             count(&records);
         }
@@ -273,6 +275,17 @@ impl Server {
         } else {
             metric.get_gauge().get_value()
         }
+    }
+
+    /// Objects of segments on disk; their names.
+    pub(crate) fn segment_files(&self, folder: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for tenant in std::fs::read_dir(folder.join("objects/t")).into_iter().flatten() {
+            let files = std::fs::read_dir(tenant.unwrap().path().join("s")).into_iter().flatten();
+            found.extend(files.map(|f| f.unwrap().file_name().into_string().unwrap()));
+        }
+        found.sort();
+        found
     }
 
     /// Objects on disk under the write-ahead prefix.
@@ -293,6 +306,7 @@ pub(crate) fn all_of(tenant: &str) -> Scan {
         range: TimeRange::ALL,
         filter: Filter::All,
         committed_after: None,
+        committed_through: None,
         want: Want::Records { order: Order::Asc, limit: 1_000_000, after: None },
     }
 }

@@ -9,3 +9,4 @@ mod faults;
 mod feeds;
 mod ingest;
 mod sealing;
+mod upkeep;

@@ -1,0 +1,145 @@
+//! Merges the small segments of this indexer, one merge at a time; `heliograph_store::compaction` tells how.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Clock;
+use heliograph_store::catalog::{SegmentMeta, Usage};
+use heliograph_store::compaction::{self, Policy};
+use heliograph_store::layout::{self, ObjectId};
+use heliograph_store::{Error as StoreError, Store};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::hot::Hot;
+use crate::metrics::UpkeepMetrics;
+
+/// Longest time of one merge: after that something hangs.
+const MERGE_MAX: Duration = Duration::from_secs(600);
+
+/// Merges segments of one indexer.
+pub(crate) struct Compactor {
+    /// Where they lie.
+    pub(crate) store: Store,
+    /// Whose segments.
+    pub(crate) indexer: Uuid,
+    /// What time of day it is.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where memory is short, sealing needs the cores.
+    pub(crate) hot: Arc<Hot>,
+    /// What is counted.
+    pub(crate) metrics: UpkeepMetrics,
+    /// Which segments.
+    pub(crate) policy: Policy,
+    /// How often it looks.
+    pub(crate) look_every: Duration,
+}
+
+/// What was found at earlier looks.
+#[derive(Default)]
+struct Known {
+    /// Tenants that needed nothing, as long as they and the day are the same.
+    settled: HashMap<TenantId, (Usage, i64)>,
+    /// Segments that could not be read back: they stay as they are.
+    damaged: HashSet<ObjectId>,
+}
+
+impl Compactor {
+    /// Merges what is to be merged until stopped; a merge under way is dropped then.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.merge_on()).await;
+    }
+
+    async fn merge_on(&self) {
+        let mut known = Known::default();
+        loop {
+            match self.look(&mut known).await {
+                // There may be more of the same tenant.
+                Ok(merges) if merges > 0 => {}
+                Ok(_) => sleep(self.look_every).await,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot see what to merge");
+                    sleep(self.look_every).await;
+                }
+            }
+        }
+    }
+
+    /// Looks at every tenant that has changed, and merges once for each that needs it; how many merges that were.
+    async fn look(&self, known: &mut Known) -> Result<usize> {
+        let day = Policy::day(self.clock.now());
+        let mut merges = 0;
+        for usage in self.store.catalog.usage().await? {
+            if self.hot.budget().is_half_full() {
+                break;
+            }
+            let is_settled = known.settled.get(&usage.tenant).is_some_and(|of| *of == (usage.clone(), day));
+            if is_settled || usage.segments < 2 {
+                continue;
+            }
+            let tenant = usage.tenant.clone();
+            let begun = Instant::now();
+            match self.merge_once(&tenant, known).await {
+                Ok(true) => {
+                    merges += 1;
+                    // Half of the time belongs to others.
+                    sleep(begun.elapsed()).await;
+                }
+                Ok(false) => drop(known.settled.insert(tenant, (usage, day))),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(%tenant, error, "cannot merge segments, will try again");
+                    self.metrics.merge_failures.inc();
+                }
+            }
+        }
+        Ok(merges)
+    }
+
+    /// Does the next merge of a tenant; whether there was one.
+    async fn merge_once(&self, tenant: &TenantId, known: &mut Known) -> Result<bool> {
+        let mut candidates = self.store.catalog.merge_candidates(tenant, self.indexer).await?;
+        candidates.retain(|candidate| !known.damaged.contains(&candidate.meta.id));
+        let Some(inputs) = self.policy.choose(&candidates, self.clock.now()) else { return Ok(false) };
+        let timer = self.metrics.merge_seconds.start_timer();
+        let merging = timeout(MERGE_MAX, Box::pin(self.merge(&inputs, known)));
+        let merged = merging.await.map_err(|_| Error::Unavailable { reason: "a merge takes too long" });
+        match merged.and_then(|merged| merged) {
+            Ok(output) => {
+                timer.observe_duration();
+                let read: u64 = inputs.iter().map(|input| input.bytes).sum();
+                self.metrics.merged_segments.inc_by(inputs.len() as u64);
+                self.metrics.merge_read_bytes.inc_by(read);
+                self.metrics.merge_written_bytes.inc_by(output.bytes);
+                let (from, bytes) = (inputs.len(), output.bytes);
+                tracing::debug!(%tenant, from, read, bytes, records = output.records, "merged");
+                Ok(true)
+            }
+            Err(error) => {
+                timer.stop_and_discard();
+                Err(error)
+            }
+        }
+    }
+
+    async fn merge(&self, inputs: &[SegmentMeta], known: &mut Known) -> Result<SegmentMeta> {
+        let mut contents = Vec::new();
+        for input in inputs {
+            match compaction::read(&self.store, input).await {
+                Ok(more) => contents.extend(more),
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::Key { .. })) => {
+                    known.damaged.insert(input.id);
+                    tracing::error!(segment = %input.id, "a segment is damaged and is not merged with others");
+                    return Err(error.into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (id, now) = (layout::new_object_id(), self.clock.now());
+        Ok(compaction::write(&self.store, inputs, contents, id, now).await?)
+    }
+}
