@@ -1,5 +1,7 @@
 //! `heliograph admin`: works on catalog and key ring directly, beside a running server.
 
+mod retention;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::Token(command) => tokens(command).await,
         AdminCommand::User(command) => users(command).await,
         AdminCommand::Grant(command) => grants(command).await,
+        AdminCommand::Usage { place } => retention::usage(&place).await,
     }
 }
 
@@ -45,6 +48,9 @@ async fn tenant(command: TenantCommand) -> Outcome {
                 .map(|t| [t.name.to_string(), t.workspace.to_string(), t.created.to_string()])
                 .collect::<Vec<_>>();
             Ok(console::table(["name", "workspace", "created"], &rows)?)
+        }
+        TenantCommand::Retention { name, age, bytes, place } => {
+            retention::retention(name, age, bytes, &place).await
         }
     }
 }

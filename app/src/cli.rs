@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_store::catalog::Role;
+use heliograph_store::retention::Own;
 use secrecy::SecretString;
 
-use crate::config::Span;
+use crate::config::{Bytes, Span};
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.
 #[derive(Debug, Parser)]
@@ -103,6 +105,11 @@ pub(crate) enum AdminCommand {
     /// What people may do
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// What each tenant has stored in segments
+    Usage {
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,6 +125,18 @@ pub(crate) enum TenantCommand {
     },
     /// List all tenants
     List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show how long a tenant's records are kept, and set it
+    Retention {
+        name: TenantId,
+        /// Up to this age, as in 30d; or `unlimited`; or `default`, as the configuration says for all
+        #[arg(long, value_parser = parse_own_age)]
+        age: Option<Own<Duration>>,
+        /// Up to so many stored bytes, as in "50 GiB"; or `unlimited`; or `default`
+        #[arg(long, value_parser = parse_own_bytes)]
+        bytes: Option<Own<u64>>,
         #[command(flatten)]
         place: Place,
     },
@@ -356,6 +375,25 @@ fn parse_role(text: &str) -> Result<Role, String> {
         let names = Role::ALL.map(Role::as_str).join(", ");
         format!("there is no role {text:?}: the roles are {names}")
     })
+}
+
+fn parse_own_age(text: &str) -> Result<Own<Duration>, String> {
+    parse_own(text, |text| parse_span(text).map(|span| span.0))
+}
+
+fn parse_own_bytes(text: &str) -> Result<Own<u64>, String> {
+    parse_own(text, |text| {
+        let bytes = Bytes::parse(text).filter(|bytes| bytes.0 > 0);
+        bytes.map(|bytes| bytes.0).ok_or_else(|| format!("{text:?} is not a size like \"50 GiB\""))
+    })
+}
+
+fn parse_own<T>(text: &str, limit: impl FnOnce(&str) -> Result<T, String>) -> Result<Own<T>, String> {
+    match text {
+        "default" => Ok(Own::Default),
+        "unlimited" => Ok(Own::Unlimited),
+        text => limit(text).map(Own::Limit),
+    }
 }
 
 fn parse_span(text: &str) -> Result<Span, String> {

@@ -19,12 +19,13 @@ use heliograph_agent::Tls;
 use heliograph_model::tenant::Workspace;
 use heliograph_store::catalog;
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
+use heliograph_store::retention::Keep;
 use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
 use reader::{Notes, Reader};
-pub(crate) use values::Span;
-use values::{BaseUrl, Bytes, Count, Shown};
+use values::{BaseUrl, Count, Shown};
+pub(crate) use values::{Bytes, Span};
 use written::{Origin, Table};
 
 /// What the names of our environment variables begin with.
@@ -65,6 +66,8 @@ pub(crate) struct Indexer {
 /// `[retention]`.
 #[derive(Debug)]
 pub(crate) struct Retention {
+    /// What tenants keep that have no bounds of their own.
+    pub(crate) keep: Keep,
     /// How long what is not searched any more stays for those who began before.
     pub(crate) delete_after: Duration,
 }
@@ -233,6 +236,10 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             merge_bytes: r.setting("merge_bytes", Bytes(64 * MIB)).0,
         }),
         retention: r.section("retention", |r| Retention {
+            keep: Keep {
+                age: r.optional("age").map(|age: Span| age.0),
+                bytes: r.optional("bytes").map(|bytes: Bytes| bytes.0),
+            },
             delete_after: r.setting("delete_after", Span(Duration::from_mins(10))).0,
         }),
         query: r.section("query", |r| Query {

@@ -67,6 +67,7 @@ pub(crate) fn indexer_config(
         seal_after: indexer.seal_after,
         upkeep: heliograph_indexer::Upkeep {
             merge_bytes: indexer.merge_bytes,
+            keep: config.retention.keep,
             delete_after: config.retention.delete_after,
             ..heliograph_indexer::Upkeep::default()
         },

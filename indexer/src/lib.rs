@@ -31,7 +31,6 @@ use heliograph_model::time::Clock;
 use heliograph_serve::Bounds;
 use heliograph_store::Store;
 use heliograph_store::catalog::Lease;
-use heliograph_store::compaction::Policy;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +48,7 @@ use crate::metrics::Metrics;
 use crate::receive::Intake;
 use crate::replay::Replay;
 use crate::seal::Sealer;
-use crate::upkeep::{Collector, Compactor};
+use crate::upkeep::Keeper;
 
 pub use config::Config;
 pub use error::{Error, Result};
@@ -174,25 +173,14 @@ impl Parts {
             age: config.seal_after,
         };
         tasks.spawn(sealer.run(halt.clone()));
-        let compactor = Compactor {
+        let keeper = Keeper {
             store: store.clone(),
             indexer,
             clock: Arc::clone(&clock),
             hot: Arc::clone(&hot),
             metrics: metrics.upkeep.clone(),
-            policy: Policy { target_bytes: config.upkeep.merge_bytes },
-            look_every: config.upkeep.look_every,
         };
-        tasks.spawn(compactor.run(halt.clone()));
-        let collector = Collector {
-            store: store.clone(),
-            clock: Arc::clone(&clock),
-            metrics: metrics.upkeep.clone(),
-            delete_after: config.upkeep.delete_after,
-            abandoned_after: config.upkeep.abandoned_after,
-            look_every: config.upkeep.look_every,
-        };
-        tasks.spawn(collector.run(halt.clone()));
+        keeper.start(&config.upkeep, &tasks, halt);
 
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);

@@ -1,5 +1,6 @@
 //! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
 
+mod bounds;
 mod lease;
 mod postgres;
 mod sqlite;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
+use crate::retention::OwnKeep;
 
 pub use lease::{Indexer, Lease};
 pub use upkeep::{Candidate, Reason, Retired, Usage};
@@ -385,4 +387,12 @@ pub trait Catalog: Send + Sync + 'static {
     ///
     /// An engine must exclude this and a publication of the same object from one another.
     async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>>;
+
+    /// Sets what a tenant keeps other than all do; [`Error::Missing`] if there is no such tenant.
+    async fn set_retention(&self, tenant: &TenantId, own: &OwnKeep) -> Result<()>;
+    /// The tenants that keep something other than all do, by name.
+    async fn retentions(&self) -> Result<Vec<(TenantId, OwnKeep)>>;
+    /// Moves the clock of retention on, over all indexers, never back; gives how far it is, none where it was never
+    /// moved.
+    async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>>;
 }

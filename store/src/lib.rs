@@ -7,6 +7,7 @@ mod error;
 pub mod keyring;
 pub mod layout;
 pub mod objects;
+pub mod retention;
 pub mod segment;
 pub mod tenants;
 pub mod token;

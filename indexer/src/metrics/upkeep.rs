@@ -3,7 +3,9 @@
 //! Write amplification is `sealed_bytes_total` and `merge_written_bytes_total` together by the first: at most 1 and
 //! [`MERGES_MAX`](heliograph_store::compaction::MERGES_MAX).
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets};
+use prometheus::{
+    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
 
 use super::{add, counter, gauge, histogram, name};
 
@@ -22,6 +24,14 @@ pub(crate) struct UpkeepMetrics {
     pub(crate) merge_written_bytes: IntCounter,
     /// From choosing the segments to the catalog's answer.
     pub(crate) merge_seconds: Histogram,
+    /// Records that expired, by reason.
+    pub(crate) expired_records: IntCounterVec,
+    /// Stored bytes of searched segments, of the tenants that have the most.
+    pub(crate) stored_bytes: IntGaugeVec,
+    /// The same of all others together.
+    pub(crate) stored_bytes_of_others: IntGauge,
+    /// How far the clock of retention is behind the wall clock.
+    pub(crate) retention_clock_late: IntGauge,
     /// Segments that are no longer searched, and not deleted yet.
     pub(crate) retired_segments: IntGauge,
     /// Deleted segments, by reason.
@@ -61,6 +71,27 @@ impl UpkeepMetrics {
                 "merge_seconds",
                 "Duration of a merge.",
                 exponential_buckets(0.01, 2.0, 15)?,
+            )?,
+            expired_records: by_reason("expired_records_total", "Records that expired, by reason.")?,
+            stored_bytes: add(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        name("tenant_stored_bytes"),
+                        "Stored bytes of segments, of the 200 tenants with the most.",
+                    ),
+                    &["tenant"],
+                )?,
+            )?,
+            stored_bytes_of_others: gauge(
+                registry,
+                "other_tenants_stored_bytes",
+                "Stored bytes of segments, of all other tenants.",
+            )?,
+            retention_clock_late: gauge(
+                registry,
+                "retention_clock_late_seconds",
+                "How far the time by which records expire is behind the clock.",
             )?,
             retired_segments: gauge(
                 registry,

@@ -37,19 +37,19 @@ const LOOKS_A_SWEEP: u32 = 120;
 const DELETES_MAX: usize = 8;
 
 /// Deletes what nobody needs.
-pub(crate) struct Collector {
+pub(super) struct Collector {
     /// Where it lies.
-    pub(crate) store: Store,
+    pub(super) store: Store,
     /// When the catalog is told so.
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// What is counted.
-    pub(crate) metrics: UpkeepMetrics,
+    pub(super) metrics: UpkeepMetrics,
     /// How long a retired segment stays.
-    pub(crate) delete_after: Duration,
+    pub(super) delete_after: Duration,
     /// How long an object may be there without being published.
-    pub(crate) abandoned_after: Duration,
+    pub(super) abandoned_after: Duration,
     /// How often it looks.
-    pub(crate) look_every: Duration,
+    pub(super) look_every: Duration,
 }
 
 /// Since when what is on its way out was seen to be.
@@ -61,7 +61,7 @@ struct Waiting {
 
 impl Collector {
     /// Deletes until stopped.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.collect_on()).await;
     }
 

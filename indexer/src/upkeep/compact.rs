@@ -22,21 +22,21 @@ use crate::metrics::UpkeepMetrics;
 const MERGE_MAX: Duration = Duration::from_secs(600);
 
 /// Merges segments of one indexer.
-pub(crate) struct Compactor {
+pub(super) struct Compactor {
     /// Where they lie.
-    pub(crate) store: Store,
+    pub(super) store: Store,
     /// Whose segments.
-    pub(crate) indexer: Uuid,
+    pub(super) indexer: Uuid,
     /// What time of day it is.
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Where memory is short, sealing needs the cores.
-    pub(crate) hot: Arc<Hot>,
+    pub(super) hot: Arc<Hot>,
     /// What is counted.
-    pub(crate) metrics: UpkeepMetrics,
+    pub(super) metrics: UpkeepMetrics,
     /// Which segments.
-    pub(crate) policy: Policy,
+    pub(super) policy: Policy,
     /// How often it looks.
-    pub(crate) look_every: Duration,
+    pub(super) look_every: Duration,
 }
 
 /// What was found at earlier looks.
@@ -50,7 +50,7 @@ struct Known {
 
 impl Compactor {
     /// Merges what is to be merged until stopped; a merge under way is dropped then.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.merge_on()).await;
     }
 

@@ -29,8 +29,18 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const AGENT: &str = "agent-secret";
 pub(crate) const CLUSTER: &str = "cluster-secret";
 
-/// A clock that moves on by a microsecond each time it is read.
+/// A clock that moves on by a microsecond each time it is read, and jumps when told to.
 pub(crate) struct Ticks(AtomicI64);
+
+impl Ticks {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_800_000_000_000_000_000)))
+    }
+
+    pub(crate) fn jump(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+}
 
 impl Clock for Ticks {
     fn now(&self) -> Timestamp {
@@ -39,7 +49,7 @@ impl Clock for Ticks {
 }
 
 pub(crate) fn clock() -> Arc<dyn Clock> {
-    Arc::new(Ticks(AtomicI64::new(1_800_000_000_000_000_000)))
+    Ticks::new()
 }
 
 pub(crate) fn config() -> Config {
@@ -81,6 +91,7 @@ pub(crate) struct Server {
     pub(crate) registry: prometheus::Registry,
     pub(crate) stop: CancellationToken,
     pub(crate) client: reqwest::Client,
+    pub(crate) clock: Arc<Ticks>,
     runtime: Option<Runtime>,
     running: JoinHandle<heliograph_indexer::Result<()>>,
 }
@@ -102,21 +113,31 @@ impl Server {
 
     /// Starts with its objects elsewhere.
     pub(crate) async fn start_over(folder: &Path, storage: objects::Config, config: Config) -> Self {
-        let mut server = Self::launch_over(folder, storage, config, |store| store).await;
+        let mut server = Self::launch_by(folder, storage, config, |store| store, Ticks::new()).await;
+        server.ready.wait_for(|ready| *ready).await.unwrap();
+        server
+    }
+
+    /// Starts when it is so much later.
+    pub(crate) async fn start_later(folder: &Path, config: Config, by: Duration) -> Self {
+        let clock = Ticks::new();
+        clock.jump(by);
+        let mut server = Self::launch_by(folder, near(folder), config, |store| store, clock).await;
         server.ready.wait_for(|ready| *ready).await.unwrap();
         server
     }
 
     /// Starts without waiting until it is ready.
     pub(crate) async fn launch(folder: &Path, config: Config, change: impl FnOnce(Store) -> Store) -> Self {
-        Self::launch_over(folder, near(folder), config, change).await
+        Self::launch_by(folder, near(folder), config, change, Ticks::new()).await
     }
 
-    async fn launch_over(
+    async fn launch_by(
         folder: &Path,
         storage: objects::Config,
         config: Config,
         change: impl FnOnce(Store) -> Store,
+        clock: Arc<Ticks>,
     ) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -132,17 +153,11 @@ impl Server {
         let stop = CancellationToken::new();
         let running = {
             let (store, registry, stop) = (store.clone(), registry.clone(), stop.clone());
+            let clock: Arc<dyn Clock> = Arc::<Ticks>::clone(&clock);
             runtime.spawn(async move {
                 let status = axum::Router::new().route("/healthz", axum::routing::get(|| async { "ok" }));
                 Box::pin(heliograph_indexer::run(
-                    config,
-                    listener,
-                    store,
-                    clock(),
-                    &registry,
-                    status,
-                    ready,
-                    stop,
+                    config, listener, store, clock, &registry, status, ready, stop,
                 ))
                 .await
             })
@@ -154,6 +169,7 @@ impl Server {
             registry,
             stop,
             client: reqwest::Client::new(),
+            clock,
             runtime: Some(runtime),
             running,
         }

@@ -18,6 +18,7 @@ use heliograph_store::catalog::{
     Session, Tenant, Token, Usage, User, WalObject,
 };
 use heliograph_store::layout::ObjectId;
+use heliograph_store::retention::OwnKeep;
 use heliograph_store::{Error, Result, Store};
 use object_store::path::Path;
 use object_store::{
@@ -234,6 +235,9 @@ through! {
     retire(tenant: &TenantId, segments: &[ObjectId], reason: Reason, at: Timestamp) -> Vec<ObjectId>;
     retired(limit: u32) -> Vec<Retired>;
     discard(objects: &[ObjectId], at: Timestamp) -> Vec<ObjectId>;
+    set_retention(tenant: &TenantId, own: &OwnKeep) -> ();
+    retentions() -> Vec<(TenantId, OwnKeep)>;
+    advance_retention_clock(to: Option<Timestamp>) -> Option<Timestamp>;
 }
 
 async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {

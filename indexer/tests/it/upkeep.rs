@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use heliograph_indexer::{Config, Upkeep};
 use heliograph_model::tenant::TenantId;
-use heliograph_model::time::TimeRange;
+use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::Store;
 use heliograph_store::catalog::SegmentMeta;
+use heliograph_store::retention::{Keep, Own, OwnKeep};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -99,6 +100,7 @@ fn off() -> Upkeep {
 fn busy() -> Upkeep {
     Upkeep {
         merge_bytes: 64 << 20,
+        keep: Keep::default(),
         delete_after: Duration::from_millis(30),
         abandoned_after: Duration::from_millis(200),
         look_every: Duration::from_millis(5),
@@ -255,5 +257,76 @@ async fn every_look_while_sealing_and_merging_finds_each_record_once() {
     server.kill().await;
     let server = Server::start_with(folder.path(), eager(busy()), |store| store).await;
     assert_eq!(server.everything("t").await, once(&records("a", 0..600)));
+    server.stop().await;
+}
+
+/// What is found of tenant `t`, once so many of its segments have expired for a reason.
+async fn expired(server: &Server, folder: &Path, left: usize) {
+    until("the oldest are gone, their objects, too", || async {
+        let mut searched: Vec<String> =
+            segments(server).await.iter().map(|segment| segment.id.simple().to_string()).collect();
+        searched.sort();
+        searched.len() == left && searched == server.segment_files(folder)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn by_bytes_the_oldest_segments_go() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let server = Server::start_with(folder.path(), eager(off()), |store| store).await;
+    let all = segments(&server).await;
+    let most: u64 = all.iter().take(7).map(|segment| segment.bytes).sum();
+    assert_eq!(all.len() as u64, BATCHES);
+    server.stop().await;
+    let keep = Keep { bytes: Some(most + 100), ..Keep::default() };
+    let server = Server::start_with(folder.path(), eager(Upkeep { keep, ..off() }), |store| store).await;
+    expired(&server, folder.path(), 7).await;
+    assert_eq!(server.everything("t").await, once(&records("a", BATCHES * 10 - 70..BATCHES * 10)));
+    // A bound of its own wins, and holds at once.
+    let own = OwnKeep { bytes: Own::Limit(all[0].bytes), ..OwnKeep::default() };
+    server.store.catalog.set_retention(&TenantId::parse("t").unwrap(), &own).await.unwrap();
+    expired(&server, folder.path(), 1).await;
+    assert_eq!(server.everything("t").await.len(), 10);
+    server.stop().await;
+}
+
+async fn noted_at(server: &Server) -> Timestamp {
+    server.store.catalog.advance_retention_clock(None).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn by_age_goes_what_is_older_and_a_clock_that_jumps_deletes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let keep = Keep { age: Some(Duration::from_hours(1)), ..Keep::default() };
+    let upkeep = Upkeep { keep, ..off() };
+    // The server's own clock is at about the time of the records.
+    let server = Server::start_with(folder.path(), eager(upkeep), |store| store).await;
+    let noted = async || server.store.catalog.advance_retention_clock(None).await.unwrap();
+    until("it has looked", || async { noted().await.is_some() }).await;
+    server.clock.jump(Duration::from_hours(24));
+    until("it sees the jump", || async {
+        server.figure("heliograph_indexer_retention_clock_late_seconds") > 80_000.0
+    })
+    .await;
+    // A bound of its own makes it look at the ages at once.
+    let own = OwnKeep { age: Own::Limit(Duration::from_hours(2)), ..OwnKeep::default() };
+    server.store.catalog.set_retention(&TenantId::parse("t").unwrap(), &own).await.unwrap();
+    assert_eq!(server.everything("t").await, once(&records("a", 0..BATCHES * 10)));
+    server.stop().await;
+    let server = Server::start_later(folder.path(), eager(upkeep), Duration::from_hours(24)).await;
+    until("it sees that it is late", || async {
+        server.figure("heliograph_indexer_retention_clock_late_seconds") > 80_000.0
+    })
+    .await;
+    assert_eq!(server.everything("t").await, once(&records("a", 0..BATCHES * 10)));
+    // As if the day had passed while somebody looked on.
+    let day = noted_at(&server).await.saturating_add_nanos(86_000_000_000_000);
+    server.store.catalog.advance_retention_clock(Some(day)).await.unwrap();
+    server.stop().await;
+    let server = Server::start_later(folder.path(), eager(upkeep), Duration::from_hours(24)).await;
+    expired(&server, folder.path(), 0).await;
     server.stop().await;
 }

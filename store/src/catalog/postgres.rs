@@ -9,6 +9,7 @@ mod connection;
 mod indexers;
 mod open;
 mod people;
+mod retention;
 mod rows;
 mod segments;
 mod tenants;
@@ -34,6 +35,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
+use crate::retention::OwnKeep;
 
 /// Longest time of one call, with all its tries.
 const CALL_MAX: Duration = Duration::from_secs(20);
@@ -246,5 +248,15 @@ impl Catalog for Postgres {
     }
     async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>> {
         self.call(|| upkeep::discard(self, objects, at)).await
+    }
+
+    async fn set_retention(&self, tenant: &TenantId, own: &OwnKeep) -> Result<()> {
+        self.call(|| retention::set(self, tenant, own)).await
+    }
+    async fn retentions(&self) -> Result<Vec<(TenantId, OwnKeep)>> {
+        self.call(|| retention::all(self)).await
+    }
+    async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>> {
+        self.call(|| retention::advance_clock(self, to)).await
     }
 }

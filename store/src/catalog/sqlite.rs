@@ -8,6 +8,7 @@ mod commits;
 mod indexers;
 mod open;
 mod people;
+mod retention;
 mod rows;
 mod segments;
 mod tenants;
@@ -29,6 +30,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::layout::ObjectId;
+use crate::retention::OwnKeep;
 
 /// A write that is not on disk yet.
 type Write = Transaction<'static, sqlx::Sqlite>;
@@ -185,6 +187,16 @@ impl Catalog for Sqlite {
     }
     async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>> {
         upkeep::discard(self, objects, at).await
+    }
+
+    async fn set_retention(&self, tenant: &TenantId, own: &OwnKeep) -> Result<()> {
+        retention::set(self, tenant, own).await
+    }
+    async fn retentions(&self) -> Result<Vec<(TenantId, OwnKeep)>> {
+        retention::all(self).await
+    }
+    async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>> {
+        retention::advance_clock(self, to).await
     }
 }
 

@@ -18,6 +18,7 @@ mod people;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 mod random;
+mod retention;
 mod segments;
 mod server;
 mod upkeep;
@@ -84,6 +85,7 @@ macro_rules! histories {
             upkeep::two_merges_of_one_segment, upkeep::what_is_retired_is_not_searched,
             upkeep::what_is_given_up_is_never_published, upkeep::giving_up_races_with_publishing,
             upkeep::usage_is_of_what_is_searched,
+            retention::a_tenants_own_bounds, retention::the_clock_of_retention_does_not_go_back,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {
