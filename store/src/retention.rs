@@ -3,9 +3,9 @@
 //! Whole segments go. By age: those whose newest record is older than that. By bytes: the oldest, until the rest is
 //! no more than that. No wrong time deletes anything early:
 //!
-//! - A segment is as old as the later of its newest record and its making, of those that do not lie in the future;
-//!   where both do, it is not old at all. So a record that claims to be of 1970 is kept as long as others that
-//!   came with it, one that claims to be of 2262 no longer, and so are those that a wrong clock sealed.
+//! - A segment is as old as the later of its making and its newest record; one that was made in the future is not old
+//!   at all, and a record from the future does not count. So a record that claims to be of 1970 is kept as long as
+//!   others that came with it, and one that claims to be of 2262 no longer.
 //! - What time it is now is told by a [`LateClock`], which does not follow a clock that jumps ahead.
 
 use std::time::Duration;
@@ -90,8 +90,9 @@ pub fn expired(segments: &[SegmentMeta], keep: &Keep, now: Timestamp) -> Vec<(Ob
 
 /// The time by which a segment's age counts.
 fn newest(segment: &SegmentMeta, now: Timestamp) -> Timestamp {
-    let believed = [segment.last, segment.created].into_iter().filter(|time| *time <= now);
-    believed.max().unwrap_or(now)
+    // The making lies in the future where a clock jumped, but also where `now` is late: never taken for old.
+    let made = segment.created.min(now);
+    if segment.last <= now { segment.last.max(made) } else { made }
 }
 
 /// A clock that goes no faster than a tenth more than time passes, and is never ahead of the wall clock.
