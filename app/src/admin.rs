@@ -2,6 +2,7 @@
 
 mod backup;
 mod limits;
+mod retention;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,9 @@ async fn tenant(command: TenantCommand) -> Outcome {
         }
         TenantCommand::Limits { name, limits, place } => {
             limits::set(&name, &limits, &open(&place).await?).await
+        }
+        TenantCommand::Retention { name, age, bytes, place } => {
+            retention::retention(name, age, bytes, &place).await
         }
     }
 }

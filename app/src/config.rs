@@ -21,13 +21,13 @@ use heliograph_indexer::TenantBounds;
 use heliograph_model::tenant::Workspace;
 use heliograph_store::catalog;
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
+use heliograph_store::retention::Keep;
 use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
 use reader::{Notes, Reader};
-pub(crate) use values::Bytes;
-pub(crate) use values::Span;
 use values::{BaseUrl, Count, Shown};
+pub(crate) use values::{Bytes, Span};
 use written::{Origin, Table};
 
 /// What the names of our environment variables begin with.
@@ -42,6 +42,7 @@ pub(crate) struct Config {
     /// `[tls]`: files for the agent's connections.
     pub(crate) tls: Tls,
     pub(crate) indexer: Indexer,
+    pub(crate) retention: Retention,
     pub(crate) query: Query,
     pub(crate) places: Places,
     pub(crate) auth: Auth,
@@ -63,6 +64,16 @@ pub(crate) struct Indexer {
     pub(crate) hot_bytes_max: usize,
     pub(crate) seal_bytes: usize,
     pub(crate) seal_after: Duration,
+    pub(crate) merge_bytes: u64,
+}
+
+/// `[retention]`.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    /// What tenants keep that have no bounds of their own.
+    pub(crate) keep: Keep,
+    /// How long what is not searched any more stays for those who began before.
+    pub(crate) delete_after: Duration,
 }
 
 /// `[query]`.
@@ -185,6 +196,7 @@ impl Config {
         let mut reader = Reader::new(table, &mut notes);
         let mut config = read_all(&mut reader, clouds);
         reader.finish();
+        check_together(&config, &mut notes.mistakes);
         if !notes.mistakes.is_empty() {
             return Err(Mistakes(notes.mistakes));
         }
@@ -227,6 +239,14 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),
             seal_bytes: bytes(r, "seal_bytes", 32 * MIB),
             seal_after: r.setting("seal_after", Span(Duration::from_mins(10))).0,
+            merge_bytes: r.setting("merge_bytes", Bytes(64 * MIB)).0,
+        }),
+        retention: r.section("retention", |r| Retention {
+            keep: Keep {
+                age: r.optional("age").map(|age: Span| age.0),
+                bytes: r.optional("bytes").map(|bytes: Bytes| bytes.0),
+            },
+            delete_after: r.setting("delete_after", Span(Duration::from_mins(10))).0,
         }),
         query: r.section("query", |r| Query {
             listen: r.setting("listen", loopback(7700)),
@@ -262,6 +282,17 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         }),
         bootstrap_password: r.section("bootstrap", |r| r.secret("admin_password", "admin_password_file")),
         effective: Vec::new(),
+    }
+}
+
+/// Mistakes of settings that are right each by itself.
+fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let (stays, search) = (config.retention.delete_after, config.limits.search_timeout);
+    if stays < search * 2 {
+        mistakes.push(Mistake::new(format!(
+            "retention.delete_after: expected at least twice limits.search_timeout ({search:?}), since a search may \
+             still read what is deleted then, found {stays:?}"
+        )));
     }
 }
 

@@ -70,6 +70,12 @@ pub(crate) fn indexer_config(
         seal_bytes: indexer.seal_bytes,
         seal_after: indexer.seal_after,
         tenant_bounds: limits.tenant,
+        upkeep: heliograph_indexer::Upkeep {
+            merge_bytes: indexer.merge_bytes,
+            keep: config.retention.keep,
+            delete_after: config.retention.delete_after,
+            ..heliograph_indexer::Upkeep::default()
+        },
     }
 }
 

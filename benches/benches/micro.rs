@@ -101,7 +101,14 @@ impl Input {
         let word = |text: &str| Filter::Is(Field::Message, Test::Text(text.to_owned()));
         let scan = |filter, want| {
             let tenant = self.tenant.name.clone();
-            Scan { tenant, range: TimeRange::ALL, filter, committed_after: None, want }
+            Scan {
+                tenant,
+                range: TimeRange::ALL,
+                filter,
+                committed_after: None,
+                committed_through: None,
+                want,
+            }
         };
         let latest = || Want::Records { order: Order::Desc, limit: 100, after: None };
         let histogram = |interval_nanos| Want::Histogram { interval_nanos, by_level: false };

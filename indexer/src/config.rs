@@ -6,6 +6,8 @@ use std::time::Duration;
 use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
 
+use crate::upkeep::Upkeep;
+
 /// The settings of the indexer.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub seal_after: Duration,
     /// What a tenant may use for which nothing else is set in the catalog.
     pub tenant_bounds: TenantBounds,
+    /// What becomes of segments afterwards.
+    pub upkeep: Upkeep,
 }
 
 /// What one tenant may use; what is not set has no bound.

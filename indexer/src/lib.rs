@@ -3,7 +3,7 @@
 //! ```text
 //! http ─▶ receive ─▶ commit ─┬▶ hot ─▶ seal ─▶ catalog, object store
 //!            ▲          │    └▶ feed ─▶ live tails
-//!            └── ack ◀──┘ after object and transaction
+//!            └── ack ◀──┘ after object and transaction      upkeep ─▲ merges, deletes
 //! ```
 //!
 //! The head is `http`: it alone is told to stop. `commit` ends when the last request is gone; what is hot by
@@ -28,6 +28,7 @@ mod receive;
 mod replay;
 mod seal;
 mod takeover;
+mod upkeep;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -46,16 +47,18 @@ use crate::commit::{Committer, Pending, Writer};
 use crate::credential::Credentials;
 use crate::feed::Feed;
 use crate::holdings::{Holding, Holdings};
-use crate::hot::Searcher;
+use crate::hot::{Hot, Searcher};
 use crate::http::App;
 use crate::lease::Held;
 use crate::metrics::Metrics;
 use crate::receive::Intake;
 use crate::seal::Sealer;
 use crate::takeover::Heir;
+use crate::upkeep::Keeper;
 
 pub use config::{Config, TenantBounds};
 pub use error::{Error, Result};
+pub use upkeep::Upkeep;
 
 /// Connections at the same time: agents, tails of query nodes, other writers.
 const CONNECTIONS_MAX: usize = 8192;
@@ -157,16 +160,16 @@ impl Parts {
     /// Replays, starts the stages and opens the doors of `app`, and registers. The committer's task, or nothing if
     /// it was stopped meanwhile.
     async fn start(self, app: &OnceLock<App>, halt: &CancellationToken) -> Result<Option<JoinHandle<()>>> {
-        let Self { config, store, clock, metrics, held, tasks } = self;
+        let Self { config, store, clock, metrics, held, tasks } = &self;
         let budget = Budget::new(config.hot_bytes_max);
-        let replayed = replay::replay(&store, held.indexer(), &budget, &metrics, halt).await?;
+        let replayed = replay::replay(store, held.indexer(), &budget, metrics, halt).await?;
         let Some((hot, ledger)) = replayed else { return Ok(None) };
         let feed = Arc::new(Feed::new(Arc::clone(&hot), metrics.clone(), tasks.clone(), halt.clone()));
         let (commits, queue): (mpsc::Sender<Pending>, _) = mpsc::channel(QUEUE_BATCHES);
         let writer = Writer {
             store: store.clone(),
-            held: Arc::clone(&held),
-            clock: Arc::clone(&clock),
+            held: Arc::clone(held),
+            clock: Arc::clone(clock),
             hot: Arc::clone(&hot),
             ledger: Arc::clone(&ledger),
             feed: Arc::clone(&feed),
@@ -175,8 +178,8 @@ impl Parts {
         let committing = tasks.spawn(Committer::new(writer, config.linger).run(queue));
         let sealer = Sealer {
             store: store.clone(),
-            held: Arc::clone(&held),
-            clock: Arc::clone(&clock),
+            held: Arc::clone(held),
+            clock: Arc::clone(clock),
             hot: Arc::clone(&hot),
             ledger,
             metrics: metrics.clone(),
@@ -184,33 +187,23 @@ impl Parts {
             age: config.seal_after,
         };
         tasks.spawn(sealer.run(halt.clone()));
-        let own = Holding { held: Arc::clone(&held), hot: Arc::clone(&hot), feed };
+        let own = Holding { held: Arc::clone(held), hot: Arc::clone(&hot), feed };
         let holdings = Arc::new(Holdings::new(own));
-        let heir = config.advertise.as_ref().map(|address| Heir {
-            store: store.clone(),
-            clock: Arc::clone(&clock),
-            metrics: metrics.clone(),
-            budget: Arc::clone(&budget),
-            tasks: tasks.clone(),
-            address: address.as_str().into(),
-            own: Arc::clone(&held),
-            holdings: Arc::clone(&holdings),
-            seal_bytes: config.seal_bytes,
-        });
+        let heir = self.heir(&budget, &holdings);
+        self.keeper(&hot).start(&config.upkeep, tasks, halt);
 
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
-        let credentials =
-            Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(&clock)));
+        let credentials = Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(clock)));
         let intake = Intake::new(
-            &config,
+            config,
             Arc::clone(&credentials),
             Arc::clone(&catalog),
-            store.tenants,
-            clock,
+            store.tenants.clone(),
+            Arc::clone(clock),
             hot,
             commits,
-            metrics,
+            metrics.clone(),
         );
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let opened = App { intake, credentials, searcher: Searcher::new(threads), holdings };
@@ -225,5 +218,30 @@ impl Parts {
             tasks.spawn(heir.run(halt.clone()));
         }
         Ok(Some(committing))
+    }
+
+    /// Who takes over what others leave; nobody in embedded mode.
+    fn heir(&self, budget: &Arc<Budget>, holdings: &Arc<Holdings>) -> Option<Heir> {
+        self.config.advertise.as_ref().map(|address| Heir {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            budget: Arc::clone(budget),
+            tasks: self.tasks.clone(),
+            address: address.as_str().into(),
+            own: Arc::clone(&self.held),
+            holdings: Arc::clone(holdings),
+            seal_bytes: self.config.seal_bytes,
+        })
+    }
+
+    fn keeper(&self, hot: &Arc<Hot>) -> Keeper {
+        Keeper {
+            store: self.store.clone(),
+            indexer: self.held.indexer(),
+            clock: Arc::clone(&self.clock),
+            hot: Arc::clone(hot),
+            metrics: self.metrics.upkeep.clone(),
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! The indexer's figures.
 
+mod upkeep;
+
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
 };
+
+pub(crate) use upkeep::UpkeepMetrics;
 
 /// Handles of all figures; cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) hot_records: IntGauge,
     /// From taking the records to the catalog's answer.
     pub(crate) seal_seconds: Histogram,
-    /// Segments published.
+    /// Segments published by sealing.
     pub(crate) segments: IntCounter,
     /// Seals that failed and are tried again.
     pub(crate) seal_failures: IntCounter,
@@ -46,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) feed_skipped: IntCounter,
     /// Open connections.
     pub(crate) connections: IntGauge,
+    /// Of merging and deleting.
+    pub(crate) upkeep: UpkeepMetrics,
 }
 
 impl Metrics {
@@ -101,6 +107,7 @@ impl Metrics {
                 "Records that slow feeds were not given.",
             )?,
             connections: gauge(registry, "connections", "Open connections.")?,
+            upkeep: UpkeepMetrics::new(registry)?,
         })
     }
 

@@ -166,6 +166,7 @@ impl Sealer {
         self.publish(&meta, publishing).await?;
         timer.observe_duration();
         self.metrics.segments.inc();
+        self.metrics.upkeep.sealed_bytes.inc_by(meta.bytes);
         tracing::debug!(%tenant, records = meta.records, bytes = meta.bytes, commit = through.0, "sealed");
         Ok(())
     }

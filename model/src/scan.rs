@@ -44,8 +44,19 @@ pub struct Scan {
     /// Only records committed after this, for a tail that resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed_after: Option<CommitId>,
+    /// Only records committed up to this: of a merged segment whose later records the hot answer has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_through: Option<CommitId>,
     /// What to make of them.
     pub want: Want,
+}
+
+impl Scan {
+    /// Whether a record of this commit is meant.
+    pub fn has_commit(&self, commit: CommitId) -> bool {
+        self.committed_after.is_none_or(|after| commit > after)
+            && self.committed_through.is_none_or(|through| commit <= through)
+    }
 }
 
 /// What to make of the matching records.

@@ -5,12 +5,13 @@
 //! does when it *reaches* `W`, for one of two reasons:
 //!
 //! - it has a segment of that indexer through some `X >= W`: the catalog takes a tenant's segments of one indexer
-//!   in the order of their commits only, so whoever sees that segment sees all before it; or
+//!   in the order of their commits only, and merges them in one step, so whoever sees that segment sees all before
+//!   it; or
 //! - it was read after another head had come that said some `X >= W`: an indexer lets hot records go only when
 //!   the catalog has their segment, so the list was read when everything up to `X` was published.
 //!
 //! A list that does not reach a head is read anew. What the list has beyond the head is in the hot answer, and
-//! left out by [`plan::is_read`](crate::plan::is_read).
+//! left out by [`plan::is_read`](crate::plan::is_read) and [`plan::read_through`](crate::plan::read_through).
 //!
 //! A list may name segments that are gone: compaction, retention and erasure delete them. Therefore it is kept
 //! for a moment only, and who meets a missing object forgets the lists and begins again.

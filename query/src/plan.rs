@@ -1,12 +1,14 @@
 //! Which parts a scan has to read, and in which order. Pure.
 //!
 //! The hot part is asked before the catalog. Its answer says up to which commit its tenant's records were sealed
-//! then (the watermark): the answer holds all later ones, so a segment that was sealed from those in the
-//! meantime is left out. Thus a record on its way from hot to sealed is seen exactly once.
+//! then (the watermark): the answer holds all later ones, so of what the catalog lists by now only records up to
+//! the watermark are read: a segment that was sealed meanwhile is left out, and one that was merged meanwhile out
+//! of segments on both sides of it is read up to it. Thus a record is seen exactly once on its way from hot to
+//! sealed and from one segment to the next, whatever happens between the two answers.
 
 use heliograph_model::filter::Filter;
 use heliograph_model::record::RecordKey;
-use heliograph_model::scan::{Collector, Order, Want};
+use heliograph_model::scan::{Collector, CommitId, Order, Want};
 use heliograph_model::source::{Position, SourceId};
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::SegmentMeta;
@@ -15,10 +17,18 @@ use crate::hot::Head;
 
 /// Whether a segment is read beside the hot answers: it is unless one of them holds its records.
 pub(crate) fn is_read(segment: &SegmentMeta, heads: &[Head]) -> bool {
+    watermark(segment, heads).is_none_or(|through| segment.commits_after < through)
+}
+
+/// Up to which commit a segment is read beside the hot answers; none where it is read whole.
+pub(crate) fn read_through(segment: &SegmentMeta, heads: &[Head]) -> Option<CommitId> {
+    watermark(segment, heads).filter(|through| *through < segment.commits_through)
+}
+
+fn watermark(segment: &SegmentMeta, heads: &[Head]) -> Option<CommitId> {
     // Of one indexer there may be several heads, each of other tenants.
     let mut of_indexer = heads.iter().filter(|head| head.indexer == segment.indexer);
-    let through = of_indexer.find_map(|head| head.sealed_through.get(&segment.tenant));
-    through.is_none_or(|through| segment.commits_after < *through)
+    of_indexer.find_map(|head| head.sealed_through.get(&segment.tenant)).copied()
 }
 
 /// Puts segments into the order in which to read them, those of all tenants together: the most promising first.
@@ -103,7 +113,7 @@ fn last_at(time: Timestamp) -> RecordKey {
 
 #[cfg(test)]
 mod tests {
-    use heliograph_model::scan::{CommitId, Scan};
+    use heliograph_model::scan::Scan;
     use heliograph_model::tenant::TenantId;
     use uuid::Uuid;
 
@@ -160,6 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_on_both_sides_of_the_watermark_is_read_up_to_it() {
+        let head = |indexer, through| Head {
+            indexer: Uuid::from_u128(indexer),
+            committed: CommitId(99),
+            sealed_through: [(TenantId::parse("t").unwrap(), CommitId(through))].into(),
+        };
+        let merged = segment(1, (5, 9), (0, 9));
+        let up_to = |heads: &[Head]| is_read(&merged, heads).then(|| read_through(&merged, heads));
+        assert_eq!(up_to(&[head(1, 5)]), None);
+        assert_eq!(up_to(&[head(1, 6)]), Some(Some(CommitId(6))));
+        assert_eq!(up_to(&[head(1, 8)]), Some(Some(CommitId(8))));
+        for whole in [vec![head(1, 9)], vec![head(1, 12)], vec![head(2, 7)], vec![]] {
+            assert_eq!(up_to(&whole), Some(None), "{whole:?}");
+        }
+    }
+
+    #[test]
     fn an_edge_parts_what_is_ahead_of_it() {
         let edge = Timestamp::from_nanos(5);
         for order in [Order::Desc, Order::Asc] {
@@ -187,6 +214,7 @@ mod tests {
             range: TimeRange::ALL,
             filter: Filter::All,
             committed_after: None,
+            committed_through: None,
             want,
         };
         let all = |want| reach(TimeRange::ALL, &Filter::All, &want);

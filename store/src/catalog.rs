@@ -1,10 +1,12 @@
 //! The catalog: who there is, what there is, and up to where. Holds no log content and no plain secret.
 
+mod bounds;
 mod dump;
 mod lease;
 mod limits;
 mod postgres;
 mod sqlite;
+mod upkeep;
 mod url;
 
 use std::sync::Arc;
@@ -22,10 +24,12 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
+use crate::retention::OwnKeep;
 
 pub use dump::{Cell, Dump};
 pub use lease::{Indexer, LISTED_WITHIN, Lease};
 pub use limits::{Bound, TenantLimits, TenantUsage};
+pub use upkeep::{Candidate, Reason, Retired};
 pub use url::Url;
 
 /// Opens the catalog behind a URL: `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE?sslmode=…` with the
@@ -350,9 +354,10 @@ pub trait Catalog: Send + Sync + 'static {
     /// Publishes a segment, moves its tenant's `sealed_through` to the segment's `commits_through`, and
     /// releases the named write-ahead objects, all or nothing.
     ///
-    /// [`Error::Exists`] if the segment holds commits of its tenant and indexer that are sealed already.
-    /// Publishing the same segment again changes nothing, so that it can be tried again. [`Error::Fenced`] if
-    /// the lease is not the one on record; it was published before, or not at all.
+    /// [`Error::Exists`] if the segment holds commits of its tenant and indexer that are sealed already;
+    /// [`Error::Discarded`] if its object was taken for abandoned. Publishing the same segment again changes
+    /// nothing, so that it can be tried again. [`Error::Fenced`] if the lease is not the one on record; it was
+    /// published before, or not at all.
     async fn publish(&self, lease: &Lease, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()>;
     /// Releases write-ahead objects of the lease's indexer of which nothing is needed any more; those of others
     /// stay. [`Error::Fenced`] if the lease is not the one on record.
@@ -369,4 +374,39 @@ pub trait Catalog: Send + Sync + 'static {
     async fn dump(&self) -> Result<Dump>;
     /// Puts rows into an empty catalog, all or nothing; [`Error::Exists`] if it is not empty.
     async fn load(&self, dump: &Dump) -> Result<()>;
+
+    /// A tenant's segments, those of each indexer in the order of their commits.
+    async fn merge_candidates(&self, tenant: &TenantId) -> Result<Vec<Candidate>>;
+    /// Publishes a segment in the place of those whose records it holds, and retires them, all or nothing.
+    ///
+    /// They are of its tenant and indexer, and together have its records and its span of commits: anything else
+    /// is [`Error::Corrupt`]. [`Error::Replaced`] if one of them is no longer searched: merged, expired or erased
+    /// meanwhile. [`Error::Discarded`] as for [`Self::publish`]. The same call again changes nothing.
+    async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()>;
+    /// Takes segments of a tenant out of what is searched; those that are not searched any more are passed over.
+    /// Gives those that were.
+    async fn retire(
+        &self,
+        tenant: &TenantId,
+        segments: &[ObjectId],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Vec<ObjectId>>;
+    /// Retired segments whose objects may still be there, at most so many.
+    async fn retired(&self, limit: u32) -> Result<Vec<Retired>>;
+    /// Forgets retired segments, whose objects are deleted.
+    async fn forget(&self, retired: &[ObjectId]) -> Result<()>;
+    /// Gives up objects that look abandoned: of these, those that no segment and no retired one has. From then on
+    /// none of them can be published, by however slow a writer, so that they may be deleted.
+    ///
+    /// An engine must exclude this and a publication of the same object from one another.
+    async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>>;
+
+    /// Sets what a tenant keeps other than all do; [`Error::Missing`] if there is no such tenant.
+    async fn set_retention(&self, tenant: &TenantId, own: &OwnKeep) -> Result<()>;
+    /// The tenants that keep something other than all do, by name.
+    async fn retentions(&self) -> Result<Vec<(TenantId, OwnKeep)>>;
+    /// Moves the clock of retention on, over all indexers, never back; gives how far it is, none where it was never
+    /// moved.
+    async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>>;
 }

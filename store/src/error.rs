@@ -2,6 +2,9 @@
 
 use heliograph_model::tenant::TenantId;
 
+use crate::catalog::{Lease, SegmentMeta};
+use crate::layout::ObjectId;
+
 /// The result of touching what lies at rest.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -31,6 +34,19 @@ pub enum Error {
         what: &'static str,
         /// Its name.
         name: String,
+    },
+    /// A segment is no longer searched: another was faster to merge, expire or erase it. Look again what there is.
+    #[error("segment {segment} is no longer searched: it was merged, expired or erased meanwhile")]
+    Replaced {
+        /// Which segment.
+        segment: ObjectId,
+    },
+    /// An object waited so long for its publication that it was taken for abandoned. Write it anew, under a new
+    /// name.
+    #[error("object {object} was given up: it was written too long ago without being published")]
+    Discarded {
+        /// Which object.
+        object: ObjectId,
     },
     /// A batch does not carry the next sequence of its producer: another commit was faster, or one is missing.
     #[error("tenant {tenant}: producer's next sequence is {expected} of epoch {epoch}")]
@@ -86,8 +102,17 @@ pub enum Error {
 
 impl Error {
     /// The refusal of a lease.
-    pub(crate) fn fenced(lease: &crate::catalog::Lease) -> Self {
+    pub(crate) fn fenced(lease: &Lease) -> Self {
         Self::Fenced { indexer: lease.indexer, epoch: lease.epoch }
+    }
+
+    /// A merged segment that does not have the records, or the commits `after` to `through`, of those it replaces.
+    pub(crate) fn wrong_sum(merged: &SegmentMeta, records: u64, (after, through): (i64, i64)) -> Self {
+        let reason = format!(
+            "it has {} records of commits {} to {}, and those that it replaces have {records} of {after} to {through}",
+            merged.records, merged.commits_after.0, merged.commits_through.0
+        );
+        Self::Corrupt { object: format!("merged segment {}", merged.id), reason }
     }
 
     /// Whether an object is not there (any more).

@@ -19,6 +19,16 @@ pub fn segment(tenant_prefix: Uuid, segment: ObjectId) -> Path {
     Path::from(format!("t/{}/s/{}", tenant_prefix.simple(), segment.simple()))
 }
 
+/// Where all segments of the tenant with this prefix lie.
+pub fn segment_prefix(tenant_prefix: Uuid) -> Path {
+    Path::from(format!("t/{}/s", tenant_prefix.simple()))
+}
+
+/// The object id that a path of [`segment`] ends in.
+pub fn segment_object(path: &Path) -> Option<ObjectId> {
+    path.filename().and_then(|name| Uuid::try_parse(name).ok())
+}
+
 /// A write-ahead object of an indexer.
 pub fn wal(indexer: Uuid, object: ObjectId) -> Path {
     Path::from(format!("w/{}/{}", indexer.simple(), object.simple()))

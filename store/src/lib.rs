@@ -3,10 +3,12 @@
 
 pub mod backup;
 pub mod catalog;
+pub mod compaction;
 mod error;
 pub mod keyring;
 pub mod layout;
 pub mod objects;
+pub mod retention;
 pub mod segment;
 pub mod tenants;
 pub mod token;

@@ -14,6 +14,7 @@ mod postgres_server;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::codec;
@@ -28,6 +29,7 @@ use heliograph_store::catalog::{
     Bound, CommittedBatch, Extent, Grant, Lease, NewCommit, Role, TenantLimits, User,
 };
 use heliograph_store::objects::Config as StorageConfig;
+use heliograph_store::retention::{Own, OwnKeep};
 use heliograph_store::segment::{self, PageCache, ScanStats, Segment};
 use heliograph_store::wal::{self, WalBatch};
 use heliograph_store::{Config, Store, backup, keyring, layout, objects, token};
@@ -44,6 +46,7 @@ impl Clock for Noon {
 }
 
 const NOW: Timestamp = Timestamp::from_nanos(77);
+const KEPT: OwnKeep = OwnKeep { age: Own::Limit(Duration::from_secs(9)), bytes: Own::Unlimited };
 
 /// Where one installation lies.
 struct Place {
@@ -133,6 +136,7 @@ async fn fill(store: &Store) -> String {
     let limits =
         TenantLimits { hot: Some(Bound::new(9)), stored: Some(Bound::Unbounded), ..Default::default() };
     store.catalog.set_limits(&name("a"), &limits).await.unwrap();
+    store.catalog.set_retention(&name("a"), &KEPT).await.unwrap();
 
     let rows = |records: &[Record]| Rows::try_from(records).unwrap();
     let sealed = rows(&records("a", 0..300));
@@ -183,6 +187,7 @@ async fn everything(store: &Store, tenant: &str) -> BTreeMap<String, usize> {
         range: TimeRange::ALL,
         filter: Filter::All,
         committed_after: None,
+        committed_through: None,
         want: Want::Records { order: Order::Asc, limit: 1_000_000, after: None },
     };
     let open = store.tenants.get(&name(tenant)).await.unwrap();
@@ -320,6 +325,7 @@ async fn a_tenant_comes_back(is_scaled: bool, is_scaled_then: bool) {
     assert_eq!(everything(&to.open().await, "a2").await, all);
     let limits = there.catalog.usage_of(&name("a2")).await.unwrap().unwrap().limits;
     assert_eq!((limits.hot, limits.stored), (Some(Bound::new(9)), Some(Bound::Unbounded)));
+    assert_eq!(there.catalog.retentions().await.unwrap(), [(name("a2"), KEPT)]);
     let twice = backup::restore_tenant(&there, Some(&source), Some(&name("a3")), &folder).await.unwrap_err();
     assert_eq!(twice.to_string(), "tenant \"a2\" exists already");
 }

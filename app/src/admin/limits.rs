@@ -1,9 +1,13 @@
 //! What tenants may use, and what they use.
 
+use std::collections::HashMap;
+
 use heliograph_model::tenant::TenantId;
 use heliograph_store::catalog::{Bound, TenantUsage};
+use heliograph_store::retention::OwnKeep;
 use heliograph_store::{Error, Store};
 
+use super::retention;
 use crate::cli::LimitWords;
 use crate::console;
 use crate::exit::Outcome;
@@ -37,13 +41,26 @@ pub(super) async fn usage(tenant: Option<TenantId>, store: &Store) -> Outcome {
         Some(name) => vec![of(&name, store).await?],
         None => store.catalog.usage().await?,
     };
+    let kept: HashMap<_, _> = store.catalog.retentions().await?.into_iter().collect();
+    let row = |usage| row(usage, kept.get(&usage.tenant).copied().unwrap_or_default());
     let rows: Vec<_> = usage.iter().map(row).collect();
-    let heading =
-        ["tenant", "records", "raw bytes", "stored bytes", "limit", "segments", "ingest/s", "burst", "hot"];
+    let heading = [
+        "tenant",
+        "records",
+        "raw bytes",
+        "stored bytes",
+        "limit",
+        "kept for",
+        "kept bytes",
+        "segments",
+        "ingest/s",
+        "burst",
+        "hot",
+    ];
     Ok(console::table(heading, &rows)?)
 }
 
-fn row(usage: &TenantUsage) -> [String; 9] {
+fn row(usage: &TenantUsage, kept: OwnKeep) -> [String; 11] {
     let limits = &usage.limits;
     [
         usage.tenant.to_string(),
@@ -51,6 +68,8 @@ fn row(usage: &TenantUsage) -> [String; 9] {
         usage.raw_bytes.to_string(),
         usage.stored_bytes.to_string(),
         text(limits.stored),
+        retention::of_age(kept.age),
+        retention::of_bytes(kept.bytes),
         usage.segments.to_string(),
         text(limits.ingest_per_second),
         text(limits.ingest_burst),

@@ -1,10 +1,12 @@
 //! What administrators can ask for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_store::catalog::{Bound, Role};
+use heliograph_store::retention::Own;
 
 use crate::config::{Bytes, Span};
 
@@ -92,6 +94,18 @@ pub(crate) enum TenantCommand {
         name: TenantId,
         #[command(flatten)]
         limits: LimitWords,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Set how long a tenant's records are kept, and show what is set
+    Retention {
+        name: TenantId,
+        /// Up to this age: 30d, unlimited, or default (as for all)
+        #[arg(long, value_name = "AGE", value_parser = parse_own_age)]
+        age: Option<Own<Duration>>,
+        /// Up to so many bytes of segments, the oldest go first: 50GiB, unlimited, or default
+        #[arg(long, value_name = "SIZE", value_parser = parse_own_bytes)]
+        bytes: Option<Own<u64>>,
         #[command(flatten)]
         place: Place,
     },
@@ -242,6 +256,25 @@ fn parse_limit(text: &str) -> Result<Limit, String> {
             }
             _ => Err(format!("{size:?} is not a size like \"5MiB\", \"none\" or \"default\"")),
         },
+    }
+}
+
+fn parse_own_age(text: &str) -> Result<Own<Duration>, String> {
+    parse_own(text, |text| parse_span(text).map(|span| span.0))
+}
+
+fn parse_own_bytes(text: &str) -> Result<Own<u64>, String> {
+    parse_own(text, |text| {
+        let bytes = Bytes::parse(text).filter(|bytes| bytes.0 > 0);
+        bytes.map(|bytes| bytes.0).ok_or_else(|| format!("{text:?} is not a size like \"50 GiB\""))
+    })
+}
+
+fn parse_own<T>(text: &str, limit: impl FnOnce(&str) -> Result<T, String>) -> Result<Own<T>, String> {
+    match text {
+        "default" => Ok(Own::Default),
+        "unlimited" => Ok(Own::Unlimited),
+        text => limit(text).map(Own::Limit),
     }
 }
 

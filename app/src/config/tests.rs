@@ -137,6 +137,18 @@ fn all_mistakes_are_reported_together() {
 }
 
 #[test]
+fn what_searches_may_still_read_is_not_deleted() {
+    refuses(
+        "[retention]\ndelete_after = \"90s\"\n",
+        concat!(
+            "invalid configuration: retention.delete_after: expected at least twice limits.search_timeout (60s), since ",
+            "a search may still read what is deleted then, found 90s",
+        ),
+    );
+    read("[retention]\ndelete_after = \"90s\"\n[limits]\nsearch_timeout = \"45s\"\n", &[]).unwrap();
+}
+
+#[test]
 fn what_is_not_toml_names_the_line() {
     let error = read("[query]\n\nlisten =\n", &[]).unwrap_err();
     assert!(error.starts_with("invalid configuration: FILE:3: not TOML: "), "{error}");

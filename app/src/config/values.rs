@@ -1,5 +1,6 @@
 //! The kinds of value that settings take: how each is read, and how it is shown.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -146,15 +147,21 @@ impl Setting for Bytes {
         if bytes == 0 { Err(bad("0")) } else { Ok(Self(bytes)) }
     }
     fn show(&self) -> Shown {
-        let (unit, size) =
-            BYTE_UNITS.into_iter().find(|(_, size)| self.0.is_multiple_of(*size)).unwrap_or(("B", 1));
-        Shown::Text(format!("{} {unit}", self.0 / size))
+        Shown::Text(self.to_string())
     }
 }
 
 impl Bytes {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         parse_bytes(text).map(Self)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, size) =
+            BYTE_UNITS.into_iter().find(|(_, size)| self.0.is_multiple_of(*size)).unwrap_or(("B", 1));
+        write!(f, "{} {unit}", self.0 / size)
     }
 }
 
@@ -191,14 +198,20 @@ impl Setting for Span {
         }
     }
     fn show(&self) -> Shown {
+        Shown::Text(self.to_string())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (millis, seconds) = (self.0.as_millis(), self.0.as_secs());
-        Shown::Text(match seconds {
-            _ if !millis.is_multiple_of(1_000) => format!("{millis}ms"),
-            s if s > 0 && s.is_multiple_of(86_400) => format!("{}d", s / 86_400),
-            s if s > 0 && s.is_multiple_of(3_600) => format!("{}h", s / 3_600),
-            s if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
-            s => format!("{s}s"),
-        })
+        match seconds {
+            _ if !millis.is_multiple_of(1_000) => write!(f, "{millis}ms"),
+            s if s > 0 && s.is_multiple_of(86_400) => write!(f, "{}d", s / 86_400),
+            s if s > 0 && s.is_multiple_of(3_600) => write!(f, "{}h", s / 3_600),
+            s if s > 0 && s.is_multiple_of(60) => write!(f, "{}m", s / 60),
+            s => write!(f, "{s}s"),
+        }
     }
 }
 

@@ -51,6 +51,37 @@ async fn the_first_password_is_shown_once() {
 }
 
 #[tokio::test]
+async fn what_a_tenant_keeps_is_set_beside_a_running_server() {
+    let place = Place::new();
+    let server = place.up().await;
+    place.admin(&["tenant", "create", "team-a"]).await;
+    let cells = |said: String| {
+        said.lines().last().unwrap().split("  ").map(str::trim).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let retention = async |more: &[&str]| {
+        let said = place.admin(&[&["tenant", "retention", "team-a"], more].concat()).await;
+        cells(said).into_iter().filter(|cell| !cell.is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(retention(&[]).await, ["team-a", "default", "default"]);
+    assert_eq!(retention(&["--age", "30d"]).await, ["team-a", "30d", "default"]);
+    assert_eq!(retention(&["--bytes", "50 GiB"]).await, ["team-a", "30d", "50 GiB"]);
+    assert_eq!(
+        retention(&["--age", "unlimited", "--bytes", "default"]).await,
+        ["team-a", "unlimited", "default"]
+    );
+    let usage = place.admin(&["usage"]).await;
+    let line = usage.lines().find(|line| line.starts_with("team-a")).unwrap();
+    let cells: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(cells, ["team-a", "0", "0", "0", "0", "unlimited", "default"]);
+    let data = place.data().display().to_string();
+    let at = ["admin", "tenant", "retention", "--data-dir", &data];
+    run_with(&[&at[..], &["team-a", "--age", "soon"]].concat(), &[]).await.failed(2, &["soon"]);
+    run_with(&[&at[..], &["team-a", "--bytes", "0"]].concat(), &[]).await.failed(2, &["50 GiB"]);
+    run_with(&[&at[..], &["nobody"]].concat(), &[]).await.failed(1, &["nobody"]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn users_see_what_they_are_granted() {
     let place = Place::new();
     let server = place.up().await;

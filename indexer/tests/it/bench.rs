@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use heliograph_indexer::{Config, TenantBounds};
+use heliograph_indexer::{Config, TenantBounds, Upkeep};
 use heliograph_model::airflow::Identity;
 use heliograph_model::codec;
 use heliograph_model::filter::{Filter, Matcher};
@@ -29,8 +29,18 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const AGENT: &str = "agent-secret";
 pub(crate) const CLUSTER: &str = "cluster-secret";
 
-/// A clock that moves on by a microsecond each time it is read.
+/// A clock that moves on by a microsecond each time it is read, and jumps when told to.
 pub(crate) struct Ticks(AtomicI64);
+
+impl Ticks {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_800_000_000_000_000_000)))
+    }
+
+    pub(crate) fn jump(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+}
 
 impl Clock for Ticks {
     fn now(&self) -> Timestamp {
@@ -39,7 +49,7 @@ impl Clock for Ticks {
 }
 
 pub(crate) fn clock() -> Arc<dyn Clock> {
-    Arc::new(Ticks(AtomicI64::new(1_800_000_000_000_000_000)))
+    Ticks::new()
 }
 
 pub(crate) fn config() -> Config {
@@ -55,6 +65,7 @@ pub(crate) fn config() -> Config {
         seal_bytes: 1 << 40,
         seal_after: Duration::from_secs(3600),
         tenant_bounds: TenantBounds::default(),
+        upkeep: Upkeep::default(),
     }
 }
 
@@ -82,6 +93,7 @@ pub(crate) struct Server {
     pub(crate) registry: prometheus::Registry,
     pub(crate) stop: CancellationToken,
     pub(crate) client: reqwest::Client,
+    pub(crate) clock: Arc<Ticks>,
     runtime: Option<Runtime>,
     running: JoinHandle<heliograph_indexer::Result<()>>,
 }
@@ -103,21 +115,31 @@ impl Server {
 
     /// Starts with its objects elsewhere.
     pub(crate) async fn start_over(folder: &Path, storage: objects::Config, config: Config) -> Self {
-        let mut server = Self::launch_over(folder, storage, config, |store| store).await;
+        let mut server = Self::launch_by(folder, storage, config, |store| store, Ticks::new()).await;
+        server.ready.wait_for(|ready| *ready).await.unwrap();
+        server
+    }
+
+    /// Starts when it is so much later.
+    pub(crate) async fn start_later(folder: &Path, config: Config, by: Duration) -> Self {
+        let clock = Ticks::new();
+        clock.jump(by);
+        let mut server = Self::launch_by(folder, near(folder), config, |store| store, clock).await;
         server.ready.wait_for(|ready| *ready).await.unwrap();
         server
     }
 
     /// Starts without waiting until it is ready.
     pub(crate) async fn launch(folder: &Path, config: Config, change: impl FnOnce(Store) -> Store) -> Self {
-        Self::launch_over(folder, near(folder), config, change).await
+        Self::launch_by(folder, near(folder), config, change, Ticks::new()).await
     }
 
-    async fn launch_over(
+    async fn launch_by(
         folder: &Path,
         storage: objects::Config,
         mut config: Config,
         change: impl FnOnce(Store) -> Store,
+        clock: Arc<Ticks>,
     ) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -135,17 +157,11 @@ impl Server {
         let stop = CancellationToken::new();
         let running = {
             let (store, registry, stop) = (store.clone(), registry.clone(), stop.clone());
+            let clock: Arc<dyn Clock> = Arc::<Ticks>::clone(&clock);
             runtime.spawn(async move {
                 let status = axum::Router::new().route("/healthz", axum::routing::get(|| async { "ok" }));
                 Box::pin(heliograph_indexer::run(
-                    config,
-                    listener,
-                    store,
-                    clock(),
-                    &registry,
-                    status,
-                    ready,
-                    stop,
+                    config, listener, store, clock, &registry, status, ready, stop,
                 ))
                 .await
             })
@@ -157,6 +173,7 @@ impl Server {
             registry,
             stop,
             client: reqwest::Client::new(),
+            clock,
             runtime: Some(runtime),
             running,
         }
@@ -247,7 +264,7 @@ impl Server {
         (heads, lines.map(record).collect())
     }
 
-    /// All of a tenant's records as a query finds them: hot, and the segments that hot says are not in it.
+    /// All of a tenant's records as a query finds them: hot, and of the segments what hot says is not in it.
     /// A message that is there twice counts twice.
     pub(crate) async fn everything(&self, tenant: &str) -> BTreeMap<String, usize> {
         let scan = all_of(tenant);
@@ -261,15 +278,20 @@ impl Server {
         count(&hot);
         let segments = self.store.catalog.segments(&scan.tenant, &TimeRange::ALL).await.unwrap();
         let open = self.store.tenants.find(&scan.tenant).await.unwrap();
-        for meta in segments.into_iter().filter(|s| s.commits_through <= head.sealed_through) {
-            assert_eq!(meta.indexer.to_string(), head.indexer);
+        let sealed = Scan { committed_through: Some(head.sealed_through), ..scan.clone() };
+        for meta in segments {
+            let is_own = meta.indexer.to_string() == head.indexer;
+            if is_own && meta.commits_after >= head.sealed_through {
+                continue;
+            }
+            let scan = if is_own { &sealed } else { &scan };
             let open = Arc::clone(open.as_ref().unwrap());
             let segment =
                 Segment::open(Arc::clone(&self.store.objects), open, meta, PageCache::new(0)).await.unwrap();
             let matcher = Arc::new(Matcher::new(&scan.filter).unwrap());
-            let collector = Collector::new(&scan);
+            let collector = Collector::new(scan);
             let mut stats = ScanStats::default();
-            let answer = segment.scan(&scan, &matcher, collector, &mut stats).await.unwrap().finish();
+            let answer = segment.scan(scan, &matcher, collector, &mut stats).await.unwrap().finish();
             let Answer::Records(records) = answer else { panic!("records were wanted") };
             count(&records);
         }
@@ -285,6 +307,17 @@ impl Server {
         } else {
             metric.get_gauge().get_value()
         }
+    }
+
+    /// Objects of segments on disk; their names.
+    pub(crate) fn segment_files(&self, folder: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for tenant in std::fs::read_dir(folder.join("objects/t")).into_iter().flatten() {
+            let files = std::fs::read_dir(tenant.unwrap().path().join("s")).into_iter().flatten();
+            found.extend(files.map(|f| f.unwrap().file_name().into_string().unwrap()));
+        }
+        found.sort();
+        found
     }
 
     /// Objects on disk under the write-ahead prefix.
@@ -305,6 +338,7 @@ pub(crate) fn all_of(tenant: &str) -> Scan {
         range: TimeRange::ALL,
         filter: Filter::All,
         committed_after: None,
+        committed_through: None,
         want: Want::Records { order: Order::Asc, limit: 1_000_000, after: None },
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use heliograph_indexer::Config;
 use heliograph_model::batch::{BatchId, ProducerId};
@@ -13,10 +14,11 @@ use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
-    Catalog, CommittedBatch, Dump, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant,
-    TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, CommittedBatch, Dump, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta,
+    Session, Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use heliograph_store::layout::ObjectId;
+use heliograph_store::retention::OwnKeep;
 use heliograph_store::{Error, Result, Store};
 use object_store::path::Path;
 use object_store::{
@@ -27,13 +29,14 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::bench::{CLUSTER, Server, all_of, config, once, records, until};
+use crate::upkeep::{Point, Stop};
 
 /// How many of the next calls fail.
 #[derive(Clone, Debug, Default)]
-struct Fault(Arc<AtomicUsize>);
+pub(crate) struct Fault(Arc<AtomicUsize>);
 
 impl Fault {
-    fn set(&self, times: usize) {
+    pub(crate) fn set(&self, times: usize) {
         self.0.store(times, Ordering::SeqCst);
     }
 
@@ -43,9 +46,11 @@ impl Fault {
 }
 
 #[derive(Debug)]
-struct Disk {
-    inner: Arc<dyn ObjectStore>,
-    full: Fault,
+pub(crate) struct Disk {
+    pub(crate) inner: Arc<dyn ObjectStore>,
+    pub(crate) full: Fault,
+    /// Where writing and deleting a segment stops.
+    pub(crate) stop: Arc<Stop>,
 }
 
 impl fmt::Display for Disk {
@@ -68,7 +73,13 @@ impl ObjectStore for Disk {
                 source: "no space left on device".into(),
             });
         }
-        self.inner.put_opts(to, payload, options).await
+        if !heliograph_store::layout::is_segment(to) {
+            return self.inner.put_opts(to, payload, options).await;
+        }
+        self.stop.pass(Point::BeforePut).await;
+        let done = self.inner.put_opts(to, payload, options).await;
+        self.stop.pass(Point::AfterPut).await;
+        done
     }
     async fn put_multipart_opts(
         &self,
@@ -84,7 +95,23 @@ impl ObjectStore for Disk {
         &self,
         paths: BoxStream<'static, object_store::Result<Path>>,
     ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(paths)
+        // Of write-ahead objects nothing is deleted any more when a test is about segments.
+        let (before, after) = (Arc::clone(&self.stop), Arc::clone(&self.stop));
+        let paths = paths.then(move |path| {
+            let stop = Arc::clone(&before);
+            async move {
+                stop.pass(Point::BeforeDelete).await;
+                path
+            }
+        });
+        let deleted = self.inner.delete_stream(paths.boxed()).then(move |done| {
+            let stop = Arc::clone(&after);
+            async move {
+                stop.pass(Point::AfterDelete).await;
+                done
+            }
+        });
+        deleted.boxed()
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
         self.inner.list(prefix)
@@ -98,7 +125,7 @@ impl ObjectStore for Disk {
 }
 
 /// A catalog whose answers get lost, before or after the work is done.
-struct Database {
+pub(crate) struct Database {
     inner: Arc<dyn Catalog>,
     commit_refused: Fault,
     commit_answer_lost: Fault,
@@ -106,6 +133,8 @@ struct Database {
     publish_answer_lost: Fault,
     /// Listing write-ahead objects waits for this.
     wal_listed: Semaphore,
+    /// Where replacing and forgetting segments stops.
+    stop: Arc<Stop>,
 }
 
 fn lost() -> Error {
@@ -114,6 +143,10 @@ fn lost() -> Error {
 
 impl Database {
     fn wrap(inner: Arc<dyn Catalog>) -> Self {
+        Self::stopping(inner, &Arc::default())
+    }
+
+    pub(crate) fn stopping(inner: Arc<dyn Catalog>, stop: &Arc<Stop>) -> Self {
         Self {
             inner,
             commit_refused: Fault::default(),
@@ -121,6 +154,7 @@ impl Database {
             publish_refused: Fault::default(),
             publish_answer_lost: Fault::default(),
             wal_listed: Semaphore::new(1),
+            stop: Arc::clone(stop),
         }
     }
 }
@@ -149,6 +183,18 @@ macro_rules! through {
                 }
                 self.inner.publish(lease, segment, released).await?;
                 if self.publish_answer_lost.strikes() { Err(lost()) } else { Ok(()) }
+            }
+            async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()> {
+                self.stop.pass(Point::BeforeReplace).await;
+                let done = self.inner.replace(merged, by, at).await;
+                self.stop.pass(Point::AfterReplace).await;
+                done
+            }
+            async fn forget(&self, retired: &[ObjectId]) -> Result<()> {
+                self.stop.pass(Point::BeforeForget).await;
+                let done = self.inner.forget(retired).await;
+                self.stop.pass(Point::AfterForget).await;
+                done
             }
         }
     };
@@ -189,6 +235,13 @@ through! {
     segments(tenant: &TenantId, range: &TimeRange) -> Vec<SegmentMeta>;
     segments_of(tenants: &[TenantId], range: &TimeRange) -> Vec<SegmentMeta>;
     newest_segments(limit: u32) -> Vec<SegmentMeta>;
+    merge_candidates(tenant: &TenantId) -> Vec<Candidate>;
+    retire(tenant: &TenantId, segments: &[ObjectId], reason: Reason, at: Timestamp) -> Vec<ObjectId>;
+    retired(limit: u32) -> Vec<Retired>;
+    discard(objects: &[ObjectId], at: Timestamp) -> Vec<ObjectId>;
+    set_retention(tenant: &TenantId, own: &OwnKeep) -> ();
+    retentions() -> Vec<(TenantId, OwnKeep)>;
+    advance_retention_clock(to: Option<Timestamp>) -> Option<Timestamp>;
 }
 
 async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {
@@ -207,7 +260,8 @@ async fn a_full_disk_is_503_and_mends_itself() {
     let folder = tempfile::tempdir().unwrap();
     let full = Fault::default();
     let server = Server::start_with(folder.path(), config(), |store| {
-        let objects = Arc::new(Disk { inner: Arc::clone(&store.objects), full: full.clone() });
+        let objects =
+            Arc::new(Disk { inner: Arc::clone(&store.objects), full: full.clone(), stop: Arc::default() });
         Store { objects, ..store }
     });
     let server = server.await;

@@ -28,7 +28,7 @@ async fn listed(server: &Server) -> Vec<Indexer> {
 }
 
 /// Which indexers a process answers for.
-async fn answered(server: &Server, asked: &str) -> Vec<String> {
+pub(crate) async fn answered(server: &Server, asked: &str) -> Vec<String> {
     let scans = Scans::from(all_of("t"));
     let response = server
         .post(&format!("/internal/v1/scan{asked}"))

@@ -231,7 +231,14 @@ mod tests {
 
     fn collect(want: Want, parts: &[&[Record]]) -> Vec<RecordKey> {
         let tenant = TenantId::parse("t").unwrap();
-        let scan = Scan { tenant, range: TimeRange::ALL, filter: Filter::All, committed_after: None, want };
+        let scan = Scan {
+            tenant,
+            range: TimeRange::ALL,
+            filter: Filter::All,
+            committed_after: None,
+            committed_through: None,
+            want,
+        };
         let mut all = Collector::new(&scan);
         for part in parts {
             let mut collector = Collector::new(&scan);
@@ -255,7 +262,7 @@ mod tests {
                 let pursuit = Pursuit::new(&want);
                 let scan = |tenant: &TenantId| Scan {
                     tenant: tenant.clone(), range: TimeRange::ALL, filter: Filter::All, committed_after: None,
-                    want: want.clone(),
+                    committed_through: None, want: want.clone(),
                 };
                 let mut collectors: Vec<_> = (0..12)
                     .map(|n| (&tenants[n % 3], Collector::within(&scan(&tenants[n % 3]), &pursuit))).collect();

@@ -41,14 +41,16 @@ impl Scans {
             range: self.range,
             filter: self.filter.clone(),
             committed_after: self.committed_after,
+            committed_through: None,
             want,
         }
     }
 }
 
 impl From<Scan> for Scans {
+    /// Without an upper bound on commits, which is of segments only.
     fn from(scan: Scan) -> Self {
-        let Scan { tenant, range, filter, committed_after, want } = scan;
+        let Scan { tenant, range, filter, committed_after, committed_through: _, want } = scan;
         Self { tenants: vec![tenant], range, filter, committed_after, want, after_tenant: None }
     }
 }

@@ -82,6 +82,7 @@ impl Search {
                 range,
                 filter: question.filter.clone(),
                 committed_after: None,
+                committed_through: None,
                 want: want.clone(),
             };
             let explained = self.segments.open(&meta).await?.explain(&scan).await?;

@@ -21,7 +21,7 @@ pub(crate) struct Gap {
     pub(crate) indexer: Uuid,
     /// Committed after this…
     pub(crate) after: CommitId,
-    /// … and up to this, which is the end of a segment.
+    /// … and up to this.
     pub(crate) through: CommitId,
     /// Up to this place it was read already.
     pub(crate) read_to: Option<RecordKey>,
@@ -43,8 +43,9 @@ impl Search {
         Ok(of_indexer.map(|s| s.commits_through).max().unwrap_or_default())
     }
 
-    /// Records of one indexer's segments committed after one commit and up to another, oldest first. The segments
-    /// are those sealed up to `through`, so the answer to the same question stays the same.
+    /// Records of one indexer's segments committed after one commit and up to another, oldest first. All of them
+    /// are sealed, and later ones are left out, so the answer to the same question stays the same, whether or not
+    /// segments are sealed or merged meanwhile.
     pub(crate) async fn sealed_between(
         &self,
         scope: &Scope,
@@ -62,6 +63,8 @@ impl Search {
             s.indexer == gap.indexer && s.commits_after < gap.through && s.commits_through > gap.after
         });
         let sealed = plan::in_order(sealed.collect(), &want);
+        let ends_later = sealed.iter().filter(|s| s.commits_through > gap.through);
+        let read_through = ends_later.map(|s| (s.id, gap.through)).collect();
         let scans = Scans {
             tenants: vec![gap.tenant.clone()],
             range,
@@ -74,7 +77,7 @@ impl Search {
         let pursuit = Pursuit::unbounded();
         let _ends = pursuit.ends_when_dropped();
         let run = Run::of(self, scans, &question.matcher, &pursuit);
-        let parts = Parts { sealed, ..Parts::default() };
+        let parts = Parts { sealed, read_through, ..Parts::default() };
         let first = run.first(Order::Asc, limit, parts, &mut Outcome::default()).await?;
         Ok(first.into_records().into_iter().map(|(_, record)| record).collect())
     }

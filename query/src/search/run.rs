@@ -10,10 +10,11 @@ use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::filter::Matcher;
 use heliograph_model::record::RecordKey;
-use heliograph_model::scan::{Answer, Collector, Foremost, Order, Pursuit, Scan, Scans, Want};
+use heliograph_model::scan::{Answer, Collector, CommitId, Foremost, Order, Pursuit, Scan, Scans, Want};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::SegmentMeta;
+use heliograph_store::layout::ObjectId;
 use parking_lot::Mutex;
 
 use super::glance::{self, Glanced};
@@ -26,6 +27,9 @@ use crate::plan;
 /// Tenants of one request to an indexer: so many names and a long filter fit into what it takes.
 const TENANTS_AT_ONCE: usize = 1_000;
 
+/// Up to which commit a segment is read, where it is not read whole.
+pub(super) type ReadThrough = HashMap<ObjectId, CommitId>;
+
 /// What answers a question.
 #[derive(Default)]
 pub(super) struct Parts {
@@ -33,6 +37,8 @@ pub(super) struct Parts {
     pub(super) hot: Vec<Found>,
     /// The segments to read beside them, in order.
     pub(super) sealed: Vec<SegmentMeta>,
+    /// Up to which commit those of them are read that are not read whole.
+    pub(super) read_through: ReadThrough,
     /// What the indexes of some of these answered by themselves.
     pub(super) glanced: Glanced,
 }
@@ -112,8 +118,13 @@ impl<'a> Run<'a> {
             let first = known.iter().take(glance::AT_ONCE).collect();
             glance::glance(&self.search.segments, first, &self.by_tenant).await
         };
-        let ((heads, hot), glanced) = tokio::join!(self.hot(outcome), early);
-        Ok(Parts { hot, sealed: self.sealed(&heads).await?, glanced })
+        let ((heads, hot), mut glanced) = tokio::join!(self.hot(outcome), early);
+        let sealed = self.sealed(&heads).await?;
+        let through = |meta: &SegmentMeta| Some((meta.id, plan::read_through(meta, &heads)?));
+        let read_through: ReadThrough = sealed.iter().filter_map(through).collect();
+        // What was heard early is of whole segments.
+        glanced.retain(|id, _| !read_through.contains_key(id));
+        Ok(Parts { hot, sealed, read_through, glanced })
     }
 
     async fn hot(&self, outcome: &mut Outcome) -> (Vec<Head>, Vec<Found>) {
@@ -174,7 +185,7 @@ impl<'a> Run<'a> {
         &self,
         order: Order,
         limit: usize,
-        Parts { hot, sealed, glanced }: Parts,
+        Parts { hot, sealed, read_through, glanced }: Parts,
         outcome: &mut Outcome,
     ) -> Result<Foremost> {
         let mut first = Foremost::new(order, limit);
@@ -188,14 +199,14 @@ impl<'a> Run<'a> {
                 first.lock().extend(&meta.tenant, records);
             }
         };
-        outcome.merge(self.each(sealed, glanced, take).await?);
+        outcome.merge(self.each(sealed, &read_through, glanced, take).await?);
         Ok(first.into_inner())
     }
 
     /// Counts of hot answers and segments together.
     pub(super) async fn counted(
         &self,
-        Parts { hot, sealed, glanced }: Parts,
+        Parts { hot, sealed, read_through, glanced }: Parts,
         outcome: &mut Outcome,
     ) -> Result<Answer> {
         let mut counts = Collector::of(&self.scans.want);
@@ -205,7 +216,8 @@ impl<'a> Run<'a> {
             }
         }
         let counts = Mutex::new(counts);
-        outcome.merge(self.each(sealed, glanced, |_, answer| counts.lock().merge(answer)).await?);
+        let take = |_: &SegmentMeta, answer| counts.lock().merge(answer);
+        outcome.merge(self.each(sealed, &read_through, glanced, take).await?);
         Ok(counts.into_inner().finish())
     }
 
@@ -213,6 +225,7 @@ impl<'a> Run<'a> {
     async fn each(
         &self,
         sealed: Vec<SegmentMeta>,
+        read_through: &ReadThrough,
         mut glanced: Glanced,
         take: impl Fn(&SegmentMeta, Answer),
     ) -> Result<Outcome> {
@@ -225,9 +238,12 @@ impl<'a> Run<'a> {
                 break;
             }
             if glance::is_quick(&self.scans.filter) {
-                let unseen =
-                    batch.iter().filter(|meta| !glanced.contains_key(&meta.id) && self.may_add(meta));
-                let unseen = unseen.collect();
+                let is_unseen = |meta: &&SegmentMeta| {
+                    !glanced.contains_key(&meta.id)
+                        && !read_through.contains_key(&meta.id)
+                        && self.may_add(meta)
+                };
+                let unseen = batch.iter().filter(is_unseen).collect();
                 glanced.extend(glance::glance(&self.search.segments, unseen, &self.by_tenant).await);
             }
             let mut left = Vec::new();
@@ -248,7 +264,8 @@ impl<'a> Run<'a> {
                 }
                 if let Some(scan) = self.by_tenant.get(&meta.tenant).filter(|_| self.may_add(&meta)) {
                     let collector = Collector::within(scan, &self.pursuit);
-                    if let Some(answer) = self.segment(scan, &meta, collector, &mut outcome).await? {
+                    let part = (&meta, read_through.get(&meta.id).copied());
+                    if let Some(answer) = self.segment(scan, part, collector, &mut outcome).await? {
                         take(&meta, answer);
                     }
                 }
@@ -278,7 +295,7 @@ impl<'a> Run<'a> {
     pub(super) async fn around(
         &self,
         tenant: &TenantId,
-        Parts { hot, sealed, .. }: Parts,
+        Parts { hot, sealed, read_through, .. }: Parts,
         outcome: &mut Outcome,
     ) -> Result<Answer> {
         let Some(scan) = self.by_tenant.get(tenant) else { return Ok(Answer::Records(Vec::new())) };
@@ -291,23 +308,29 @@ impl<'a> Run<'a> {
             }
             let own = Collector::within(scan, &self.pursuit);
             // A collector of its own, so that what is held survives a segment that cannot be read.
-            if let Some(answer) = self.segment(scan, &meta, own, outcome).await? {
+            let part = (&meta, read_through.get(&meta.id).copied());
+            if let Some(answer) = self.segment(scan, part, own, outcome).await? {
                 collector.merge(answer);
             }
         }
         Ok(collector.finish())
     }
 
-    /// What one segment answers; none where it is damaged, which the outcome says.
+    /// What one segment answers, up to a commit where given; none where it is damaged, which the outcome says.
     async fn segment(
         &self,
         scan: &Scan,
-        meta: &SegmentMeta,
+        (meta, committed_through): (&SegmentMeta, Option<CommitId>),
         collector: Collector,
         outcome: &mut Outcome,
     ) -> Result<Option<Answer>> {
-        let narrowed = narrowed(scan, collector.full_at());
-        let scan = narrowed.as_ref().unwrap_or(scan);
+        let range = narrowed(scan, collector.full_at());
+        let bounded = (range != scan.range || committed_through.is_some()).then(|| Scan {
+            range,
+            committed_through,
+            ..scan.clone()
+        });
+        let scan = bounded.as_ref().unwrap_or(scan);
         let read = async {
             let segment = self.search.segments.open(meta).await?;
             Ok::<_, Error>(segment.scan(scan, &self.matcher, collector, &mut outcome.stats).await?)
@@ -331,12 +354,11 @@ fn silent(name: &str, error: &Silent, outcome: &mut Outcome) {
     outcome.unreachable.insert(name.to_owned());
 }
 
-/// The scan without the times behind a place where enough is held already.
-fn narrowed(scan: &Scan, full_at: Option<RecordKey>) -> Option<Scan> {
-    let (full_at, Want::Records { order, .. }) = (full_at?, &scan.want) else { return None };
-    let reach = match order {
+/// The scan's times without those behind a place where enough is held already.
+fn narrowed(scan: &Scan, full_at: Option<RecordKey>) -> TimeRange {
+    let (Some(full_at), Want::Records { order, .. }) = (full_at, &scan.want) else { return scan.range };
+    scan.range.intersect(&match order {
         Order::Desc => TimeRange { start: full_at.time, end: Timestamp::MAX },
         Order::Asc => TimeRange { start: Timestamp::MIN, end: full_at.time.saturating_add_nanos(1) },
-    };
-    Some(Scan { range: scan.range.intersect(&reach), ..scan.clone() })
+    })
 }

@@ -1,6 +1,7 @@
 //! Questions over a real store and a hot part: every record once, in order, wherever it lies.
 
 mod differential;
+mod merging;
 mod spread;
 
 use std::sync::atomic::Ordering;

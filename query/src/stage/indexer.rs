@@ -16,8 +16,8 @@ use heliograph_model::rows::Rows;
 use heliograph_model::scan::{Answer, Collector, CommitId, FeedFrame, HotAnswer, HotHead, HotHeads, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
-use heliograph_store::Store;
 use heliograph_store::catalog::Lease;
+use heliograph_store::{Store, compaction};
 use http::{HeaderMap, StatusCode};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
@@ -41,8 +41,11 @@ pub(crate) struct FakeIndexer {
     store: Store,
     hot: Mutex<Hot>,
     sealing: tokio::sync::Mutex<()>,
+    merging: tokio::sync::Mutex<()>,
     /// Seals between the next answer to a scan and whatever the asker does then.
     pub(crate) seals_after_scan: AtomicBool,
+    /// Then merges all that is sealed, too.
+    pub(crate) merges_after_scan: AtomicBool,
     /// Commits a record between the next opening of a feed and whatever the asker does then.
     pub(crate) commits_after_open: Mutex<Option<(TenantId, Record)>>,
     pub(crate) is_down: AtomicBool,
@@ -72,7 +75,9 @@ impl FakeIndexer {
             store,
             hot: Mutex::default(),
             sealing: tokio::sync::Mutex::default(),
+            merging: tokio::sync::Mutex::default(),
             seals_after_scan: AtomicBool::new(false),
+            merges_after_scan: AtomicBool::new(false),
             commits_after_open: Mutex::new(None),
             is_down: AtomicBool::new(false),
             scans: AtomicUsize::new(0),
@@ -173,6 +178,24 @@ impl FakeIndexer {
         }
     }
 
+    /// Merges those of a tenant's segments that are picked, by their place in the order of commits.
+    pub(crate) async fn merge(&self, name: &TenantId, mut is_picked: impl FnMut(usize) -> bool) {
+        let _one_at_a_time = self.merging.lock().await;
+        let mut candidates = self.store.catalog.merge_candidates(name).await.unwrap();
+        candidates.retain(|candidate| candidate.meta.indexer == self.id);
+        let picked = candidates.into_iter().enumerate().filter(|(place, _)| is_picked(*place));
+        let inputs: Vec<_> = picked.map(|(_, candidate)| candidate.meta).collect();
+        if inputs.len() < 2 {
+            return;
+        }
+        let mut contents = Vec::new();
+        for input in &inputs {
+            contents.extend(compaction::read(&self.store, input).await.unwrap());
+        }
+        let (id, at) = (heliograph_store::layout::new_object_id(), Timestamp::parse(NOW).unwrap());
+        compaction::write(&self.store, &inputs, contents, id, at).await.unwrap();
+    }
+
     fn head(hot: &Hot, id: Uuid, tenant: &TenantId) -> HotHead {
         HotHead {
             indexer: id.to_string(),
@@ -228,6 +251,11 @@ async fn scan(
     if this.seals_after_scan.swap(false, Ordering::SeqCst) {
         for tenant in &scans.tenants {
             this.seal(tenant).await;
+        }
+    }
+    if this.merges_after_scan.swap(false, Ordering::SeqCst) {
+        for tenant in &scans.tenants {
+            this.merge(tenant, |_| true).await;
         }
     }
     match counts.finish() {

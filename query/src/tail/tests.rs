@@ -206,6 +206,43 @@ async fn a_long_sealed_stretch_resumes_in_its_middle() {
 }
 
 #[tokio::test]
+async fn a_cursor_resumes_exactly_over_merging() {
+    let (stage, token) = stage().await;
+    let a = tenant("a");
+    stage.indexer.commit(&a, &lines(0, 5)).await;
+    stage.indexer.seal(&a).await;
+    stage.indexer.commit(&a, &lines(5, 10)).await;
+    let mut client = tail(&stage, &token, "").await;
+    client.until("line 9").await;
+    let mut cursor = client.settled().await;
+    drop(client);
+    stage.indexer.commit(&a, &lines(10, 1_500)).await;
+    stage.indexer.seal(&a).await;
+    let (mut all, mut written) = (Vec::new(), 1_500);
+    // A new connection after each frame with lines; meanwhile more is sealed and all of it merged, so that the one
+    // segment reaches behind what the cursor is reading.
+    while all.last().is_none_or(|m| m != "line 3499") {
+        let mut client = tail(&stage, &token, &format!("resume={cursor}")).await;
+        loop {
+            let messages = client.messages().await;
+            if !messages.is_empty() {
+                all.extend(messages);
+                cursor = client.cursor.take().unwrap();
+                break;
+            }
+        }
+        drop(client);
+        if written < 3_500 {
+            stage.indexer.commit(&a, &lines(written, written + 500)).await;
+            written += 500;
+            stage.indexer.seal(&a).await;
+            stage.indexer.merge(&a, |_| true).await;
+        }
+    }
+    assert!(all == names(10, 3_500), "{} lines, from {:?}", all.len(), all.first());
+}
+
+#[tokio::test]
 async fn a_feed_that_breaks_goes_on_where_it_was() {
     let (stage, token) = stage().await;
     let a = tenant("a");

@@ -19,6 +19,7 @@ use crate::catalog::{Bound, Cell, Dump, Lease, SegmentMeta, Tenant, TenantLimits
 use crate::error::{Error, Result};
 use crate::keyring::KeyRing;
 use crate::layout::{self, ObjectId};
+use crate::retention::OwnKeep;
 use crate::tenants::OpenTenant;
 use crate::{Store, objects, segment, wal};
 
@@ -47,6 +48,9 @@ struct Kept {
     created: Timestamp,
     /// In bytes; 0 stands for no bound.
     limits: [Option<u64>; 4],
+    /// Age in nanoseconds and bytes that it keeps; none as for all, 0 without end.
+    #[serde(default)]
+    retention: [Option<u64>; 2],
     segments: Vec<KeptSegment>,
 }
 
@@ -90,6 +94,8 @@ pub async fn back_up_tenant(
     writer.keep(|file| segments.iter().any(|segment| file == file_of(segment.id)))?;
     let limits = store.catalog.usage_of(name).await?.ok_or_else(missing)?.limits;
     let limits = [limits.ingest_per_second, limits.ingest_burst, limits.hot, limits.stored];
+    let all = store.catalog.retentions().await?;
+    let own = all.into_iter().find(|(of, _)| of == name).map(|(_, own)| own).unwrap_or_default();
     let summary = summary(&segments);
     let kept = Kept {
         name: tenant.name,
@@ -98,6 +104,7 @@ pub async fn back_up_tenant(
         wrapped_key: BASE64.encode(&tenant.wrapped_key),
         created: tenant.created,
         limits: limits.map(|limit| limit.map(Bound::bytes)),
+        retention: own.numbers(),
         segments,
     };
     let json = serde_json::to_vec(&kept).map_err(|e| malformed(folder, &e))?;
@@ -259,6 +266,7 @@ pub async fn restore_tenant(
     let [ingest_per_second, ingest_burst, hot, stored] = kept.limits.map(|limit| limit.map(Bound::new));
     let limits = TenantLimits { ingest_per_second, ingest_burst, hot, stored };
     store.catalog.set_limits(name, &limits).await?;
+    store.catalog.set_retention(name, &OwnKeep::of_numbers(kept.retention)).await?;
     publish(store, name, &kept).await?;
     Ok(summary(&kept.segments))
 }

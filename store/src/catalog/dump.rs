@@ -119,9 +119,22 @@ pub(super) const TABLES: &[Table] = &[
             ("commits_after", Integer),
             ("commits_through", Integer),
             ("created", Integer),
+            ("merges", Integer),
         ],
         draws_ids: false,
     },
+    Table {
+        name: "retired_segments",
+        columns: &[("id", Uuid), ("tenant", Integer), ("bytes", Integer), ("reason", Text), ("at", Integer)],
+        draws_ids: false,
+    },
+    Table { name: "discarded_segments", columns: &[("id", Uuid), ("at", Integer)], draws_ids: false },
+    Table {
+        name: "retention",
+        columns: &[("tenant", Integer), ("age", Integer), ("bytes", Integer)],
+        draws_ids: false,
+    },
+    Table { name: "retention_clock", columns: &[("one", Boolean), ("time", Integer)], draws_ids: false },
 ];
 
 /// The column whose value is not kept: on loading every lease has run out.

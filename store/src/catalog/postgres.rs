@@ -11,9 +11,11 @@ mod indexers;
 mod limits;
 mod open;
 mod people;
+mod retention;
 mod rows;
 mod segments;
 mod tenants;
+mod upkeep;
 
 use std::io;
 use std::time::Duration;
@@ -30,11 +32,12 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Catalog, Dump, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
-    Token, User, WalObject,
+    Candidate, Catalog, Dump, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta, Session,
+    Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
+use crate::retention::OwnKeep;
 
 /// Longest time of one call, with all its tries.
 const CALL_MAX: Duration = Duration::from_secs(20);
@@ -236,5 +239,40 @@ impl Catalog for Postgres {
     }
     async fn load(&self, dump: &Dump) -> Result<()> {
         self.call_once(|| dump::load(self, dump)).await
+    }
+
+    async fn merge_candidates(&self, tenant: &TenantId) -> Result<Vec<Candidate>> {
+        self.call(|| upkeep::merge_candidates(self, tenant)).await
+    }
+    async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()> {
+        self.call(|| upkeep::replace(self, merged, by, at)).await
+    }
+    async fn retire(
+        &self,
+        tenant: &TenantId,
+        segments: &[ObjectId],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Vec<ObjectId>> {
+        self.call_once(|| upkeep::retire(self, tenant, segments, reason, at)).await
+    }
+    async fn retired(&self, limit: u32) -> Result<Vec<Retired>> {
+        self.call(|| upkeep::retired(self, limit)).await
+    }
+    async fn forget(&self, retired: &[ObjectId]) -> Result<()> {
+        self.call(|| upkeep::forget(self, retired)).await
+    }
+    async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>> {
+        self.call(|| upkeep::discard(self, objects, at)).await
+    }
+
+    async fn set_retention(&self, tenant: &TenantId, own: &OwnKeep) -> Result<()> {
+        self.call(|| retention::set(self, tenant, own)).await
+    }
+    async fn retentions(&self) -> Result<Vec<(TenantId, OwnKeep)>> {
+        self.call(|| retention::all(self)).await
+    }
+    async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>> {
+        self.call(|| retention::advance_clock(self, to)).await
     }
 }

@@ -10,9 +10,11 @@ mod indexers;
 mod limits;
 mod open;
 mod people;
+mod retention;
 mod rows;
 mod segments;
 mod tenants;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -25,11 +27,12 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Catalog, Dump, Grant, Indexer, Lease, NewCommit, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage,
-    Token, User, WalObject,
+    Candidate, Catalog, Dump, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta, Session,
+    Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use crate::error::Result;
 use crate::layout::ObjectId;
+use crate::retention::OwnKeep;
 
 /// A write that is not on disk yet.
 type Write = Transaction<'static, sqlx::Sqlite>;
@@ -175,6 +178,41 @@ impl Catalog for Sqlite {
     }
     async fn load(&self, dump: &Dump) -> Result<()> {
         dump::load(self, dump).await
+    }
+
+    async fn merge_candidates(&self, tenant: &TenantId) -> Result<Vec<Candidate>> {
+        upkeep::merge_candidates(self, tenant).await
+    }
+    async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()> {
+        upkeep::replace(self, merged, by, at).await
+    }
+    async fn retire(
+        &self,
+        tenant: &TenantId,
+        segments: &[ObjectId],
+        reason: Reason,
+        at: Timestamp,
+    ) -> Result<Vec<ObjectId>> {
+        upkeep::retire(self, tenant, segments, reason, at).await
+    }
+    async fn retired(&self, limit: u32) -> Result<Vec<Retired>> {
+        upkeep::retired(self, limit).await
+    }
+    async fn forget(&self, retired: &[ObjectId]) -> Result<()> {
+        upkeep::forget(self, retired).await
+    }
+    async fn discard(&self, objects: &[ObjectId], at: Timestamp) -> Result<Vec<ObjectId>> {
+        upkeep::discard(self, objects, at).await
+    }
+
+    async fn set_retention(&self, tenant: &TenantId, own: &OwnKeep) -> Result<()> {
+        retention::set(self, tenant, own).await
+    }
+    async fn retentions(&self) -> Result<Vec<(TenantId, OwnKeep)>> {
+        retention::all(self).await
+    }
+    async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>> {
+        retention::advance_clock(self, to).await
     }
 }
 

@@ -85,6 +85,7 @@ mod tests {
             range: TimeRange::ALL,
             filter,
             committed_after: None,
+            committed_through: None,
             want,
         }
     }

@@ -12,8 +12,10 @@ use crate::tenants::OpenTenant;
 
 /// Longest page before compression; bounds what a length read from a file may make us allocate.
 pub(super) const PAGE_BYTES_MAX: usize = 256 << 20;
-/// zstd's level: speed first, since what repeats was taken out before (see `templates`).
-const LEVEL: i32 = 1;
+/// zstd's level at sealing: speed first, since what repeats was taken out before (see `templates`).
+pub(super) const LEVEL_SEALED: i32 = 1;
+/// zstd's level at merging: what is written now stays, and nobody waits for it.
+pub(super) const LEVEL_MERGED: i32 = 6;
 
 /// Where a page lies and how it was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,7 @@ pub(super) struct Pages {
     cipher: PageCipher,
     binding: [u8; 32],
     segment: ObjectId,
+    level: i32,
 }
 
 impl Pages {
@@ -52,7 +55,12 @@ impl Pages {
         let mut binding = [0; 32];
         binding[..16].copy_from_slice(tenant.uid.as_bytes());
         binding[16..].copy_from_slice(segment.as_bytes());
-        Ok(Self { cipher, binding, segment })
+        Ok(Self { cipher, binding, segment, level: LEVEL_SEALED })
+    }
+
+    /// The same, writing with another level of zstd.
+    pub(super) fn at_level(self, level: i32) -> Self {
+        Self { level, ..self }
     }
 
     /// How an error names a part of the segment.
@@ -77,7 +85,7 @@ impl Pages {
         if plain.len() > PAGE_BYTES_MAX {
             return Err(too_large().into());
         }
-        let compressed = heliograph_model::codec::compress(plain, LEVEL)?;
+        let compressed = heliograph_model::codec::compress(plain, self.level)?;
         let mut page = if compressed.len() < plain.len() { compressed } else { plain.to_vec() };
         self.cipher.seal(number, &self.binding, &mut page)?;
         let offset = base + out.len() as u64;

@@ -85,7 +85,36 @@ pub(super) struct Plan {
     certain: BitSet,
     want: Reads,
     filter: Reads,
-    committed_after: Option<CommitId>,
+    commits: Commits,
+}
+
+/// The commits that a scan means: those after the first and up to the second, where given.
+#[derive(Clone, Copy, Debug)]
+struct Commits {
+    after: Option<CommitId>,
+    through: Option<CommitId>,
+}
+
+impl Commits {
+    const fn of(scan: &Scan) -> Self {
+        Self { after: scan.committed_after, through: scan.committed_through }
+    }
+
+    const fn are_all(self) -> bool {
+        self.after.is_none() && self.through.is_none()
+    }
+
+    /// Whether a block may have a record of them.
+    fn touch(self, entry: &Entry) -> bool {
+        self.after.is_none_or(|after| entry.commit_last > after.0)
+            && self.through.is_none_or(|through| entry.commit_first <= through.0)
+    }
+
+    /// Whether a block has no records but theirs.
+    fn hold_all(self, entry: &Entry) -> bool {
+        self.after.is_none_or(|after| entry.commit_first > after.0)
+            && self.through.is_none_or(|through| entry.commit_last <= through.0)
+    }
 }
 
 impl Plan {
@@ -97,16 +126,12 @@ impl Plan {
         collector: &mut Collector,
     ) -> Result<Self> {
         let count = index.blocks();
-        let after = scan.committed_after;
+        let commits = Commits::of(scan);
         let entries = index.entries();
         let outer = prune::Known {
-            possible: of_entries(entries, |e| {
-                scan.range.touches(e.first, e.last) && after.is_none_or(|a| e.commit_last > a.0)
-            }),
+            possible: of_entries(entries, |e| scan.range.touches(e.first, e.last) && commits.touch(e)),
             certain: of_entries(entries, |e| {
-                scan.range.contains(e.first)
-                    && scan.range.contains(e.last)
-                    && after.is_none_or(|a| e.commit_first > a.0)
+                scan.range.contains(e.first) && scan.range.contains(e.last) && commits.hold_all(e)
             }),
         };
         let inside = outer.certain.clone();
@@ -147,7 +172,7 @@ impl Plan {
             certain: known.certain,
             want: Reads::of_want(&scan.want),
             filter,
-            committed_after: after,
+            commits,
         })
     }
 
@@ -157,8 +182,8 @@ impl Plan {
     }
 
     /// Whether the commit of each record of the block must be looked at.
-    pub(super) fn checks_commits(&self, entry: &Entry) -> Option<CommitId> {
-        self.committed_after.filter(|after| entry.commit_first <= after.0)
+    pub(super) fn checks_commits(&self, entry: &Entry) -> bool {
+        !self.commits.hold_all(entry)
     }
 
     /// Whether the filter must see a group of the block's columns.
@@ -177,7 +202,7 @@ impl Plan {
         let range =
             if self.is_certain(block) { Needs::default() } else { Needs::TIMES.and(self.filter.columns) };
         // The order page stands on the times.
-        let order = if self.committed_after.is_some() { Needs::TIMES } else { Needs::default() };
+        let order = if self.commits.are_all() { Needs::default() } else { Needs::TIMES };
         self.want.columns.and(range).and(order)
     }
 
@@ -185,7 +210,7 @@ impl Plan {
     pub(super) fn reads(&self, block: u32, entry: &Entry, group: Group) -> bool {
         let wanted = match group {
             Group::Columns => true,
-            Group::Order => self.want.order || self.checks_commits(entry).is_some(),
+            Group::Order => self.want.order || self.checks_commits(entry),
             Group::Messages => self.want.messages,
             Group::Attributes => self.want.attributes,
         };

@@ -41,8 +41,8 @@ pub(super) struct Task {
 }
 
 /// A block's pages, by group: sealed, or opened before.
-struct Fetched {
-    block: u32,
+pub(super) struct Fetched {
+    pub(super) block: u32,
     pages: [Option<Bytes>; 4],
     kept: [Option<Page>; 4],
 }
@@ -124,7 +124,8 @@ fn groups<'a>(task: &'a Task, plan: &'a Plan, block: u32) -> impl Iterator<Item 
     })
 }
 
-async fn fetch(
+/// Reads the pages of blocks that the plan reads.
+pub(super) async fn fetch(
     objects: &Arc<dyn ObjectStore>,
     path: &Path,
     task: &Task,
@@ -246,24 +247,8 @@ fn evaluate_block(
     entry: &Entry,
     collector: &mut Collector,
 ) -> Result<()> {
-    let index = &*task.of.index;
-    let number = fetched.block;
-    let rows = entry.rows as usize;
-    let block = Block {
-        sources: index.sources()?,
-        values: index.fields()?,
-        message_templates: index.templates(Kind::Messages)?,
-        attribute_templates: index.templates(Kind::Attributes)?,
-        conditions: &plan.conditions,
-        number,
-        first_row: index.rows(number).start,
-        some: fetched.columns(task, rows, plan.columns(number))?,
-        all: OnceCell::new(),
-        order: OnceCell::new(),
-        messages: OnceCell::new(),
-        attributes: OnceCell::new(),
-        candidates: plan.conditions.iter().map(|_| OnceCell::new()).collect(),
-    };
+    let (number, rows) = (fetched.block, entry.rows as usize);
+    let block = fetched.block(task, plan, entry)?;
     let takes_records = matches!(task.scan.want, Want::Records { .. } | Want::Around { .. });
     if !has_time_for(&block.some, &task.scan, collector) {
         return Ok(());
@@ -276,9 +261,9 @@ fn evaluate_block(
         }
     }
     let is_certain = plan.is_certain(number);
-    let after = plan.checks_commits(entry);
-    let is_after = |row| match (after, block.order.get()) {
-        (Some(after), Some(order)) => order.commit(row) > after,
+    let checks_commits = plan.checks_commits(entry);
+    let is_of_commits = |row| match block.order.get() {
+        Some(order) if checks_commits => task.scan.has_commit(order.commit(row)),
         _ => true,
     };
     let is_desc = matches!(task.scan.want, Want::Records { order: Order::Desc, .. });
@@ -286,7 +271,7 @@ fn evaluate_block(
     for n in 0..rows {
         line.go_to(if is_desc { rows - 1 - n } else { n });
         let key = line.key();
-        let is_meant = (is_certain || (task.scan.range.contains(key.time) && is_after(line.row)))
+        let is_meant = (is_certain || (task.scan.range.contains(key.time) && is_of_commits(line.row)))
             && (!takes_records || collector.could_take(&key))
             && (is_certain || task.matcher.matches(&line));
         if !is_meant {
@@ -319,6 +304,26 @@ fn has_time_for(columns: &Columns, scan: &Scan, collector: &Collector) -> bool {
 }
 
 impl Fetched {
+    /// The block with the columns that the plan needs first.
+    pub(super) fn block<'a>(&self, task: &'a Task, plan: &'a Plan, entry: &Entry) -> Result<Block<'a>> {
+        let (index, number) = (&*task.of.index, self.block);
+        Ok(Block {
+            sources: index.sources()?,
+            values: index.fields()?,
+            message_templates: index.templates(Kind::Messages)?,
+            attribute_templates: index.templates(Kind::Attributes)?,
+            conditions: &plan.conditions,
+            number,
+            first_row: index.rows(number).start,
+            some: self.columns(task, entry.rows as usize, plan.columns(number))?,
+            all: OnceCell::new(),
+            order: OnceCell::new(),
+            messages: OnceCell::new(),
+            attributes: OnceCell::new(),
+            candidates: plan.conditions.iter().map(|_| OnceCell::new()).collect(),
+        })
+    }
+
     /// The bytes of a page of columns.
     fn bytes(&self, task: &Task, group: Group) -> Result<Arc<[u8]>> {
         if let Some(Page::Bytes(bytes)) = &self.kept[group as usize] {
@@ -351,7 +356,7 @@ impl Fetched {
     }
 
     /// Opens everything that a record is made of.
-    fn open_all(&self, task: &Task, block: &Block<'_>) -> Result<()> {
+    pub(super) fn open_all(&self, task: &Task, block: &Block<'_>) -> Result<()> {
         if block.all.get().is_none() {
             let all = self.columns(task, block.some.rows, Needs::ALL)?;
             block.all.get_or_init(|| all);
@@ -361,7 +366,7 @@ impl Fetched {
     }
 
     /// Opens a page of the block, if it is not open yet.
-    fn open(&self, task: &Task, block: &Block<'_>, group: Group) -> Result<()> {
+    pub(super) fn open(&self, task: &Task, block: &Block<'_>, group: Group) -> Result<()> {
         match group {
             Group::Columns => {}
             Group::Order => {

@@ -55,7 +55,7 @@ fn refs(parts: &[(CommitId, Rows)]) -> Vec<(CommitId, &Rows)> {
 /// The bytes of a segment with blocks of about `block_bytes`.
 pub(super) fn built(tenant: &OpenTenant, id: ObjectId, records: &[Committed], block_bytes: usize) -> Built {
     let frequent = row_lists::Frequent { rows_min: 3, rows_a_block: 0 };
-    let shape = writer::Shape { block_bytes, frequent };
+    let shape = writer::Shape { block_bytes, frequent, ..writer::Shape::SEALED };
     writer::build_as(tenant, id, &refs(&parts(records)), shape).unwrap()
 }
 
@@ -63,6 +63,24 @@ pub(super) fn built(tenant: &OpenTenant, id: ObjectId, records: &[Committed], bl
 pub(super) async fn sealed(records: &[Committed], block_bytes: usize) -> Segment {
     let (tenant, id) = (tenant(), new_object_id());
     let built = built(&tenant, id, records, block_bytes);
+    let newest = records.iter().map(|(commit, _)| *commit).max().unwrap();
+    open(&tenant, meta(&tenant, id, &built, newest), built.bytes.clone()).await.unwrap()
+}
+
+/// The same by way of several segments, which are merged.
+pub(super) async fn merged(records: &[Committed], parts: usize, block_bytes: usize) -> Segment {
+    let (tenant, id) = (tenant(), new_object_id());
+    let mut contents = Vec::new();
+    for part in records.chunks(records.len().div_ceil(parts)) {
+        let input = new_object_id();
+        let built = built(&tenant, input, part, block_bytes);
+        let meta = meta(&tenant, input, &built, CommitId(i64::MAX));
+        let opened = open(&tenant, meta, built.bytes.clone()).await.unwrap();
+        contents.extend(opened.read_back().await.unwrap());
+    }
+    let frequent = row_lists::Frequent { rows_min: 3, rows_a_block: 0 };
+    let shape = writer::Shape { block_bytes, frequent, ..writer::Shape::MERGED };
+    let built = writer::merge(&tenant, id, &contents, shape).unwrap();
     let newest = records.iter().map(|(commit, _)| *commit).max().unwrap();
     open(&tenant, meta(&tenant, id, &built, newest), built.bytes.clone()).await.unwrap()
 }
@@ -76,7 +94,14 @@ pub(super) async fn scan(segment: &Segment, scan: &Scan) -> Result<(Answer, Scan
 
 pub(super) fn all(want: Want) -> Scan {
     let tenant = TenantId::parse("team-a").unwrap();
-    Scan { tenant, range: TimeRange::ALL, filter: Filter::All, committed_after: None, want }
+    Scan {
+        tenant,
+        range: TimeRange::ALL,
+        filter: Filter::All,
+        committed_after: None,
+        committed_through: None,
+        want,
+    }
 }
 
 pub(super) fn everything() -> Scan {
@@ -100,6 +125,25 @@ async fn what_goes_in_comes_out() {
     for round in 0..6 {
         let records = sample::records(&mut random, 3_000, 1 + round * 40);
         check_roundtrip(records, writer::BLOCK_BYTES >> (round * 2)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_merged_comes_out_as_it_went_in() {
+    let seed = sample::seed();
+    println!("seed {seed}");
+    let mut random = sample::Random(seed);
+    for round in 1..5 {
+        let mut records = sample::records(&mut random, 1_000, 1 + round * 40);
+        records[0].1 = Arc::new(Record { time: Timestamp::MAX, ..(*records[0].1).clone() });
+        let segment = merged(&records, round, writer::BLOCK_BYTES >> (round * 2)).await;
+        let mut have: Vec<_> = Vec::new();
+        for part in segment.read_back().await.unwrap() {
+            have.extend(part.records().map(|(commit, record)| (commit, record.to_record())));
+        }
+        let mut expected: Vec<_> = records.iter().map(|(commit, r)| (*commit, (**r).clone())).collect();
+        expected.sort_by_key(|(commit, r)| (r.source.id, r.position, r.time, *commit));
+        assert_eq!(have, expected);
     }
 }
 

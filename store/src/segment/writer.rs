@@ -12,12 +12,13 @@ use heliograph_model::time::Timestamp;
 
 use super::Built;
 use super::block::{Row, field_column, put_columns, put_order};
+use super::contents::Contents;
 use super::directory::{self, Entry, Group, ROWS_MAX};
 use super::fields::{FIELDS, FieldsBuilder, FieldsWriter, Numbers};
 use super::fingerprints::BLOCKS_MAX;
 use super::footer::{Footer, HEAD, Section};
 use super::names::NamesBuilder;
-use super::pages::{Page, Pages};
+use super::pages::{LEVEL_MERGED, LEVEL_SEALED, Page, Pages};
 use super::row_lists::{self, Frequent};
 use super::sources::SourcesBuilder;
 use super::summary::SummaryBuilder;
@@ -38,7 +39,7 @@ type Committed<'a> = (CommitId, RecordRef<'a>);
 
 /// Builds a segment from records in any order.
 pub(super) fn build(tenant: &OpenTenant, id: ObjectId, parts: &[(CommitId, &Rows)]) -> Result<Built> {
-    build_as(tenant, id, parts, Shape { block_bytes: BLOCK_BYTES, frequent: Frequent::DEFAULT })
+    build_as(tenant, id, parts, Shape::SEALED)
 }
 
 /// What a writer may choose: readers take any.
@@ -48,6 +49,14 @@ pub(super) struct Shape {
     pub(super) block_bytes: usize,
     /// The words whose rows are listed.
     pub(super) frequent: Frequent,
+    /// zstd's level.
+    pub(super) level: i32,
+}
+
+impl Shape {
+    pub(super) const SEALED: Self =
+        Self { block_bytes: BLOCK_BYTES, frequent: Frequent::DEFAULT, level: LEVEL_SEALED };
+    pub(super) const MERGED: Self = Self { level: LEVEL_MERGED, ..Self::SEALED };
 }
 
 /// The same in a shape of one's own.
@@ -57,13 +66,26 @@ pub(super) fn build_as(
     parts: &[(CommitId, &Rows)],
     shape: Shape,
 ) -> Result<Built> {
-    let mut records: Vec<Committed<'_>> =
-        parts.iter().flat_map(|(commit, rows)| rows.iter().map(|record| (*commit, record))).collect();
+    let records = parts.iter().flat_map(|(commit, rows)| rows.iter().map(|record| (*commit, record)));
+    build_of(tenant, id, records.collect(), shape)
+}
+
+/// Builds a segment from records that were read back from others.
+pub(super) fn merge(tenant: &OpenTenant, id: ObjectId, parts: &[Contents], shape: Shape) -> Result<Built> {
+    build_of(tenant, id, parts.iter().flat_map(Contents::records).collect(), shape)
+}
+
+fn build_of(
+    tenant: &OpenTenant,
+    id: ObjectId,
+    mut records: Vec<Committed<'_>>,
+    shape: Shape,
+) -> Result<Built> {
     // Records of one source mostly come in order: a sort that takes runs as they are.
     records.sort_by_key(|(commit, r)| (r.source.id, r.position, r.time, *commit));
     let mut counted = Counted::default();
     let numbers: Vec<RowNumbers> = records.iter().map(|(_, record)| counted.add(record)).collect();
-    let mut writer = Writer::new(Pages::new(tenant, id)?, counted);
+    let mut writer = Writer::new(Pages::new(tenant, id)?.at_level(shape.level), counted);
     let mut rest = records.as_slice();
     let mut numbers = numbers.as_slice();
     while !rest.is_empty() {

@@ -19,8 +19,10 @@ mod people;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 mod random;
+mod retention;
 mod segments;
 mod server;
+mod upkeep;
 mod words;
 
 use std::sync::Arc;
@@ -81,6 +83,11 @@ macro_rules! histories {
             indexers::commits_and_claims_at_once,
             limits::limits_are_set_and_taken_back, limits::usage_is_what_is_in_segments,
             crowd::many_indexers_with_the_same_batches, crowd::an_indexers_commits_are_seen_in_order,
+            upkeep::a_merged_segment_takes_the_place_of_its_inputs, upkeep::a_merge_is_all_or_nothing,
+            upkeep::two_merges_of_one_segment, upkeep::what_is_retired_is_not_searched,
+            upkeep::what_is_given_up_is_never_published, upkeep::giving_up_races_with_publishing,
+            upkeep::usage_is_of_what_is_searched,
+            retention::a_tenants_own_bounds, retention::the_clock_of_retention_does_not_go_back,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {

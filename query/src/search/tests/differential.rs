@@ -1,5 +1,5 @@
-//! Random questions in query text over random records of several tenants, hot and sealed, against looking at
-//! every record.
+//! Random questions in query text over random records of several tenants, hot, sealed and merged, against looking
+//! at every record.
 
 // The records and scans that segments are tested with.
 #[path = "../../../../store/src/segment/tests/sample.rs"]
@@ -76,11 +76,21 @@ impl World {
         Self { stage, cookie, random, coming, known: Vec::new() }
     }
 
-    /// Commits records or seals a tenant's, or has that done in the middle of the next question.
+    /// Commits records, seals or merges a tenant's, or has that done in the middle of the next question.
     async fn go_on(&mut self) {
-        match self.random.below(6) {
-            0 => self.stage.indexer.seal(&tenant(self.random.pick(&TENANTS))).await,
-            1 => self.stage.indexer.seals_after_scan.store(true, Ordering::SeqCst),
+        let indexer = Arc::clone(&self.stage.indexer);
+        match self.random.below(8) {
+            0 => indexer.seal(&tenant(self.random.pick(&TENANTS))).await,
+            1 => indexer.seals_after_scan.store(true, Ordering::SeqCst),
+            2 => {
+                let of = tenant(self.random.pick(&TENANTS));
+                indexer.merge(&of, |_| self.random.one_in(2)).await;
+            }
+            3 => {
+                // Of segments on both sides of what the hot part said.
+                indexer.seals_after_scan.store(true, Ordering::SeqCst);
+                indexer.merges_after_scan.store(true, Ordering::SeqCst);
+            }
             _ => {
                 let Some((of, records)) = self.coming.pop_front() else { return };
                 let commit = self.stage.indexer.commit(&of, &records).await;
@@ -178,6 +188,10 @@ impl World {
             if self.random.one_in(8) {
                 self.stage.indexer.seal(&tenant(self.random.pick(&TENANTS))).await;
             }
+            if self.random.one_in(8) {
+                let (indexer, of) = (Arc::clone(&self.stage.indexer), tenant(self.random.pick(&TENANTS)));
+                indexer.merge(&of, |_| self.random.one_in(2)).await;
+            }
         }
     }
 }
@@ -220,9 +234,13 @@ async fn asked_world(seed: u64) -> u64 {
         if let Some(asked) = world.question(format!("SEED = Some({seed}), question {n}")) {
             let sealed_meanwhile = world.random.one_in(3).then(|| tenant(world.random.pick(&TENANTS)));
             let indexer = Arc::clone(&world.stage.indexer);
+            let is_merged = world.random.one_in(2);
             let seal = async {
                 if let Some(of) = sealed_meanwhile {
                     indexer.seal(&of).await;
+                    if is_merged {
+                        indexer.merge(&of, |_| true).await;
+                    }
                 }
             };
             tokio::join!(world.check(&asked), seal);

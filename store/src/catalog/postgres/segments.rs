@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, get, tenant, tenant_row, time};
-use super::{Postgres, Write, commits, indexers};
+use super::{Postgres, Write, commits, indexers, upkeep};
 use crate::catalog::{Lease, SegmentMeta, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -49,7 +49,8 @@ pub(super) async fn publish(
     Ok(write.commit().await?)
 }
 
-async fn add(write: &mut Write, tenant: i64, segment: &SegmentMeta) -> Result<bool> {
+/// Adds a segment; whether it was not there yet. [`Error::Discarded`] if its object was given up.
+pub(super) async fn add(write: &mut Write, tenant: i64, segment: &SegmentMeta) -> Result<bool> {
     let added = sqlx::query(
         "INSERT INTO segments (id, tenant, bytes, index_offset, records, raw_bytes, first, last, indexer,
              commits_after, commits_through, created)
@@ -69,6 +70,7 @@ async fn add(write: &mut Write, tenant: i64, segment: &SegmentMeta) -> Result<bo
     .bind(segment.created.as_nanos())
     .execute(&mut **write)
     .await?;
+    upkeep::refuse_discarded(write, segment.id).await?;
     Ok(added.rows_affected() > 0)
 }
 
@@ -128,7 +130,7 @@ pub(super) async fn newest(catalog: &Postgres, limit: u32) -> Result<Vec<Segment
     rows.iter().map(|row| read(row, tenant(row, "tenant_name")?)).collect()
 }
 
-fn read(row: &PgRow, tenant: TenantId) -> Result<SegmentMeta> {
+pub(super) fn read(row: &PgRow, tenant: TenantId) -> Result<SegmentMeta> {
     Ok(SegmentMeta {
         id: get(row, "id")?,
         tenant,

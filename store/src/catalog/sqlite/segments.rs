@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, get, tenant, tenant_row, time, uuid};
-use super::{Sqlite, Write, commits, indexers};
+use super::{Sqlite, Write, commits, indexers, upkeep};
 use crate::catalog::{Lease, SegmentMeta, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -49,7 +49,8 @@ pub(super) async fn publish(
     Ok(write.commit().await?)
 }
 
-async fn add(write: &mut Write, tenant: i64, segment: &SegmentMeta) -> Result<bool> {
+/// Adds a segment; whether it was not there yet. [`Error::Discarded`] if its object was given up.
+pub(super) async fn add(write: &mut Write, tenant: i64, segment: &SegmentMeta) -> Result<bool> {
     let added = sqlx::query(
         "INSERT INTO segments (id, tenant, bytes, index_offset, records, raw_bytes, first, last, indexer,
              commits_after, commits_through, created)
@@ -69,6 +70,7 @@ async fn add(write: &mut Write, tenant: i64, segment: &SegmentMeta) -> Result<bo
     .bind(segment.created.as_nanos())
     .execute(&mut **write)
     .await?;
+    upkeep::refuse_discarded(write, segment.id).await?;
     Ok(added.rows_affected() > 0)
 }
 
@@ -130,7 +132,7 @@ fn names(tenants: &[TenantId]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
-fn read(row: &SqliteRow, tenant: TenantId) -> Result<SegmentMeta> {
+pub(super) fn read(row: &SqliteRow, tenant: TenantId) -> Result<SegmentMeta> {
     Ok(SegmentMeta {
         id: uuid(row, "id")?,
         tenant,

@@ -1,10 +1,10 @@
-//! Random scans of random segments against looking at every record.
+//! Random scans of random segments, sealed and merged, against looking at every record.
 
 use heliograph_model::filter::Matcher;
 use heliograph_model::scan::{Answer, Collector, Scan};
 use tokio::task::JoinSet;
 
-use super::{Committed, ScanStats, sample, scan, sealed};
+use super::{Committed, ScanStats, merged, sample, scan, sealed};
 
 /// The seed of a run to repeat, as a failure prints it; with `None` each run has a new one.
 const SEED: Option<u64> = None;
@@ -17,9 +17,8 @@ fn by_looking(records: &[Committed], scan: &Scan) -> Option<Answer> {
     let matcher = Matcher::new(&scan.filter).ok()?;
     let mut collector = Collector::new(scan);
     for (commit, record) in records {
-        let is_meant = scan.range.contains(record.time)
-            && scan.committed_after.is_none_or(|after| *commit > after)
-            && matcher.matches(&**record);
+        let is_meant =
+            scan.range.contains(record.time) && scan.has_commit(*commit) && matcher.matches(&**record);
         if is_meant {
             collector.offer(record.key(), &**record, || (**record).clone());
         }
@@ -37,7 +36,10 @@ async fn compare(seed: u64) -> (u64, ScanStats) {
     // A record a block is dear where there are many.
     let least = if count > 100 { 512 } else { 1 };
     let block_bytes = random.pick(&[least, 1 << 10, 4 << 10, 256 << 10]);
-    let segment = sealed(&records, block_bytes).await;
+    let segment = match random.below(3) {
+        0 => merged(&records, 1 + usize::try_from(random.below(5)).unwrap(), block_bytes).await,
+        _ => sealed(&records, block_bytes).await,
+    };
     let (mut compared, mut total) = (0, ScanStats::default());
     for n in 0..SCANS {
         let asked = sample::scan(&mut random, &records);

@@ -246,6 +246,7 @@ pub(in super::super) fn scan(random: &mut Random, records: &[Committed]) -> Scan
         range,
         filter: if random.one_in(10) { Filter::All } else { filter(random, records, 2) },
         committed_after: random.one_in(8).then(|| CommitId(random.signed(COMMITS + 2) - 1)),
+        committed_through: random.one_in(8).then(|| CommitId(random.signed(COMMITS + 2) - 1)),
         want: want(random, records),
     }
 }

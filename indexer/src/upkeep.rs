@@ -1,0 +1,94 @@
+//! What becomes of segments once they are sealed: small ones are merged, old ones expire, and what nobody needs is
+//! deleted.
+//!
+//! Runs beside everything else and may stop at any moment: what was left undone is found again.
+
+mod collect;
+mod compact;
+mod retain;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heliograph_model::time::Clock;
+use heliograph_store::Store;
+use heliograph_store::compaction::Policy;
+use heliograph_store::retention::Keep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::hot::Hot;
+use crate::metrics::UpkeepMetrics;
+use collect::Collector;
+use compact::Compactor;
+use retain::Retainer;
+
+/// The settings of upkeep.
+#[derive(Clone, Copy, Debug)]
+pub struct Upkeep {
+    /// How large segments become by merging: bytes of texts, and 128 a record; 0 turns merging off.
+    pub merge_bytes: u64,
+    /// What tenants keep that have no bounds of their own.
+    pub keep: Keep,
+    /// How long a segment that is no longer searched stays for those who began before; longer than any search.
+    pub delete_after: Duration,
+    /// How long an object must be there without being published until it is taken for abandoned.
+    pub abandoned_after: Duration,
+    /// How often it is looked for something to do.
+    pub look_every: Duration,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            merge_bytes: 64 << 20,
+            keep: Keep::default(),
+            delete_after: Duration::from_mins(10),
+            abandoned_after: Duration::from_hours(6),
+            look_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What upkeep stands on.
+pub(crate) struct Keeper {
+    /// Where segments lie.
+    pub(crate) store: Store,
+    /// Whose segments are merged.
+    pub(crate) indexer: Uuid,
+    /// When.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where memory is short, merges wait.
+    pub(crate) hot: Arc<Hot>,
+    /// What is counted.
+    pub(crate) metrics: UpkeepMetrics,
+}
+
+impl Keeper {
+    /// Begins all work, until stopped.
+    pub(crate) fn start(self, settings: &Upkeep, tasks: &TaskTracker, stop: &CancellationToken) {
+        let Self { store, indexer, clock, hot, metrics } = self;
+        let Upkeep { merge_bytes, keep, delete_after, abandoned_after, look_every } = *settings;
+        let compactor = Compactor {
+            store: store.clone(),
+            indexer,
+            clock: Arc::clone(&clock),
+            hot,
+            metrics: metrics.clone(),
+            policy: Policy { target_bytes: merge_bytes },
+            look_every,
+        };
+        let retainer = Retainer {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            keep,
+            look_every,
+        };
+        let collector = Collector { store, clock, metrics, delete_after, abandoned_after, look_every };
+        tasks.spawn(compactor.run(stop.clone()));
+        tasks.spawn(retainer.run(stop.clone()));
+        tasks.spawn(collector.run(stop.clone()));
+    }
+}
