@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod catalog;
+pub mod crash;
 mod error;
 pub mod keyring;
 pub mod layout;

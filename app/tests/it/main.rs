@@ -12,6 +12,9 @@ mod backup;
 mod command;
 mod commands;
 mod crash;
+#[cfg(debug_assertions)]
+mod crash_points;
+mod direct;
 mod flow;
 mod roles;
 mod seed;

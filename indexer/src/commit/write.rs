@@ -11,7 +11,7 @@ use heliograph_model::time::Clock;
 use heliograph_store::catalog::{CommittedBatch, NewCommit};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::wal::{self, WalBatch};
-use heliograph_store::{Error as StoreError, Store, objects};
+use heliograph_store::{Error as StoreError, Store, crash, objects};
 use object_store::ObjectStoreExt;
 use tokio::time::timeout;
 
@@ -128,8 +128,12 @@ impl Writer {
         let mut pauses = RECORD_PAUSES.into_iter();
         loop {
             // Never given up half-way: a transaction left alone may still be made.
+            crash::point("commit.record.before");
             match self.store.catalog.commit(&commit).await {
-                Ok(commit) => return Ok(Recorded { commit, object }),
+                Ok(commit) => {
+                    crash::point("commit.record.after");
+                    return Ok(Recorded { commit, object });
+                }
                 Err(StoreError::Sequence { tenant, .. }) => {
                     self.held.commit_ends();
                     self.discard(object).await;
@@ -155,7 +159,9 @@ impl Writer {
         let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
         let size = bytes.len() as u64;
         let path = layout::wal(self.held.indexer(), object);
+        crash::point("commit.put.before");
         objects::create(&*self.store.objects, &path, bytes).await?;
+        crash::point("commit.put.after");
         Ok(size)
     }
 
