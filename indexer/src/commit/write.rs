@@ -16,7 +16,7 @@ use object_store::ObjectStoreExt;
 use tokio::time::timeout;
 
 use super::{Batch, Place};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::hot::{Hot, Share};
 use crate::lease::Held;
@@ -156,7 +156,13 @@ impl Writer {
     }
 
     async fn put(&self, object: ObjectId, batches: Vec<WalBatch>) -> Result<u64> {
-        let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
+        let disk = self.store.disk.clone();
+        let writing = move || {
+            let bytes = wal::write(object, &batches)?;
+            disk.map_or(Ok(()), |disk| disk.has_room(bytes.len() as u64))?;
+            Ok::<_, Error>(bytes)
+        };
+        let bytes = tokio::task::spawn_blocking(writing).await??;
         let size = bytes.len() as u64;
         let path = layout::wal(self.held.indexer(), object);
         crash::point("commit.put.before");

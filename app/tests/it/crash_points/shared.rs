@@ -15,6 +15,7 @@ use crate::command::{heliograph, run};
 use crate::direct::{AGENT_TOKEN, Direct, sent};
 use crate::seed::Random;
 use crate::server::{PASSWORD, PATIENCE, Place, Server};
+use crate::strace::Tracer;
 use crate::writer::assert_same;
 
 /// Passed while something of embedded mode is not taken over.
@@ -39,6 +40,15 @@ pub(super) const POINTS: [&str; 15] = [
     STOP[1],
     // One of the points of every commit, so that an heir finds an object that no commit names.
     "commit.put.after",
+];
+
+/// The parts of writing an object (a thread syncs the file first, then the folder), and the sync of the catalog.
+const SYSTEM_CALLS: [(&str, u32, Option<&str>); 5] = [
+    ("fsync", 1, None),
+    ("linkat", 1, None),
+    ("fsync", 2, None),
+    ("unlink", 1, None),
+    ("fsync", 1, Some("catalog.sqlite-wal")),
 ];
 
 /// One place after the other for indexers, all at the same port.
@@ -115,6 +125,25 @@ impl Succession {
         assert_ended_at(point, &said);
     }
 
+    /// An indexer that takes batches until it is killed in a thread's n-th system call of a kind, as seen by a
+    /// tracer: within the writing of a file, between its parts.
+    async fn kill_in(&mut self, call: &str, nth: u32, file: Option<&str>) {
+        self.end_leases().await;
+        let mut server = Server::spawn(self.command("indexer"), "indexer.listen");
+        let base = self.base();
+        self.direct.send(&base).await;
+        let file = file.map(|name| self.config().with_file_name(name));
+        let fault = format!("signal=KILL:when={nth}");
+        let tracer = Tracer::attach(&server, call, &fault, file.as_deref()).await;
+        tokio::select! {
+            _ = server.killed() => {}
+            () = self.direct.send_on(&base) => unreachable!("it sends on"),
+        }
+        let calls = tracer.ended().await;
+        let is_last = |line: &String| line.contains(call) && line.contains("= ?");
+        assert!(calls.iter().any(is_last), "not killed in {call}: {calls:?}");
+    }
+
     /// Instead of waiting until they run out.
     async fn end_leases(&self) {
         for indexer in self.catalog.indexers().await.unwrap() {
@@ -128,6 +157,9 @@ async fn killed_one_after_the_other(number: u32, order: Vec<&'static str>) {
     succession.leave_embedded().await;
     for point in order {
         succession.kill_at(point).await;
+    }
+    for (call, nth, file) in SYSTEM_CALLS {
+        succession.kill_in(call, nth, file).await;
     }
     succession.end_leases().await;
     let last = Server::spawn(succession.command("indexer"), "indexer.listen");
@@ -145,7 +177,11 @@ async fn killed_one_after_the_other(number: u32, order: Vec<&'static str>) {
     let found = query.messages(token.trim()).await;
     let name = format!("direct{number}");
     assert_same(&name, &found[&name], &sent(succession.direct.lines()));
-    eprintln!("crash_points: {} lines over {} indexers", succession.direct.lines(), POINTS.len() + 2);
+    eprintln!(
+        "crash_points: {} lines over {} indexers",
+        succession.direct.lines(),
+        POINTS.len() + SYSTEM_CALLS.len() + 2
+    );
     query.stop().await;
     last.stop().await;
 }
