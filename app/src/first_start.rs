@@ -4,7 +4,7 @@ use data_encoding::BASE32_NOPAD;
 use heliograph_model::cipher;
 use heliograph_model::time::Clock;
 use heliograph_store::catalog::User;
-use heliograph_store::{Error, Store};
+use heliograph_store::{Error, Store, crash};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Config;
@@ -41,8 +41,12 @@ pub(crate) async fn prepare(store: &Store, config: &Config, clock: &dyn Clock) -
         admin: true,
         created: clock.now(),
     };
+    crash::point("admin.create.before");
     match store.catalog.create_user(&user).await {
-        Ok(()) => Ok(sign_in),
+        Ok(()) => {
+            crash::point("admin.create.after");
+            Ok(sign_in)
+        }
         // Another process was faster: its password holds.
         Err(Error::Exists { .. }) => Ok(SignIn::Known),
         Err(e) => Err(e.into()),

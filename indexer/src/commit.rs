@@ -17,6 +17,7 @@ use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::rows::Rows;
 use heliograph_model::tenant::TenantId;
 use heliograph_store::catalog::NewCommit;
+use heliograph_store::crash;
 use heliograph_store::tenants::OpenTenant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -237,8 +238,10 @@ impl Committer {
         }
         let (batches, answers): (Vec<_>, Vec<_>) = accepted.into_iter().map(|p| (p.batch, p.answer)).unzip();
         self.writer.make_hot(recorded, batches);
+        crash::point("commit.answer.before");
         answers.into_iter().for_each(|answer| drop(answer.send(Ok(Outcome::Stored))));
         followers.into_iter().for_each(|p| p.tell(Ok(Outcome::Repeat)));
+        crash::point("commit.answer.after");
     }
 
     /// Brings the commit whose outcome is not known to an end, if there is one; `false` if that is not possible

@@ -91,6 +91,9 @@ pub enum Error {
     /// The object store cannot be read or written.
     #[error("the object store is unavailable")]
     Objects(#[from] object_store::Error),
+    /// The disk has no room for anything new.
+    #[error(transparent)]
+    NearlyFull(#[from] heliograph_store::objects::NearlyFull),
     /// A metric that is registered already.
     #[error("metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -127,9 +130,11 @@ impl Error {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gap { .. } => StatusCode::CONFLICT,
             Self::Full { .. } | Self::Limit { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable { .. } | Self::Fenced { .. } | Self::Store(_) | Self::Objects(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable { .. }
+            | Self::Fenced { .. }
+            | Self::Store(_)
+            | Self::Objects(_)
+            | Self::NearlyFull(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Metrics(_) | Self::Worker(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -165,7 +170,7 @@ impl Error {
     pub(crate) fn public_text(&self) -> String {
         match self {
             Self::Store(heliograph_store::Error::Invalid(_)) => self.to_string(),
-            Self::Store(_) | Self::Objects(_) | Self::Fenced { .. } => {
+            Self::Store(_) | Self::Objects(_) | Self::NearlyFull(_) | Self::Fenced { .. } => {
                 "storage is unavailable: send again later".to_owned()
             }
             Self::Metrics(_) | Self::Worker(_) => "internal error".to_owned(),

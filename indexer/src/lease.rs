@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use heliograph_store::Error as StoreError;
 use heliograph_store::catalog::{Catalog, LISTED_WITHIN, Lease};
+use heliograph_store::{Error as StoreError, crash};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -166,8 +166,10 @@ impl Held {
     pub(crate) async fn register(&self, catalog: &dyn Catalog, address: &str) -> Result<bool> {
         loop {
             let began = Instant::now();
+            crash::point("lease.register.before");
             match catalog.register_indexer(self.lease.indexer, address, LEASE_FOR).await {
                 Ok(_) => {
+                    crash::point("lease.register.after");
                     let joined = Instant::now() + JOIN_WAIT;
                     if let Some(times) = &self.times {
                         times.lock().commits_from = joined;
@@ -195,9 +197,11 @@ impl Held {
         let mut pause = RENEW_EVERY;
         while until.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             let began = Instant::now();
+            crash::point("lease.renew.before");
             // A renewal that is given up may still be done: that only makes the lease longer.
             match timeout(RENEW_MAX, catalog.renew_lease(&self.lease, LEASE_FOR)).await {
                 Ok(Ok(())) => {
+                    crash::point("lease.renew.after");
                     self.extend(began);
                     pause = RENEW_EVERY;
                     continue;
@@ -219,8 +223,12 @@ impl Held {
         if self.times.is_none() || self.is_fenced() {
             return;
         }
+        crash::point("lease.end.before");
         match timeout(RENEW_MAX, catalog.renew_lease(&self.lease, Duration::ZERO)).await {
-            Ok(Ok(())) => tracing::info!(indexer = %self.lease.indexer, "left to others"),
+            Ok(Ok(())) => {
+                crash::point("lease.end.after");
+                tracing::info!(indexer = %self.lease.indexer, "left to others");
+            }
             Ok(Err(StoreError::Fenced { .. })) => {}
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(indexer = %self.lease.indexer, "others will have to wait for a lease's end");

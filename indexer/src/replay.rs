@@ -13,7 +13,7 @@ use heliograph_store::catalog::WalObject;
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::tenants::OpenTenant;
 use heliograph_store::wal::{self, SealedBatch};
-use heliograph_store::{Error as StoreError, Store};
+use heliograph_store::{Error as StoreError, Store, crash};
 use object_store::ObjectStoreExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -79,7 +79,9 @@ impl Replay {
     async fn run(&self, stop: &CancellationToken) -> Result<bool> {
         let objects = self.store.catalog.wal_objects(self.indexer).await?;
         let tenants = self.tenants().await?;
+        crash::point("replay.delete.before");
         self.delete_orphans(&objects).await;
+        crash::point("replay.delete.after");
         let (count, mut records) = (objects.len(), 0_usize);
         let mut opened = stream::iter(objects)
             .map(|wal| {
@@ -94,6 +96,7 @@ impl Replay {
             let Some(opened) = opened.filter(|_| !stop.is_cancelled()) else { return Ok(false) };
             records += self.take(&wal, opened);
         }
+        crash::point("replay.after");
         if count > 0 {
             tracing::info!(objects = count, records, "replayed what was not sealed");
         }

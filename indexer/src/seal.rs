@@ -16,7 +16,7 @@ use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::layout::{self, ObjectId};
-use heliograph_store::{Error as StoreError, objects, segment};
+use heliograph_store::{Error as StoreError, crash, objects, segment};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -156,6 +156,7 @@ impl Sealer {
         };
         let path = layout::segment(uid, id);
         let meta = built.meta(tenant, id, self.held.indexer(), (after, through), self.clock.now());
+        crash::point("seal.put.before");
         if let Err(error) = objects::create(&*self.store.objects, &path, built.bytes).await {
             // Nobody names it, and nobody will: the next attempt has another name.
             if !matches!(timeout(DELETE_MAX, self.store.objects.delete(&path)).await, Ok(Ok(()))) {
@@ -163,6 +164,7 @@ impl Sealer {
             }
             return Err(error.into());
         }
+        crash::point("seal.put.after");
         self.publish(&meta, publishing).await?;
         timer.observe_duration();
         self.metrics.segments.inc();
@@ -174,6 +176,7 @@ impl Sealer {
     async fn publish(&self, meta: &SegmentMeta, publishing: &tokio::sync::Mutex<()>) -> Result<()> {
         let one_at_a_time = publishing.lock().await;
         let released = self.ledger.free_after(&meta.tenant, meta.commits_through);
+        crash::point("seal.publish.before");
         if let Err(error) = self.store.catalog.publish(&self.held.lease(), meta, &released).await {
             // What has become of it is the business of who holds the lease now, and so are its objects.
             if matches!(error, StoreError::Fenced { .. }) {
@@ -185,6 +188,7 @@ impl Sealer {
                 return Err(error.into());
             }
         }
+        crash::point("seal.publish.after");
         self.ledger.sealed(&meta.tenant, meta.commits_through);
         self.ledger.released(&released);
         self.hot.sealed(&meta.tenant, meta.commits_through);
@@ -215,12 +219,14 @@ impl Sealer {
         let _one_at_a_time = publishing.lock().await;
         let free = self.ledger.free();
         if !free.is_empty() {
+            crash::point("seal.release.before");
             if let Err(error) = self.store.catalog.release(&self.held.lease(), &free).await {
                 if matches!(error, StoreError::Fenced { .. }) {
                     self.held.lose();
                 }
                 return Err(error.into());
             }
+            crash::point("seal.release.after");
             self.ledger.released(&free);
             self.delete(&free).await;
         }
@@ -229,7 +235,9 @@ impl Sealer {
 
     /// Deletes released objects. What stays behind is deleted at the next start: the catalog does not name it.
     async fn delete(&self, objects: &[ObjectId]) {
+        crash::point("seal.delete.before");
         let failures = delete_wal(&self.store, self.held.indexer(), objects).await;
+        crash::point("seal.delete.after");
         if failures > 0 {
             tracing::warn!(failures, "left released write-ahead objects behind");
         }

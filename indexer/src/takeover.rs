@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use heliograph_model::time::Clock;
 use heliograph_store::catalog::{LISTED_WITHIN, Lease};
-use heliograph_store::{Error as StoreError, Store};
+use heliograph_store::{Error as StoreError, Store, crash};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -80,8 +80,10 @@ impl Heir {
             }
             let held = ids.lock().clone();
             let began = Instant::now();
+            crash::point("takeover.claim.before");
             match self.store.catalog.claim_indexer(&self.address, LEASE_FOR, &held).await {
                 Ok(Some(lease)) => {
+                    crash::point("takeover.claim.after");
                     ids.lock().push(lease.indexer);
                     let (heir, ids, stop) = (self.clone(), Arc::clone(&ids), stop.clone());
                     self.tasks.spawn(async move {
@@ -105,7 +107,10 @@ impl Heir {
         if catalog.wal_objects(embedded).await?.is_empty() {
             return Ok(());
         }
-        match catalog.register_indexer(embedded, &self.address, Duration::ZERO).await {
+        crash::point("takeover.adopt.before");
+        let adopted = catalog.register_indexer(embedded, &self.address, Duration::ZERO).await;
+        crash::point("takeover.adopt.after");
+        match adopted {
             Ok(_) | Err(StoreError::Exists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -150,7 +155,9 @@ impl Heir {
         };
         let feed = Feed::new(Arc::clone(&hot), self.metrics.clone(), self.tasks.clone(), end.clone());
         self.holdings.add(Holding { held: Arc::clone(held), hot: Arc::clone(&hot), feed: Arc::new(feed) });
+        crash::point("takeover.answer.after");
         self.seal_all(held, &hot, &ledger).await;
+        crash::point("takeover.seal.after");
         if ledger.has_damaged() {
             tracing::error!(indexer = %held.indexer(), "it is kept, for some of its write-ahead objects are damaged");
             end.cancelled().await;
@@ -160,8 +167,10 @@ impl Heir {
         }
         // What is retired cannot be renewed.
         renewed_until.cancel();
+        crash::point("takeover.retire.before");
         match self.store.catalog.retire_indexer(&held.lease()).await {
             Ok(true) => {
+                crash::point("takeover.retire.after");
                 tracing::info!(indexer = %held.indexer(), "all of it is sealed: it is no more");
                 end.run_until_cancelled(tokio::time::sleep(LINGER)).await;
                 true

@@ -24,6 +24,7 @@ use heliograph_model::cipher::{SecretKey, TAG_BYTES, random};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::crash;
 use crate::error::{Error, Result};
 
 const SETTING: &str = "keys.master_key_file";
@@ -45,10 +46,12 @@ pub struct KeyRing {
 impl KeyRing {
     /// Reads the master key file; makes it, with mode 0600, where there is none.
     pub fn open(path: &Path) -> Result<Self> {
-        match Self::read(path)? {
-            Some(ring) => Ok(ring),
-            None => Self::make(path),
+        let Some(ring) = Self::read(path)? else { return Self::make(path) };
+        // Who made it may have ended before it was sure to stay, and what it wraps stays.
+        if let Err(error) = File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
+            tracing::warn!(%error, path = %path.display(), "cannot sync the folder of the master key file");
         }
+        Ok(ring)
     }
 
     /// Reads the master key file; nothing where there is none.
@@ -80,16 +83,18 @@ impl KeyRing {
     /// Makes the file; takes the one that another process made in the same moment.
     fn make(path: &Path) -> Result<Self> {
         let key = SecretKey::generate()?;
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at(folder))?;
         let temporary = temporary_beside(path)?;
+        crash::point("key.write.before");
         let made = write_key(&temporary, &key)
             .map_err(at(&temporary))
             // A link, unlike a rename, never replaces a key that is there already.
-            .and_then(|()| fs::hard_link(&temporary, path).map_err(at(path)));
+            .and_then(|()| {
+                crash::point("key.link.before");
+                fs::hard_link(&temporary, path).map_err(at(path))
+            });
+        crash::point("key.link.after");
         let removed = fs::remove_file(&temporary);
         match made {
             Ok(()) => {}
@@ -99,7 +104,9 @@ impl KeyRing {
             Err(error) => return Err(error),
         }
         removed.map_err(at(&temporary))?;
+        crash::point("key.sync_folder.before");
         File::open(folder).and_then(|f| f.sync_all()).map_err(at(folder))?;
+        crash::point("key.sync_folder.after");
         tracing::info!(path = %path.display(), "made a new master key");
         Ok(Self { master: Arc::new(key) })
     }
@@ -148,6 +155,10 @@ impl KeyRing {
 fn at(path: &Path) -> impl Fn(io::Error) -> Error {
     let path = path.display().to_string();
     move |source| Error::File { path: path.clone(), source }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn temporary_beside(path: &Path) -> Result<PathBuf> {

@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod catalog;
 pub mod compaction;
+pub mod crash;
 mod error;
 pub mod keyring;
 pub mod layout;
@@ -17,7 +18,7 @@ pub mod wal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heliograph_model::time::Clock;
+use heliograph_model::time::{Clock, Timestamp};
 
 pub use error::{Error, Result};
 
@@ -43,6 +44,8 @@ pub struct Store {
     pub catalog: Arc<dyn catalog::Catalog>,
     /// The objects.
     pub objects: Arc<dyn object_store::ObjectStore>,
+    /// The disk under them, where they are files of this machine.
+    pub disk: Option<objects::Disk>,
     /// What is asked of them, counted; not yet registered anywhere.
     pub object_metrics: objects::ObjectMetrics,
     /// The cache through which they are read, if there is one.
@@ -59,12 +62,26 @@ impl Store {
     /// A master key that is not the one of this catalog's tenants is refused here, not at the first record.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let (objects, object_metrics) = objects::open(&config.storage)?;
+        let disk = objects::Disk::of(&config.storage)?;
+        if let Some(disk) = &disk {
+            sweep(disk.clone(), clock.now()).await;
+        }
         let cache = open_cache(&objects, config).await;
         let objects = cache.clone().map_or(objects, |cache| Arc::new(cache));
         let catalog = catalog::open(&config.catalog_url, config.catalog_password.as_ref()).await?;
         let keys = open_keys(&config.master_key_file, catalog.tenants().await?.first())?;
         let tenants = tenants::Tenants::new(Arc::clone(&catalog), keys.clone(), clock);
-        Ok(Self { catalog, objects, object_metrics, cache, keys, tenants })
+        Ok(Self { catalog, objects, disk, object_metrics, cache, keys, tenants })
+    }
+}
+
+/// What is left then only takes room: no reason not to start.
+async fn sweep(disk: objects::Disk, now: Timestamp) {
+    match tokio::task::spawn_blocking(move || disk.sweep(now)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(files)) => tracing::info!(files, "deleted what unfinished writes had left"),
+        Ok(Err(error)) => tracing::warn!(%error, "cannot look for what unfinished writes have left"),
+        Err(error) => tracing::warn!(%error, "cannot look for what unfinished writes have left"),
     }
 }
 

@@ -7,6 +7,7 @@
 mod attempts;
 mod cache;
 mod credentials;
+mod folder;
 mod metrics;
 mod parts;
 mod place;
@@ -31,6 +32,7 @@ use place::{Place, bad};
 use watched::Watched;
 
 pub use cache::{CacheConfig, CacheCounts, DiskCache};
+pub use folder::{Disk, NearlyFull};
 pub use metrics::ObjectMetrics;
 pub use place::{Config, Patience, is_credential_variable};
 

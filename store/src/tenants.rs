@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use uuid::Uuid;
 
 use crate::catalog::{Catalog, Tenant};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::keyring::KeyRing;
 
@@ -54,7 +55,9 @@ impl Tenants {
             wrapped_key,
             created: self.clock.now(),
         };
+        crash::point("tenant.create.before");
         self.catalog.create_tenant(&tenant).await?;
+        crash::point("tenant.create.after");
         Ok(self.remember(&tenant, key))
     }
 

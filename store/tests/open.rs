@@ -167,3 +167,29 @@ async fn a_cache_that_cannot_be_used_keeps_nobody_from_opening() {
     let third = Store::open(&with(cache("master.key/cache")), Arc::new(Noon)).await.unwrap();
     assert!(third.cache.is_none());
 }
+
+#[tokio::test]
+async fn what_an_unfinished_write_left_is_deleted_when_nobody_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).await.unwrap();
+    let objects = folder.path().join("objects/w/deep");
+    std::fs::create_dir_all(&objects).unwrap();
+    // (name, age in minutes, whether it stays)
+    let files =
+        [("a#1", 61, false), ("a#2", 59, true), ("a", 61, true), ("a#", 61, true), ("a#1b", 61, true)];
+    let now = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(500_000);
+    for (name, minutes, _) in files {
+        let file = std::fs::File::create(objects.join(name)).unwrap();
+        file.set_modified(now - std::time::Duration::from_mins(minutes)).unwrap();
+    }
+    struct Then;
+    impl Clock for Then {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_nanos(500_000 * 3_600_000_000_000)
+        }
+    }
+    Store::open(&config(folder.path()), Arc::new(Then)).await.unwrap();
+    for (name, _, stays) in files {
+        assert_eq!(objects.join(name).try_exists().unwrap(), stays, "{name}");
+    }
+}

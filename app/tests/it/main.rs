@@ -12,12 +12,17 @@ mod backup;
 mod command;
 mod commands;
 mod crash;
+#[cfg(debug_assertions)]
+mod crash_points;
+mod direct;
 mod flow;
+mod full_disk;
 mod roles;
 mod seed;
 mod server;
 mod shutdown;
 mod sidecar;
+mod strace;
 mod tenants;
 mod tidy;
 mod writer;

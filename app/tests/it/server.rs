@@ -138,7 +138,8 @@ impl Server {
         self.try_base(setting).unwrap_or_else(|| panic!("{setting} is not served:\n{}", self.said()))
     }
 
-    fn try_base(&self, setting: &str) -> Option<String> {
+    /// The address that the setting's port got, if it is served yet.
+    pub(crate) fn try_base(&self, setting: &str) -> Option<String> {
         self.said.lock().unwrap().iter().find_map(|line| {
             let entry: Value = serde_json::from_str(line).ok()?;
             let found = entry["message"] == "listening" && entry["setting"] == setting;
@@ -198,9 +199,14 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let id = i32::try_from(self.child.id().expect("it runs")).unwrap();
+        let id = i32::try_from(self.id()).unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
@@ -210,6 +216,21 @@ impl Server {
             Ok(status) => status.unwrap(),
             Err(_) => panic!("it did not end:\n{}", self.said()),
         }
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it is killed; what it said until then.
+    pub(crate) async fn killed(&mut self) -> String {
+        let status = self.ended().await;
+        // What it said last may still be on its way to us.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let said = self.said();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}:\n{said}");
+        said
     }
 
     /// Stops it in order.

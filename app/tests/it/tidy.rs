@@ -46,7 +46,8 @@ fn files() -> Vec<PathBuf> {
     out
 }
 
-fn sources() -> Vec<(PathBuf, String)> {
+/// The project's sources, by their paths below its root.
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let rust = |path: &PathBuf| path.extension().is_some_and(|e| e == "rs");
     files()
         .into_iter()

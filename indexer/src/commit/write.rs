@@ -11,12 +11,12 @@ use heliograph_model::time::Clock;
 use heliograph_store::catalog::{CommittedBatch, NewCommit};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::wal::{self, WalBatch};
-use heliograph_store::{Error as StoreError, Store, objects};
+use heliograph_store::{Error as StoreError, Store, crash, objects};
 use object_store::ObjectStoreExt;
 use tokio::time::timeout;
 
 use super::{Batch, Place};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::hot::{Hot, Share};
 use crate::lease::Held;
@@ -128,8 +128,12 @@ impl Writer {
         let mut pauses = RECORD_PAUSES.into_iter();
         loop {
             // Never given up half-way: a transaction left alone may still be made.
+            crash::point("commit.record.before");
             match self.store.catalog.commit(&commit).await {
-                Ok(commit) => return Ok(Recorded { commit, object }),
+                Ok(commit) => {
+                    crash::point("commit.record.after");
+                    return Ok(Recorded { commit, object });
+                }
                 Err(StoreError::Sequence { tenant, .. }) => {
                     self.held.commit_ends();
                     self.discard(object).await;
@@ -152,10 +156,18 @@ impl Writer {
     }
 
     async fn put(&self, object: ObjectId, batches: Vec<WalBatch>) -> Result<u64> {
-        let bytes = tokio::task::spawn_blocking(move || wal::write(object, &batches)).await??;
+        let disk = self.store.disk.clone();
+        let writing = move || {
+            let bytes = wal::write(object, &batches)?;
+            disk.map_or(Ok(()), |disk| disk.has_room(bytes.len() as u64))?;
+            Ok::<_, Error>(bytes)
+        };
+        let bytes = tokio::task::spawn_blocking(writing).await??;
         let size = bytes.len() as u64;
         let path = layout::wal(self.held.indexer(), object);
+        crash::point("commit.put.before");
         objects::create(&*self.store.objects, &path, bytes).await?;
+        crash::point("commit.put.after");
         Ok(size)
     }
 

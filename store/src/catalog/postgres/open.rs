@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 use super::connection::{options, pool};
 use crate::catalog::url::Url;
 use crate::catalog::{not_migrated, unusable};
+use crate::crash;
 use crate::error::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -51,6 +52,7 @@ pub(super) async fn open(url: &Url, password: Option<&SecretString>) -> Result<P
             if refusal.may_pass { format!(" (waited for {} s)", START_MAX.as_secs()) } else { String::new() };
         unusable(format!("{url}: {}{waited}", refusal.reason))
     })?;
+    crash::point("catalog.migrate.before");
     MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => unusable(format!(
             "{url}: its schema cannot be brought up to date: {}",
@@ -58,6 +60,7 @@ pub(super) async fn open(url: &Url, password: Option<&SecretString>) -> Result<P
         )),
         error => not_migrated(&url.to_string(), &MIGRATIONS, error),
     })?;
+    crash::point("catalog.migrate.after");
     connection.close().await.map_err(Error::Catalog)?;
     Ok(pool(options))
 }

@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::Sqlite;
 use crate::catalog::{not_migrated, unusable};
+use crate::crash;
 use crate::error::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -88,7 +89,9 @@ async fn prepare(path: &Path, options: &SqliteConnectOptions) -> Result<()> {
         .run_direct(None, &mut *migration, false)
         .await
         .map_err(|e| not_migrated(&path.display().to_string(), &MIGRATIONS, e))?;
+    crash::point("catalog.migrate.before");
     migration.commit().await?;
+    crash::point("catalog.migrate.after");
     Ok(connection.close().await?)
 }
 
