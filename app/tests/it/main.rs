@@ -9,10 +9,14 @@
 )]
 
 mod backup;
+mod cluster;
 mod command;
 mod commands;
 mod crash;
 mod flow;
+#[expect(dead_code, reason = "the store's tests need more of it")]
+#[path = "../../../store/tests/support/postgres.rs"]
+mod postgres_server;
 mod roles;
 mod seed;
 mod server;
