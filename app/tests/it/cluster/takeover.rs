@@ -76,7 +76,7 @@ impl Loyal {
                     // No answer at all is as good as a refusal.
                     let status = status.unwrap_or(503);
                     if status != 200 {
-                        assert!([429, 500, 503].contains(&status), "writer{writer}: {status}");
+                        assert!([429, 503].contains(&status), "writer{writer}: {status}");
                         return (writer, sequence - 1);
                     }
                     sent.fetch_add(1, Ordering::SeqCst);
