@@ -22,6 +22,7 @@ use crate::server::{PASSWORD, PATIENCE, Place, Server};
 
 const INDEXERS: usize = 3;
 const AGENTS: usize = 2;
+const QUERIES: usize = 2;
 const AGENT_TOKEN: &str = "agent-secret";
 
 /// What all processes share.
@@ -37,6 +38,7 @@ struct Cluster {
     indexer: &'static str,
     /// Where indexers listen: one that is replaced is found where its predecessor was.
     ports: Vec<u16>,
+    query_ports: Vec<u16>,
     /// Reads tenant `default`.
     token: String,
 }
@@ -60,13 +62,11 @@ impl Cluster {
             folder.join("agent-token"),
             folder.join("cluster-token"),
         );
-        // Taken and let go again.
-        let listeners: Vec<_> =
-            (0..indexers).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        drop(listeners);
+        let mut ports = free_ports(indexers + QUERIES);
+        let query_ports = ports.split_off(indexers);
         let (store, token) = (Some(store), String::new());
-        let mut cluster = Self { _place: place, folder, store, proxy, shared, indexer, ports, token };
+        let mut cluster =
+            Self { _place: place, folder, store, proxy, shared, indexer, ports, query_ports, token };
         cluster.admin(&["tenant", "create", "default"]).await;
         cluster.token = cluster.admin(&["token", "create", "--tenant", "default", "--role", "viewer"]).await;
         cluster
@@ -110,9 +110,10 @@ impl Cluster {
         server
     }
 
+    /// Starts a query node; one that is replaced is found where its predecessor was.
     async fn query(&self, n: usize) -> Server {
-        let section = "[query]\nlisten = \"127.0.0.1:0\"\n";
-        let mut server = self.spawn("query", &format!("query{n}"), section, "query.listen");
+        let section = format!("[query]\nlisten = \"127.0.0.1:{}\"\n", self.query_ports[n]);
+        let mut server = self.spawn("query", &format!("query{n}"), &section, "query.listen");
         server.wait_until_ready().await;
         server
     }
@@ -149,6 +150,12 @@ impl Cluster {
             self.store = Some(s3::Server::start_on(&self.folder.join("s3"), address).await);
         }
     }
+}
+
+/// Taken and let go again.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|l| l.local_addr().unwrap().port()).collect()
 }
 
 /// Kills a process, if it still runs, and starts another in its place.

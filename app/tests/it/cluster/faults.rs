@@ -160,7 +160,7 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
     }
     let probes = known.probes();
     for tail in &tails {
-        tail.has_all("probe", probes).await;
+        tail.has_all(&[("probe".to_owned(), probes)]).await;
     }
     eprintln!("cluster: {:.1} s: both tails have all {probes} probes", began.elapsed().as_secs_f64());
     for query in &queries {

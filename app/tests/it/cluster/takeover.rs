@@ -12,7 +12,7 @@ use super::watchers::Tail;
 use super::{Cluster, acknowledged, complete, send, until_found};
 use crate::postgres_server;
 use crate::seed::Random;
-use crate::server::PATIENCE;
+use crate::server::{PATIENCE, Server};
 
 /// Nothing is sealed while a test runs.
 const HOT: &str = "seal_after = \"1h\"\n";
@@ -22,38 +22,6 @@ const SEALING: &str = "seal_after = \"200ms\"\n";
 async fn cluster(settings: &'static str) -> Cluster {
     let postgres = tokio::task::spawn_blocking(postgres_server::shared).await.unwrap();
     Cluster::new(postgres.new_database(None).await, 2, settings).await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tail_goes_on_over_a_takeover_and_the_dead_ones_records_are_found_again() {
-    let cluster = cluster(HOT).await;
-    let (dying, heir) = (cluster.indexer(0).await, cluster.indexer(1).await);
-    let (query, urls) = (cluster.query(0).await, cluster.urls());
-    let client = Client::new();
-    let tail = Tail::start(&query.base("query.listen"), &cluster.token, "line");
-    for n in 1..=50 {
-        acknowledged(&client, &urls[0], "line", n).await;
-    }
-    tail.has_all("line", 50).await;
-    // Some of these are on their way to the tail, some are not, when it dies.
-    for n in 51..=100 {
-        acknowledged(&client, &urls[0], "line", n).await;
-    }
-    dying.kill().await;
-    let died = Instant::now();
-    for n in 101..=150 {
-        acknowledged(&client, &urls[1], "line", n).await;
-    }
-    until_found(&query, &cluster.token, "line", 150).await;
-    // The promise is 15 s, of a machine that has nothing else to do.
-    eprintln!("takeover: found again {:.1} s after the death", died.elapsed().as_secs_f64());
-    tail.has_all("line", 150).await;
-    for n in 151..=160 {
-        acknowledged(&client, &urls[1], "line", n).await;
-    }
-    tail.has_all("line", 160).await;
-    heir.stop().await;
-    query.stop().await;
 }
 
 /// Writers that have one indexer only: each sends one line after the other until it is refused. What it sent last
@@ -86,6 +54,80 @@ impl Loyal {
         }
         Self { sending, sent }
     }
+
+    /// Waits until so many lines are acknowledged.
+    async fn have_sent(&self, lines: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.sent.load(Ordering::SeqCst) < lines {
+            assert!(Instant::now() < deadline, "nothing is acknowledged");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tails_go_on_over_a_takeover_and_the_dead_ones_records_are_found_again() {
+    let mut random = Random::new("takeover");
+    let cluster = cluster(HOT).await;
+    let (dying, heir) = (cluster.indexer(0).await, cluster.indexer(1).await);
+    let (stays, mut replaced) = (cluster.query(0).await, cluster.query(1).await);
+    let urls = cluster.urls();
+    let tails =
+        [&stays, &replaced].map(|query| Tail::start(&query.base("query.listen"), &cluster.token, "writer*"));
+    let loyal = Loyal::start(&urls[0]);
+    loyal.have_sent(100).await;
+    tokio::time::sleep(random.millis(0, 500)).await;
+    // What it has recorded at this moment, and shown to no tail, comes from the heir.
+    dying.kill().await;
+    let died = Instant::now();
+    let acknowledged_to = loyal.sending.join_all().await;
+    // One of the tails loses its server, too, and goes on from its cursor.
+    replace_query(&cluster, &mut replaced).await;
+
+    let client = Client::new();
+    let mut all = Vec::new();
+    for (writer, count) in acknowledged_to {
+        let name = format!("writer{writer}");
+        for sequence in count + 1..=count + 5 {
+            acknowledged(&client, &urls[1], &name, sequence).await;
+        }
+        all.push((name, count + 5));
+    }
+    for (name, count) in &all {
+        until_found(&stays, &cluster.token, name, *count).await;
+    }
+    // The promise is 15 s, of a machine that has nothing else to do.
+    eprintln!("takeover: found again {:.1} s after the death", died.elapsed().as_secs_f64());
+    for tail in &tails {
+        tail.has_all(&all).await;
+    }
+    // And when the dead one is no more.
+    until_retired(&heir).await;
+    for (name, count) in &mut all {
+        *count += 1;
+        acknowledged(&client, &urls[1], name, *count).await;
+    }
+    for tail in &tails {
+        tail.has_all(&all).await;
+    }
+    heir.stop().await;
+    stays.stop().await;
+    replaced.stop().await;
+}
+
+async fn replace_query(cluster: &Cluster, query: &mut Server) {
+    query.signal(Signal::KILL);
+    query.ended().await;
+    *query = cluster.query(1).await;
+}
+
+/// Waits until an heir has let go of what it took over.
+async fn until_retired(heir: &Server) {
+    let deadline = Instant::now() + PATIENCE;
+    while !heir.said().contains("all of it is sealed: it is no more") {
+        assert!(Instant::now() < deadline, "nobody takes it over:\n{}", heir.said());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,11 +137,7 @@ async fn an_indexer_that_was_held_up_beyond_its_lease_writes_nothing_twice() {
     let (mut held_up, heir) = (cluster.indexer(0).await, cluster.indexer(1).await);
     let (query, urls) = (cluster.query(0).await, cluster.urls());
     let loyal = Loyal::start(&urls[0]);
-    let deadline = Instant::now() + PATIENCE;
-    while loyal.sent.load(Ordering::SeqCst) < 100 {
-        assert!(Instant::now() < deadline, "nothing is acknowledged");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    loyal.have_sent(100).await;
     tokio::time::sleep(random.millis(0, 500)).await;
     held_up.signal(Signal::STOP);
     // The kernel takes these for it: they lie there when it goes on.
@@ -108,7 +146,7 @@ async fn an_indexer_that_was_held_up_beyond_its_lease_writes_nothing_twice() {
         let url = urls[0].clone();
         late.spawn(async move { send(&Client::new(), &url, &format!("late{n}"), 1).await });
     }
-    // Until all of it is the heir's.
+    // Until all of it is another's.
     let deadline = Instant::now() + PATIENCE;
     loop {
         let metrics =

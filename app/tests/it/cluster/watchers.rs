@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::{messages, send};
 use crate::command::heliograph;
+use crate::server::PATIENCE;
 
 /// Pause after an answer, so that looking on is not all that the machine does.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -195,23 +196,26 @@ impl Tail {
         self.said.lock().unwrap().join("\n")
     }
 
-    /// Waits until it has shown `NAME 1` to `NAME count`, each once; it must not have been told of a gap.
-    pub(super) async fn has_all(&self, name: &str, count: usize) {
-        let deadline = std::time::Instant::now() + crate::server::PATIENCE;
-        while self.heard.lock().unwrap().len() < count && std::time::Instant::now() < deadline {
+    /// Waits until it has shown `NAME 1` to `NAME count`, of each name, each line once; it must not have been told
+    /// of a gap.
+    pub(super) async fn has_all(&self, of: &[(String, usize)]) {
+        let lines = |(name, count): &(String, usize)| {
+            let name = name.clone();
+            (1..=*count).map(move |n| format!("{name} {n}"))
+        };
+        let mut expected: Vec<String> = of.iter().flat_map(lines).collect();
+        let deadline = Instant::now() + PATIENCE;
+        while self.heard.lock().unwrap().len() < expected.len() && Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
         }
-        let prefix = format!("{name} ");
-        let heard = self.heard();
-        let mut numbers: Vec<usize> =
-            heard.iter().map(|message| message.strip_prefix(&prefix).unwrap().parse().unwrap()).collect();
-        numbers.sort_unstable();
-        let (distinct, all): (BTreeSet<usize>, _) = (numbers.iter().copied().collect(), 1..=count);
-        let missing: Vec<usize> = all.filter(|n| !distinct.contains(n)).collect();
-        let twice: Vec<usize> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|p| p[0]).collect();
-        let none: [usize; 0] = [];
+        let mut heard = self.heard();
+        heard.sort_unstable();
+        expected.sort_unstable();
+        let twice: Vec<_> = heard.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+        let missing: Vec<_> = expected.iter().filter(|line| heard.binary_search(line).is_err()).collect();
+        let none: [&String; 0] = [];
         assert!(missing == none && twice == none, "missing {missing:?}, twice {twice:?}:\n{}", self.said());
-        assert_eq!(numbers.len(), count);
+        assert_eq!(heard, expected);
         assert!(!self.said().contains("skipped"), "{}", self.said());
     }
 }
