@@ -38,6 +38,7 @@ struct Cluster {
     indexer: &'static str,
     /// Where indexers listen: one that is replaced is found where its predecessor was.
     ports: Vec<u16>,
+    /// Where query nodes listen, likewise.
     query_ports: Vec<u16>,
     /// Reads tenant `default`.
     token: String,
@@ -110,10 +111,14 @@ impl Cluster {
         server
     }
 
-    /// Starts a query node; one that is replaced is found where its predecessor was.
-    async fn query(&self, n: usize) -> Server {
+    /// Starts a query node and does not wait.
+    fn spawn_query(&self, n: usize) -> Server {
         let section = format!("[query]\nlisten = \"127.0.0.1:{}\"\n", self.query_ports[n]);
-        let mut server = self.spawn("query", &format!("query{n}"), &section, "query.listen");
+        self.spawn("query", &format!("query{n}"), &section, "query.listen")
+    }
+
+    async fn query(&self, n: usize) -> Server {
+        let mut server = self.spawn_query(n);
         server.wait_until_ready().await;
         server
     }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::schedule::{self, Event};
 use super::watchers::{Known, Tail, total};
-use super::{AGENTS, Cluster, INDEXERS, replace};
+use super::{AGENTS, Cluster, INDEXERS, QUERIES, replace};
 use crate::postgres_server;
 use crate::seed::Random;
 use crate::server::{PATIENCE, Server};
@@ -34,6 +34,7 @@ struct Running {
     cluster: Cluster,
     postgres: Arc<postgres_server::Server>,
     indexers: Vec<Server>,
+    queries: Vec<Server>,
     agents: Vec<Server>,
     /// Indexers that ended by themselves.
     ended: usize,
@@ -46,6 +47,7 @@ impl Running {
                 replace(&mut self.indexers[slot], || self.cluster.spawn_indexer(slot)).await;
             }
             Event::KillAgent(n) => replace(&mut self.agents[n], || self.cluster.spawn_agent(n)).await,
+            Event::KillQuery(n) => replace(&mut self.queries[n], || self.cluster.spawn_query(n)).await,
             Event::CrashPostgres(away) => {
                 self.postgres(postgres_server::Server::crash).await;
                 tokio::time::sleep(away).await;
@@ -75,8 +77,8 @@ impl Running {
                 *server = self.cluster.spawn_indexer(slot);
             }
         }
-        for (n, server) in self.agents.iter_mut().enumerate() {
-            assert!(!server.has_ended(), "agent {n} has ended:\n{}", server.said());
+        for server in self.agents.iter_mut().chain(&mut self.queries) {
+            assert!(!server.has_ended(), "it has ended:\n{}", server.said());
         }
     }
 }
@@ -104,7 +106,10 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
     for slot in 0..INDEXERS {
         indexers.push(cluster.indexer(slot).await);
     }
-    let queries = [cluster.query(0).await, cluster.query(1).await];
+    let mut queries = Vec::new();
+    for n in 0..QUERIES {
+        queries.push(cluster.query(n).await);
+    }
     let mut agents = Vec::new();
     let mut writers = Vec::new();
     for n in 0..AGENTS {
@@ -113,8 +118,6 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
         agent.wait_until_ready().await;
         agents.push(agent);
     }
-    let mut running = Running { cluster, postgres: Arc::new(postgres), indexers, agents, ended: 0 };
-
     let known = Known::default();
     let (mut probing, mut searching, mut counting) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     // No more than one answer holds.
@@ -126,7 +129,9 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
         searching.spawn(known.clone().search(base.clone(), token.clone()));
         counting.spawn(known.clone().count(base, token.clone(), written.clone()));
     }
-    let tails = [0, 1].map(|n| Tail::start(&queries[n].base("query.listen"), &token, "probe"));
+    let tails: Vec<Tail> =
+        queries.iter().map(|query| Tail::start(&query.base("query.listen"), &token, "probe")).collect();
+    let mut running = Running { cluster, postgres: Arc::new(postgres), indexers, queries, agents, ended: 0 };
 
     let began = Instant::now();
     for (at, event) in events {
@@ -144,12 +149,12 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
     let written: Vec<Vec<(String, usize)>> = writers.into_iter().map(Writers::finish).collect();
     eprintln!("cluster: {:.1} s: all is well again", began.elapsed().as_secs_f64());
     running.look_after();
-    for server in running.indexers.iter_mut().chain(&mut running.agents) {
+    for server in running.indexers.iter_mut().chain(&mut running.agents).chain(&mut running.queries) {
         server.wait_until_ready().await;
     }
 
     let lines: usize = written.iter().flatten().map(|(_, count)| count).sum();
-    all_counted(&queries[0], &token, lines).await;
+    all_counted(&running.queries[0], &token, lines).await;
     eprintln!("cluster: {:.1} s: all {lines} lines are found", began.elapsed().as_secs_f64());
     known.stop.store(true, Ordering::SeqCst);
     probing.join_all().await;
@@ -163,7 +168,7 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
         tail.has_all(&[("probe".to_owned(), probes)]).await;
     }
     eprintln!("cluster: {:.1} s: both tails have all {probes} probes", began.elapsed().as_secs_f64());
-    for query in &queries {
+    for query in &running.queries {
         all_counted(query, &token, lines).await;
         check_all(query, &token, &written, probes).await;
     }
@@ -173,7 +178,7 @@ async fn a_cluster_whose_parts_fail_keeps_every_line_once() {
         running.cluster.proxy.faults().count(),
         running.ended
     );
-    let servers = running.agents.into_iter().chain(running.indexers).chain(queries);
+    let servers = running.agents.into_iter().chain(running.indexers).chain(running.queries);
     join_all(servers.map(Server::stop)).await;
 }
 

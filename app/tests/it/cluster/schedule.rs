@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AGENTS, INDEXERS};
+use super::{AGENTS, INDEXERS, QUERIES};
 use crate::seed::Random;
 
 /// Something goes wrong, or well again.
@@ -12,6 +12,8 @@ pub(super) enum Event {
     KillIndexer(usize),
     /// An agent is.
     KillAgent(usize),
+    /// A query node is.
+    KillQuery(usize),
     /// PostgreSQL is stopped as by a crash, and is away for so long.
     CrashPostgres(Duration),
     /// PostgreSQL is restarted in order.
@@ -39,12 +41,14 @@ pub(super) fn draw(random: &mut Random, length: Duration, kill_every: Duration) 
     let one_of = |number: u64, count: usize| usize::try_from(number % count as u64).unwrap();
     repeat(kill_every, random, &|number| Event::KillIndexer(one_of(number, INDEXERS)));
     repeat(kill_every * 3, random, &|number| Event::KillAgent(one_of(number, AGENTS)));
+    let query = one_of(random.next(), QUERIES);
     let mut at = |per_cent: u32, event| {
         let jitter = random.millis(0, u64::try_from(length.as_millis()).unwrap() / 20);
         events.push((length * per_cent / 100 + jitter, event));
     };
     at(15, Event::CrashPostgres(Duration::from_millis(1_500)));
     at(30, Event::StoreFails);
+    at(45, Event::KillQuery(query));
     at(55, Event::StoreWorks);
     at(65, Event::RestartPostgres);
     at(80, Event::RestartStore);

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 
 use super::watchers::Tail;
-use super::{Cluster, acknowledged, complete, send, until_found};
+use super::{Cluster, acknowledged, complete, replace, send, until_found};
 use crate::postgres_server;
 use crate::seed::Random;
 use crate::server::{PATIENCE, Server};
@@ -82,7 +82,7 @@ async fn tails_go_on_over_a_takeover_and_the_dead_ones_records_are_found_again()
     let died = Instant::now();
     let acknowledged_to = loyal.sending.join_all().await;
     // One of the tails loses its server, too, and goes on from its cursor.
-    replace_query(&cluster, &mut replaced).await;
+    replace(&mut replaced, || cluster.spawn_query(1)).await;
 
     let client = Client::new();
     let mut all = Vec::new();
@@ -112,13 +112,8 @@ async fn tails_go_on_over_a_takeover_and_the_dead_ones_records_are_found_again()
     }
     heir.stop().await;
     stays.stop().await;
+    replaced.wait_until_ready().await;
     replaced.stop().await;
-}
-
-async fn replace_query(cluster: &Cluster, query: &mut Server) {
-    query.signal(Signal::KILL);
-    query.ended().await;
-    *query = cluster.query(1).await;
 }
 
 /// Waits until an heir has let go of what it took over.

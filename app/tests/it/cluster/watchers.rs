@@ -134,9 +134,15 @@ pub(super) struct Counts {
 impl Counts {
     /// Asks; the answer, unless the question was refused.
     async fn ask(&mut self, url: &str, token: &str) -> Option<Value> {
-        let answer = self.client.get(url).bearer_auth(token).send().await.unwrap();
-        let status = answer.status();
-        let body = answer.text().await.unwrap();
+        let asked = async {
+            let answer = self.client.get(url).bearer_auth(token).send().await?;
+            Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
+        };
+        // A query node may be gone, or go in the middle.
+        let Ok((status, body)) = asked.await else {
+            self.refused += 1;
+            return None;
+        };
         if status != StatusCode::OK {
             assert!(status.is_server_error(), "{status}: {body}");
             self.refused += 1;
