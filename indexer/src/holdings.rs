@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
@@ -31,15 +32,14 @@ impl Holdings {
         Self { own: Arc::new(own), taken_over: RwLock::default() }
     }
 
-    /// Those among the ones asked for, or among all, whose answer would be whole at this moment.
-    pub(crate) fn answering(&self, asked: Option<&[Uuid]>) -> Vec<Arc<Holding>> {
-        let is_asked = |of: &Holding| asked.is_none_or(|ids| ids.contains(&of.held.indexer()));
-        let taken_over = self.taken_over.read();
-        std::iter::once(&self.own)
-            .chain(taken_over.iter())
-            .filter(|of| is_asked(of) && of.held.is_whole())
-            .cloned()
-            .collect()
+    /// Those among the ones asked for, or among all, whose answer holds all that was acknowledged before this call.
+    pub(crate) async fn answering(&self, asked: Option<&[Uuid]>) -> Vec<Arc<Holding>> {
+        let is_asked = |of: &Arc<Holding>| asked.is_none_or(|ids| ids.contains(&of.held.indexer()));
+        let mut asked: Vec<_> =
+            std::iter::once(&self.own).chain(self.taken_over.read().iter()).cloned().collect();
+        asked.retain(is_asked);
+        let whole = join_all(asked.iter().map(|of| of.held.is_whole())).await;
+        asked.into_iter().zip(whole).filter_map(|(of, is_whole)| is_whole.then_some(of)).collect()
     }
 
     /// The one of an id, or the process's own.

@@ -116,7 +116,7 @@ async fn scanned(doors: &Doors, asked: &Asked, headers: &HeaderMap, body: &mut B
     let app = open(doors)?;
     app.credentials.is_query(headers)?;
     let scans: Scans = json(headers, body).await?;
-    let holdings = app.holdings.answering(asked.ids()?.as_deref());
+    let holdings = app.holdings.answering(asked.ids()?.as_deref()).await;
     let Found { heads, answer } = app.searcher.search(&holdings, &scans).await?;
     let mut first = Vec::new();
     line(&mut first, &heads)?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use heliograph_store::catalog::{Catalog, LISTED_WITHIN, Lease};
 use heliograph_store::{Error as StoreError, crash};
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,7 +39,7 @@ pub(crate) struct Held {
     /// None where nobody can take it over.
     times: Option<Mutex<Times>>,
     /// Since when a commit has been under way that the catalog may have and hot has not.
-    committing: Mutex<Option<Instant>>,
+    committing: watch::Sender<Option<Instant>>,
     is_fenced: AtomicBool,
     end: CancellationToken,
 }
@@ -75,7 +76,7 @@ impl Held {
         Self {
             lease,
             times: times.map(Mutex::new),
-            committing: Mutex::default(),
+            committing: watch::Sender::default(),
             is_fenced: AtomicBool::new(false),
             end: stop.child_token(),
         }
@@ -125,11 +126,23 @@ impl Held {
         self.is_sure() && self.times.as_ref().is_none_or(has_joined)
     }
 
-    /// Whether what is hot is all that is acknowledged and not sealed. It need not be while a commit is in doubt:
-    /// its sender may have heard from another indexer by now that it is recorded.
-    pub(crate) fn is_whole(&self) -> bool {
-        let is_fresh = |since: Instant| since.elapsed() < COMMIT_PATIENCE;
-        self.times.is_none() || (self.is_sure() && self.committing.lock().is_none_or(is_fresh))
+    /// Whether what is hot is all that is acknowledged and not sealed, and was acknowledged before this call. While
+    /// a commit is under way that need not be so: its sender may have heard from another indexer by now that it is
+    /// recorded. So its end is waited for, if it comes soon. Safe to drop.
+    pub(crate) async fn is_whole(&self) -> bool {
+        if self.times.is_none() {
+            return true;
+        }
+        let under_way = *self.committing.borrow();
+        if let Some(since) = under_way {
+            let mut committing = self.committing.subscribe();
+            // A later one is no matter: nobody can have heard of it before this call.
+            let has_ended = committing.wait_for(|now| *now != Some(since));
+            if !matches!(timeout_at(since + COMMIT_PATIENCE, has_ended).await, Ok(Ok(_))) {
+                return false;
+            }
+        }
+        self.is_sure()
     }
 
     /// Whether the catalog was there for long enough that other holders could renew theirs, too.
@@ -140,12 +153,16 @@ impl Held {
 
     /// The catalog is asked to record a commit.
     pub(crate) fn commit_begins(&self) {
-        self.committing.lock().get_or_insert_with(Instant::now);
+        self.committing.send_if_modified(|since| {
+            let begins = since.is_none();
+            since.get_or_insert_with(Instant::now);
+            begins
+        });
     }
 
     /// It is hot, or known not to be recorded.
     pub(crate) fn commit_ends(&self) {
-        *self.committing.lock() = None;
+        self.committing.send_replace(None);
     }
 
     fn extend(&self, began: Instant) {
@@ -250,11 +267,11 @@ mod tests {
     async fn a_lease_is_relied_on_for_less_than_it_runs() {
         let lease = Lease { indexer: Uuid::new_v4(), epoch: 2 };
         let held = Held::claimed(lease, Instant::now(), &CancellationToken::new());
-        assert!(held.is_sure() && held.is_whole() && held.may_commit() && held.is_steady());
+        assert!(held.is_sure() && held.is_whole().await && held.may_commit() && held.is_steady());
         tokio::time::advance(LEASE_FOR - MARGIN - Duration::from_millis(1)).await;
         assert!(held.is_sure());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(!held.is_sure() && !held.is_whole() && !held.may_commit() && !held.is_steady());
+        assert!(!held.is_sure() && !held.is_whole().await && !held.may_commit() && !held.is_steady());
         held.extend(Instant::now());
         assert!(held.is_sure());
         held.lose();
@@ -267,12 +284,21 @@ mod tests {
         let lease = Lease { indexer: Uuid::new_v4(), epoch: 2 };
         let held = Held::claimed(lease, Instant::now(), &CancellationToken::new());
         held.commit_begins();
-        assert!(held.is_whole(), "as every commit is for some milliseconds");
-        tokio::time::advance(COMMIT_PATIENCE).await;
+        let end = async {
+            tokio::time::sleep(COMMIT_PATIENCE / 2).await;
+            held.commit_ends();
+            held.commit_begins();
+        };
+        let began = Instant::now();
+        let (is_whole, ()) = tokio::join!(held.is_whole(), end);
+        assert!(is_whole, "a commit is waited for, and not the one after it");
+        assert_eq!(began.elapsed(), COMMIT_PATIENCE / 2);
+        assert!(!held.is_whole().await && held.may_commit());
+        assert_eq!(began.elapsed(), COMMIT_PATIENCE * 3 / 2, "for so long after its beginning");
         held.commit_begins();
-        assert!(!held.is_whole() && held.may_commit());
+        assert!(!held.is_whole().await, "it is the same one again");
         held.commit_ends();
-        assert!(held.is_whole());
+        assert!(held.is_whole().await);
     }
 
     #[tokio::test(start_paused = true)]

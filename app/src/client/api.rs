@@ -32,6 +32,15 @@ struct ErrorWords {
     position: Option<usize>,
 }
 
+/// The server answered, and not with what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub(super) struct Refused {
+    words: String,
+    /// Whether the same will be answered again: not where the server, or what stands before it, is in trouble.
+    pub(super) is_lasting: bool,
+}
+
 impl Api {
     /// The API of a server.
     pub(super) fn new(server: &Server) -> Outcome<Self> {
@@ -102,8 +111,10 @@ impl Api {
 }
 
 fn failure(status: StatusCode, body: &str, query: &str) -> Failure {
+    let is_lasting = !(status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS);
+    let refused = |words| Failure::Failed(Refused { words, is_lasting }.into());
     let Ok(ErrorBody { error }) = serde_json::from_str(body) else {
-        return Failure::Failed(anyhow!("the server answered {status}"));
+        return refused(format!("the server answered {status}"));
     };
     let mut words = error.message;
     if status == StatusCode::UNAUTHORIZED {
@@ -117,7 +128,7 @@ fn failure(status: StatusCode, body: &str, query: &str) -> Failure {
     }
     match status {
         StatusCode::BAD_REQUEST => Failure::Usage(anyhow!(words)),
-        _ => Failure::Failed(anyhow!(words)),
+        _ => refused(words),
     }
 }
 
@@ -138,5 +149,16 @@ mod tests {
     fn an_answer_of_something_else_is_not_shown() {
         let Failure::Failed(e) = failure(StatusCode::BAD_GATEWAY, "<html>", "") else { panic!("usage") };
         assert_eq!(e.to_string(), "the server answered 502 Bad Gateway");
+    }
+
+    #[test]
+    fn trouble_is_told_from_a_refusal_that_lasts() {
+        let body = r#"{"error":{"code":"c","message":"m"}}"#;
+        for (status, lasts) in [(401, true), (403, true), (429, false), (500, false), (503, false)] {
+            let Failure::Failed(e) = failure(StatusCode::from_u16(status).unwrap(), body, "") else {
+                panic!("usage")
+            };
+            assert_eq!(e.downcast_ref::<Refused>().unwrap().is_lasting, lasts, "{status}");
+        }
     }
 }

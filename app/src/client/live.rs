@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::api::Api;
+use super::api::{Api, Refused};
 use super::line::Style;
 use super::{push_time, selection};
 use crate::cli::Tail;
@@ -75,7 +75,9 @@ pub(crate) async fn tail(options: Tail) -> Outcome {
             match follow.connect().await {
                 Ok(socket) => break socket,
                 Err(failure @ Failure::Usage(_)) => return Err(failure),
-                Err(Failure::Failed(e)) if e.is::<Refusal>() => return Err(Failure::Failed(e)),
+                Err(Failure::Failed(e)) if e.downcast_ref::<Refused>().is_some_and(|r| r.is_lasting) => {
+                    return Err(Failure::Failed(e));
+                }
                 Err(Failure::Failed(_)) => {}
             }
         };
@@ -83,11 +85,6 @@ pub(crate) async fn tail(options: Tail) -> Outcome {
         console::say("note: connected again");
     }
 }
-
-/// The server answered, and trying again would not change the answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refusal(String);
 
 struct Follow {
     api: Api,
@@ -113,13 +110,7 @@ impl Follow {
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_KEY, &key);
-        let answer = self.api.send(request, query).await.map_err(|failure| match failure {
-            // Words of the server, not of the network: there is no cause behind them.
-            Failure::Failed(e) if e.source().is_none() && self.cursor.is_some() => {
-                Failure::Failed(Refusal(e.to_string()).into())
-            }
-            other => other,
-        })?;
+        let answer = self.api.send(request, query).await?;
         let accepted = answer.headers().get(SEC_WEBSOCKET_ACCEPT).map(|value| value.as_bytes().to_vec());
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS
             || accepted.as_deref() != Some(derive_accept_key(key.as_bytes()).as_bytes())

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::command::{heliograph, run_with, run_with_input};
 use crate::server::{Place, Server};
@@ -174,6 +174,15 @@ async fn a_tail_goes_on_over_a_restart_without_gap_or_repeat() {
     append("line 1\n");
     assert_eq!(next().await, "line 1");
     server.stop().await;
+    // What stands before servers answers so meanwhile: that is no reason to end.
+    let gateway = tokio::net::TcpListener::bind(&address).await.unwrap();
+    for _ in 0..2 {
+        let (mut asked, _) = gateway.accept().await.unwrap();
+        assert!(asked.read(&mut [0; 4096]).await.unwrap() > 0);
+        let answer = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        asked.write_all(answer).await.unwrap();
+    }
+    drop(gateway);
     append("line 2\n");
     let server = place.up_with(&["--logs", &glob, "--listen", &address], &[]).await;
     append("line 3\n");

@@ -9,6 +9,7 @@
 )]
 
 mod backup;
+mod cluster;
 mod command;
 mod commands;
 mod crash;
@@ -17,6 +18,9 @@ mod crash_points;
 mod direct;
 mod flow;
 mod full_disk;
+#[expect(dead_code, reason = "the store's tests need more of it")]
+#[path = "../../../store/tests/support/postgres.rs"]
+mod postgres_server;
 mod roles;
 mod seed;
 mod server;

@@ -15,6 +15,11 @@ impl Random {
             u64::from(now.subsec_nanos()) << 20 | now.as_secs() & 0xf_ffff
         });
         eprintln!("{test}: HELIOGRAPH_TEST_SEED={seed}");
+        Self::seeded(seed)
+    }
+
+    /// The sequence of this seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 

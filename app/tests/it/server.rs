@@ -128,6 +128,11 @@ impl Server {
         }
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// All that it said on standard error so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")

@@ -4,28 +4,40 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Threads that write `NAME.log` until told to stop.
 pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
     threads: Vec<(String, JoinHandle<usize>)>,
 }
 
 impl Writers {
     /// Starts `count` writers; each rotates its file after about `lines_per_file` lines, if ever.
     pub(crate) fn start(folder: &Path, count: usize, lines_per_file: Option<usize>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, written): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
         let thread = |n: usize| {
-            let (name, stop, folder) = (format!("writer{n}"), Arc::clone(&stop), folder.to_owned());
+            let (name, folder) = (format!("writer{n}"), folder.to_owned());
+            let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
             let thread_name = name.clone();
             let style = if n.is_multiple_of(2) { Rotation::Ordinals } else { Rotation::Times };
-            (name, std::thread::spawn(move || write(&folder, &thread_name, style, lines_per_file, &stop)))
+            (
+                name,
+                std::thread::spawn(move || {
+                    write(&folder, &thread_name, style, lines_per_file, &stop, &written)
+                }),
+            )
         };
         let threads = (0..count).map(thread).collect();
-        Self { stop, threads }
+        Self { stop, written, threads }
+    }
+
+    /// How many lines all of them have written, or are about to.
+    pub(crate) fn written(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.written)
     }
 
     /// Stops them; each writer's name and how many lines it has written.
@@ -43,11 +55,13 @@ fn write(
     style: Rotation,
     lines_per_file: Option<usize>,
     stop: &AtomicBool,
+    of_all: &AtomicUsize,
 ) -> usize {
     let path = folder.join(format!("{name}.log"));
     let (mut file, mut written, mut in_file, mut rotations) = (open(&path), 0, 0, 0);
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..1 + written % 7 {
+            of_all.fetch_add(1, Ordering::SeqCst);
             file.write_all(format!("{name} {written} of a task that says little\n").as_bytes()).unwrap();
             written += 1;
             in_file += 1;

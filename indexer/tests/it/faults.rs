@@ -135,6 +135,8 @@ pub(crate) struct Database {
     wal_listed: Semaphore,
     /// Where replacing and forgetting segments stops.
     stop: Arc<Stop>,
+    /// The answer to a commit that is done waits for this.
+    commit_answered: Semaphore,
 }
 
 fn lost() -> Error {
@@ -155,6 +157,7 @@ impl Database {
             publish_answer_lost: Fault::default(),
             wal_listed: Semaphore::new(1),
             stop: Arc::clone(stop),
+            commit_answered: Semaphore::new(1),
         }
     }
 }
@@ -171,6 +174,7 @@ macro_rules! through {
                     return Err(lost());
                 }
                 let done = self.inner.commit(commit).await?;
+                drop(self.commit_answered.acquire().await);
                 if self.commit_answer_lost.strikes() { Err(lost()) } else { Ok(done) }
             }
             async fn wal_objects(&self, indexer: Uuid) -> Result<Vec<WalObject>> {
@@ -253,6 +257,44 @@ async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc
     });
     let server = server.await;
     (server, made.unwrap())
+}
+
+/// The sender may have given up, and heard from another indexer that its batch is recorded: who searches then must
+/// not be shown an answer without it.
+#[tokio::test]
+async fn a_scan_waits_for_a_commit_that_others_may_know_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = Config { advertise: Some(String::new()), ..config() };
+    let (server, database) = with_database(folder.path(), shared).await;
+    assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    let (tenant, producer) = (all_of("t").tenant, ProducerId::parse("p").unwrap());
+    let held = database.commit_answered.acquire().await.unwrap();
+    let ask = async {
+        until("it is recorded", || async {
+            database.producer(&tenant, &producer).await.unwrap() == Some((1, 2))
+        })
+        .await;
+        let answer = async {
+            loop {
+                let ask =
+                    server.post("/internal/v1/scan").bearer_auth(CLUSTER).json(&Scans::from(all_of("t")));
+                let text = ask.send().await.unwrap().text().await.unwrap();
+                // Without a head the answer says by itself that something is missing.
+                if !text.starts_with("[]") {
+                    return text.lines().count() - 1;
+                }
+            }
+        };
+        let goes_on = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(held);
+        };
+        tokio::join!(answer, goes_on).0
+    };
+    let batch = records("a", 10..20);
+    let (status, found) = tokio::join!(server.send("t", "p", 2, &batch), ask);
+    assert_eq!((status, found), (200, 20));
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod indexers;
 mod limits;
 mod model;
 mod people;
+#[expect(dead_code, reason = "the tests of a cluster need more of it")]
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 mod random;

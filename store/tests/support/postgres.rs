@@ -31,7 +31,8 @@ while read -r command settings; do
   case $command in
     start) "$1/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s start \
       -o "-p $2 -k $folder -c listen_addresses=127.0.0.1 -c max_connections=300 $settings" >/dev/null ;;
-    stop) "$1/pg_ctl" -D "$folder/data" -m immediate -s stop >/dev/null ;;
+    crash) "$1/pg_ctl" -D "$folder/data" -m immediate -s stop >/dev/null ;;
+    stop) "$1/pg_ctl" -D "$folder/data" -m fast -s stop >/dev/null ;;
   esac
   echo "done $command"
 done
@@ -101,6 +102,11 @@ impl Server {
 
     /// Stops it as a crash does.
     pub(crate) fn crash(&self) {
+        self.tell("crash");
+    }
+
+    /// Stops it in order: connections are closed first.
+    pub(crate) fn stop(&self) {
         self.tell("stop");
     }
 
