@@ -12,3 +12,4 @@ mod ingest;
 mod limits;
 mod sealing;
 mod takeover;
+mod torn;
