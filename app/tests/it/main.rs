@@ -9,12 +9,14 @@
 )]
 
 mod backup;
+mod clock_jumps;
 mod command;
 mod commands;
 mod crash;
 #[cfg(debug_assertions)]
 mod crash_points;
 mod direct;
+mod drain;
 mod flow;
 mod full_disk;
 mod roles;
@@ -25,5 +27,6 @@ mod sidecar;
 mod strace;
 mod tenants;
 mod tidy;
+mod upgrade;
 mod writer;
 mod wrong_input;
