@@ -1,6 +1,7 @@
 //! A sender without an agent: numbered batches straight to an indexer, each again until it is acknowledged.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -62,6 +63,18 @@ impl Direct {
                 other => panic!("{} {}: {other}", self.name, self.acknowledged + 1),
             }
             assert!(Instant::now() < deadline, "{} {} is not taken", self.name, self.acknowledged + 1);
+        }
+    }
+
+    /// Sends batches to one indexer until that does not take them, then to the next, until told to stop. The last one
+    /// is acknowledged.
+    pub(crate) async fn send_over(&mut self, bases: &[String], stop: &AtomicBool) {
+        let mut at = 0;
+        let mut is_taken = true;
+        while !is_taken || !stop.load(Ordering::Relaxed) {
+            is_taken = self.try_send(&bases[at % bases.len()]).await == 200;
+            at += usize::from(!is_taken);
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

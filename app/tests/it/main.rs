@@ -10,12 +10,14 @@
 
 mod backup;
 mod cluster;
+mod clock_jumps;
 mod command;
 mod commands;
 mod crash;
 #[cfg(debug_assertions)]
 mod crash_points;
 mod direct;
+mod drain;
 mod flow;
 mod full_disk;
 #[expect(dead_code, reason = "the store's tests need more of it")]
@@ -29,5 +31,6 @@ mod sidecar;
 mod strace;
 mod tenants;
 mod tidy;
+mod upgrade;
 mod writer;
 mod wrong_input;

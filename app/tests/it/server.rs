@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::command::{heliograph, run};
+use crate::direct::AGENT_TOKEN;
 
 /// How long anything may take before a test gives up: far more than it ever takes on a machine of its own.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -38,6 +39,23 @@ impl Place {
 
     pub(crate) fn logs(&self) -> PathBuf {
         self.folder.path().join("logs")
+    }
+
+    /// Writes the configuration of roles that share catalog, objects, key and credentials, with further sections;
+    /// the file.
+    pub(crate) fn write_shared_config(&self, sections: &str) -> PathBuf {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let shared = format!(
+            "[catalog]\nurl = \"sqlite:{}\"\n[storage]\nurl = \"file:{}\"\n[keys]\nmaster_key_file = {:?}\n\
+             [auth]\nagent_token = \"{AGENT_TOKEN}\"\ncluster_token = \"cluster-of-the-tests\"\n\
+             [query]\nlisten = \"127.0.0.1:0\"\n[agent]\nstatus_listen = \"127.0.0.1:0\"\n{sections}",
+            path("catalog.sqlite"),
+            path("objects"),
+            path("master.key"),
+        );
+        let file = self.folder.path().join("heliograph.toml");
+        std::fs::write(&file, shared).unwrap();
+        file
     }
 
     /// Runs an admin command on the data folder; its output.

@@ -13,3 +13,4 @@ mod limits;
 mod sealing;
 mod takeover;
 mod upkeep;
+mod torn;

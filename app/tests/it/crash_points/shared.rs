@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use super::{TENANT, assert_ended_at};
 use crate::command::{heliograph, run};
-use crate::direct::{AGENT_TOKEN, Direct, sent};
+use crate::direct::{Direct, sent};
 use crate::seed::Random;
 use crate::server::{PASSWORD, PATIENCE, Place, Server};
 use crate::strace::Tracer;
@@ -54,6 +54,7 @@ const SYSTEM_CALLS: [(&str, u32, Option<&str>); 5] = [
 /// One place after the other for indexers, all at the same port.
 struct Succession {
     place: Place,
+    config: PathBuf,
     port: u16,
     catalog: Arc<dyn Catalog>,
     direct: Direct,
@@ -63,26 +64,12 @@ impl Succession {
     async fn new(number: u32) -> Self {
         let place = Place::new();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let root = place.logs().parent().unwrap().to_owned();
-        let path = |name: &str| root.join(name).display().to_string();
         // Only heirs seal.
-        let settings = format!(
-            "[catalog]\nurl = \"sqlite:{}\"\n[storage]\nurl = \"file:{}\"\n[keys]\nmaster_key_file = {:?}\n\
-             [auth]\nagent_token = \"{AGENT_TOKEN}\"\ncluster_token = \"cluster-of-the-tests\"\n\
-             [indexer]\nlisten = \"127.0.0.1:{port}\"\nseal_after = \"1h\"\n\
-             [query]\nlisten = \"127.0.0.1:0\"\n[agent]\nstatus_listen = \"127.0.0.1:0\"\n",
-            path("catalog.sqlite"),
-            path("objects"),
-            path("master.key"),
-        );
-        std::fs::write(root.join("heliograph.toml"), settings).unwrap();
-        let url = format!("sqlite:{}", path("catalog.sqlite"));
+        let indexer = format!("[indexer]\nlisten = \"127.0.0.1:{port}\"\nseal_after = \"1h\"\n");
+        let config = place.write_shared_config(&indexer);
+        let url = format!("sqlite:{}", config.with_file_name("catalog.sqlite").display());
         let catalog = catalog::open(&url.as_str().into(), None).await.unwrap();
-        Self { place, port, catalog, direct: Direct::new(&format!("direct{number}")) }
-    }
-
-    fn config(&self) -> PathBuf {
-        self.place.logs().with_file_name("heliograph.toml")
+        Self { place, config, port, catalog, direct: Direct::new(&format!("direct{number}")) }
     }
 
     fn base(&self) -> String {
@@ -91,7 +78,7 @@ impl Succession {
 
     fn command(&self, role: &str) -> Command {
         let mut command = heliograph();
-        command.arg(role).arg("--config").arg(self.config());
+        command.arg(role).arg("--config").arg(&self.config);
         command.env("HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD", PASSWORD);
         command
     }
@@ -132,7 +119,7 @@ impl Succession {
         let mut server = Server::spawn(self.command("indexer"), "indexer.listen");
         let base = self.base();
         self.direct.send(&base).await;
-        let file = file.map(|name| self.config().with_file_name(name));
+        let file = file.map(|name| self.config.with_file_name(name));
         let fault = format!("signal=KILL:when={nth}");
         let tracer = Tracer::attach(&server, call, &fault, file.as_deref()).await;
         tokio::select! {
@@ -171,7 +158,7 @@ async fn killed_one_after_the_other(number: u32, order: Vec<&'static str>) {
     }
     let mut query = Server::spawn(succession.command("query"), "query.listen");
     query.wait_until_ready().await;
-    let config = succession.config().display().to_string();
+    let config = succession.config.display().to_string();
     let arguments = ["admin", "token", "create", "--tenant", TENANT, "--role", "viewer", "--config", &config];
     let token = run(&arguments).await.fine();
     let found = query.messages(token.trim()).await;
