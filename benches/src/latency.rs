@@ -37,7 +37,7 @@ pub(crate) async fn run(heliograph: &Path, options: &Options) -> anyhow::Result<
     let data = TempDir::with_prefix("heliograph-bench-")?;
     let setup = Setup { program: heliograph.to_owned(), data: data.path().join("data") };
     let server = Heliograph::start_with(&setup, Some(&format!("{}/*.log", folder.path().display()))).await?;
-    let token = create_token(heliograph, &setup.data).await?;
+    let token = create_token(heliograph, &setup.data, "default").await?;
 
     let (ready_tx, mut ready) = tokio::sync::watch::channel(false);
     let ours = receive_from_tail(&server, &token, ready_tx);

@@ -3,6 +3,9 @@
 
 mod agent;
 mod ask;
+mod batches;
+mod catalog;
+mod commit;
 mod compare;
 mod concurrent;
 mod corpus;
@@ -12,7 +15,9 @@ mod inside;
 mod latency;
 mod load;
 mod memory;
+mod neighbour;
 mod peer;
+mod postgres;
 mod process;
 mod questions;
 mod report;
@@ -21,6 +26,7 @@ mod series;
 mod size;
 mod system;
 mod table;
+mod tenants;
 mod truth;
 
 use std::path::PathBuf;
@@ -48,6 +54,9 @@ struct Programs {
     /// The other peer: a script that starts it on a folder and a port.
     #[arg(long, default_value = "benches/peers/opensearch", global = true)]
     opensearch: PathBuf,
+    /// A script that starts PostgreSQL on a port, and makes databases.
+    #[arg(long, default_value = "benches/peers/postgres", global = true)]
+    postgres: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -56,10 +65,18 @@ enum Bench {
     TailLatency(latency::Options),
     /// The agent alone: catching up with container logs, and watching quiet ones.
     Agent(agent::Options),
+    /// Batch sent → acknowledged: by place, size and number of producers.
+    Commit(commit::Options),
+    /// Commits a second and times of reads of each catalog, as it grows.
+    Catalog(catalog::Options),
     /// The same corpus and questions for ours and for a peer.
     Compare(compare::Options),
     /// Memory of our server while it ingests many tenants.
     Ingest(memory::Options),
+    /// What tenants cost who do nothing.
+    Tenants(tenants::Options),
+    /// A tenant far over its quota, and what another notices of it.
+    Neighbour(neighbour::Options),
     /// Many searches at the same time.
     Concurrent(concurrent::Options),
     /// Cost and latency at growing sizes.
@@ -81,8 +98,12 @@ pub async fn run() -> anyhow::Result<()> {
     match bench {
         Bench::TailLatency(options) => latency::run(&programs.heliograph, &options).await,
         Bench::Agent(options) => agent::run(&programs.heliograph, &options).await,
+        Bench::Commit(options) => Box::pin(commit::run(&programs, &options)).await,
+        Bench::Catalog(options) => Box::pin(catalog::run(&programs, &options)).await,
         Bench::Compare(options) => compare::run(&programs, &options).await,
         Bench::Ingest(options) => memory::run(&programs, &options).await,
+        Bench::Tenants(options) => Box::pin(tenants::run(&programs, &options)).await,
+        Bench::Neighbour(options) => Box::pin(neighbour::run(&programs, &options)).await,
         Bench::Concurrent(options) => concurrent::run(&programs, &options).await,
         Bench::Growth(options) => growth::run(&programs, &options).await,
         Bench::Inside(options) => inside::run(&options),

@@ -5,6 +5,7 @@
 //! that waits for its predecessor stays here a moment: senders have several in flight, and they overtake one
 //! another.
 
+mod company;
 mod sequence;
 mod write;
 
@@ -24,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::budget::Room;
 use crate::error::{Error, Result};
+use company::Company;
 use sequence::{Place, Verdict, judge};
 pub(crate) use write::Writer;
 use write::{Failure, Recorded};
@@ -92,6 +94,11 @@ impl Pending {
         (&self.batch.tenant.name, id.map(|id| (&id.producer, id.epoch, id.sequence)))
     }
 
+    /// Whose batch it is: all of a tenant's that are not numbered are one's.
+    fn sender(&self) -> Sender {
+        (self.batch.tenant.name.clone(), self.batch.id.as_ref().map(|id| id.producer.clone()))
+    }
+
     fn producer(&self) -> Option<(Producer, &BatchId)> {
         let id = self.batch.id.as_ref()?;
         Some(((self.batch.tenant.name.clone(), id.producer.clone()), id))
@@ -99,11 +106,12 @@ impl Pending {
 }
 
 type Producer = (TenantId, ProducerId);
+type Sender = (TenantId, Option<ProducerId>);
 
 /// Commits batches.
 pub(crate) struct Committer {
     writer: Writer,
-    linger: Duration,
+    company: Company,
     /// What is on record, of producers asked about lately.
     places: HashMap<Producer, Option<Place>>,
     early: Vec<Pending>,
@@ -131,9 +139,15 @@ struct Turn {
 }
 
 impl Committer {
-    /// A committer that waits `linger` for company.
+    /// A committer that waits `linger` for company, or a part of a commit's time if that is more.
     pub(crate) fn new(writer: Writer, linger: Duration) -> Self {
-        Self { writer, linger, places: HashMap::new(), early: Vec::new(), uncertain: None }
+        Self {
+            writer,
+            company: Company::new(linger),
+            places: HashMap::new(),
+            early: Vec::new(),
+            uncertain: None,
+        }
     }
 
     /// Commits until the last sender of `queue` is gone and all batches are answered.
@@ -143,7 +157,10 @@ impl Committer {
             if batches.is_empty() {
                 Box::pin(self.settle()).await;
             } else {
+                let begun = Instant::now();
+                self.company.went(batches.iter().map(Pending::sender));
                 Box::pin(self.commit(batches)).await;
+                self.company.took(begun.elapsed());
             }
             if !is_open {
                 break;
@@ -152,8 +169,8 @@ impl Committer {
         refuse(std::mem::take(&mut self.early), "the indexer is stopping");
     }
 
-    /// The batches of the next commit: what has gathered during the last one, or comes within `linger` of the
-    /// first. Second: whether more may come.
+    /// The batches of the next commit: what has gathered during the last one, and what comes while it is worth
+    /// waiting for. Second: whether more may come.
     async fn gather(&mut self, queue: &mut mpsc::Receiver<Pending>) -> (Vec<Pending>, bool) {
         let early = self.early.iter().map(|p| p.since + EARLY_FOR).min();
         // Its senders may have gone elsewhere, so that no further batch comes.
@@ -167,19 +184,22 @@ impl Committer {
         };
         let mut batches = std::mem::take(&mut self.early);
         let Some(first) = first else { return (batches, false) };
-        let deadline = first.since + self.linger;
+        let mut expected = self.company.expected();
+        batches.iter().chain([&first]).for_each(|batch| expected.came(&batch.sender()));
         let mut bytes = first.batch.payload.len();
         batches.push(first);
         while batches.len() < COMMIT_BATCHES_MAX && bytes < COMMIT_BYTES_MAX {
             // What is there already is taken even when the time is over.
             let next = match queue.try_recv() {
                 Ok(next) => next,
-                Err(_) => match timeout_at(deadline, queue.recv()).await {
+                Err(_) if expected.all_came() => break,
+                Err(_) => match timeout_at(expected.until(), queue.recv()).await {
                     Ok(Some(next)) => next,
                     Ok(None) => return (batches, false),
                     Err(_) => break,
                 },
             };
+            expected.came(&next.sender());
             bytes += next.batch.payload.len();
             batches.push(next);
         }

@@ -6,7 +6,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use s3s::auth::SimpleAuth;
@@ -36,15 +40,24 @@ impl Server {
         Self::start_on(folder, SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
 
+    /// Starts on a free port, and begins with each request so much later, as a distant one does.
+    pub async fn start_slow(folder: &Path, latency: Duration) -> Self {
+        Self::start_with(folder, SocketAddr::from(([127, 0, 0, 1], 0)), latency).await
+    }
+
     /// Starts on this address.
     pub async fn start_on(folder: &Path, address: SocketAddr) -> Self {
+        Self::start_with(folder, address, Duration::ZERO).await
+    }
+
+    async fn start_with(folder: &Path, address: SocketAddr, latency: Duration) -> Self {
         std::fs::create_dir_all(folder.join(BUCKET)).unwrap();
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let tasks = Tasks::new();
-        tasks.spawner().spawn(accept(listener, service.build(), tasks.spawner()));
+        tasks.spawner().spawn(accept(listener, service.build(), latency, tasks.spawner()));
         Self { address, folder: folder.to_owned(), tasks }
     }
 
@@ -74,7 +87,7 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, service: S3Service, spawner: Spawner) {
+async fn accept(listener: TcpListener, service: S3Service, latency: Duration, spawner: Spawner) {
     loop {
         let Ok((socket, _)) = listener.accept().await else { continue };
         // As the answers here are small and many.
@@ -82,6 +95,15 @@ async fn accept(listener: TcpListener, service: S3Service, spawner: Spawner) {
         let service = service.clone();
         spawner.spawn(async move {
             let http = auto::Builder::new(TokioExecutor::new());
+            let service = service_fn(|request: Request<Incoming>| {
+                let service = service.clone();
+                async move {
+                    if !latency.is_zero() {
+                        tokio::time::sleep(latency).await;
+                    }
+                    hyper::service::Service::call(&service, request).await
+                }
+            });
             // Clients that go away in the middle are what the tests are about.
             drop(http.serve_connection(TokioIo::new(socket), service).await);
         });

@@ -9,8 +9,8 @@
 )]
 
 mod backup;
-mod cluster;
 mod clock_jumps;
+mod cluster;
 mod command;
 mod commands;
 mod crash;

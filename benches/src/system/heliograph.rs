@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use heliograph_model::batch::{EPOCH_HEADER, PRODUCER_HEADER, SEQUENCE_HEADER, TENANT_HEADER};
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, SET_COOKIE};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Body, Client, RequestBuilder};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Command;
@@ -64,6 +65,36 @@ impl Heliograph {
         Ok(Self { process, base, indexer, client, cookie })
     }
 
+    /// The request that hands an agent's batch in.
+    pub(crate) fn send(
+        &self,
+        tenant: &TenantId,
+        producer: &str,
+        sequence: u64,
+        body: impl Into<Body>,
+    ) -> RequestBuilder {
+        self.client
+            .post(format!("{}/v1/logs", self.indexer))
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .header(CONTENT_ENCODING, "zstd")
+            .header(PRODUCER_HEADER, producer)
+            .header(EPOCH_HEADER, 1)
+            .header(SEQUENCE_HEADER, sequence)
+            .header(AUTHORIZATION, format!("Bearer {AGENT_TOKEN}"))
+            .header(TENANT_HEADER, tenant.as_str())
+            .body(body)
+    }
+
+    /// How many lines of all tenants have this word; a hundred at most.
+    pub(crate) async fn search_all(&self, word: &str) -> anyhow::Result<usize> {
+        let parameters = [("q", word), ("start", "2000-01-01T00:00:00Z"), ("limit", "100")];
+        let request = self.client.get(format!("{}/api/v1/search", self.base)).query(&parameters);
+        let answer = request.header(COOKIE, &self.cookie).send().await?.error_for_status()?;
+        let found: Found = serde_json::from_slice(&answer.bytes().await?)?;
+        ensure_complete(found.complete)?;
+        Ok(found.records.len())
+    }
+
     /// A gauge of the indexer.
     pub(crate) async fn gauge(&self, name: &str) -> anyhow::Result<f64> {
         let value = metric(&self.client, &format!("{}/metrics", self.indexer), name).await?;
@@ -79,15 +110,17 @@ async fn sign_in(client: &Client, base: &str) -> anyhow::Result<String> {
     Ok(cookie.split(';').next().unwrap_or_default().to_owned())
 }
 
-/// Makes a token of tenant `default` that may read.
-pub(crate) async fn create_token(program: &Path, data: &Path) -> anyhow::Result<String> {
-    let output = Command::new(program)
-        .args(["admin", "token", "create", "--tenant", "default", "--role", "viewer", "--data-dir"])
-        .arg(data)
-        .output()
-        .await?;
+/// Makes a token of a tenant that may read.
+pub(crate) async fn create_token(program: &Path, data: &Path, tenant: &str) -> anyhow::Result<String> {
+    admin(program, data, &["token", "create", "--tenant", tenant, "--role", "viewer"]).await
+}
+
+/// Runs an administrator's command on a server's data; what it says.
+pub(crate) async fn admin(program: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(program);
+    let output = command.arg("admin").args(arguments).arg("--data-dir").arg(data).output().await?;
     if !output.status.success() {
-        bail!("admin token create failed: {}", String::from_utf8_lossy(&output.stderr));
+        bail!("admin {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
@@ -110,14 +143,7 @@ impl System for Heliograph {
                 let request = self.client.post(format!("{}/_bulk", self.indexer));
                 request.header(CONTENT_TYPE, "application/x-ndjson")
             }
-            Form::Binary => self
-                .client
-                .post(format!("{}/v1/logs", self.indexer))
-                .header(CONTENT_TYPE, "application/x-protobuf")
-                .header(CONTENT_ENCODING, "zstd")
-                .header(PRODUCER_HEADER, producer(parcel.lane))
-                .header(EPOCH_HEADER, 1)
-                .header(SEQUENCE_HEADER, parcel.sequence),
+            Form::Binary => return self.send(&parcel.tenant, producer(parcel.lane), parcel.sequence, body),
         };
         request
             .header(AUTHORIZATION, format!("Bearer {AGENT_TOKEN}"))

@@ -437,6 +437,8 @@ async fn a_batch_whose_predecessors_another_indexer_took_is_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_with(folder.path(), config(), |store| store).await;
     assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    // For whom the next commit waits as long as it may: all others come meanwhile.
+    assert_eq!(server.send("t", "late", 1, &[]).await, 200);
     server.store.catalog.commit(&elsewhere(2)).await.unwrap();
     server.store.catalog.commit(&elsewhere(3)).await.unwrap();
     let fourth = records("a", 30..40);
@@ -467,6 +469,8 @@ async fn a_batch_that_another_indexer_took_is_not_stored_again_and_takes_no_othe
     let shared = Config { linger: Duration::from_millis(200), ..config() };
     let server = Server::start_with(folder.path(), shared, |store| store).await;
     assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
+    // For whom the next commit waits as long as it may: all others come meanwhile.
+    assert_eq!(server.send("t", "late", 1, &[]).await, 200);
     server.store.catalog.commit(&elsewhere(2)).await.unwrap();
     let (second, third) = (records("a", 10..20), records("a", 20..30));
     let other = records("b", 0..10);

@@ -12,5 +12,5 @@ mod ingest;
 mod limits;
 mod sealing;
 mod takeover;
-mod upkeep;
 mod torn;
+mod upkeep;

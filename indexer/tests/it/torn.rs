@@ -93,6 +93,7 @@ async fn cut_off_at_every_byte_zeroed_at_the_end_or_missing_it_costs_no_neighbou
 
 #[tokio::test]
 async fn each_of_a_thousand_flipped_bits_is_told_and_costs_no_neighbour() {
+    #[expect(clippy::disallowed_methods, reason = "which run to repeat is said to the test program")]
     let seed = std::env::var("HELIOGRAPH_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     eprintln!("torn: HELIOGRAPH_TEST_SEED={seed}");

@@ -41,6 +41,8 @@ use crate::retention::OwnKeep;
 
 /// Longest time of one call, with all its tries.
 const CALL_MAX: Duration = Duration::from_secs(20);
+/// Longest time of loading a whole catalog: some hundred thousand segments take seconds.
+const LOAD_MAX: Duration = Duration::from_mins(10);
 /// How often a call is made again at most.
 const AGAIN_MAX: usize = 8;
 /// Pauses before a call is made again: others shall be done by then.
@@ -69,7 +71,7 @@ impl Postgres {
     where
         F: Future<Output = Result<T>> + Send,
     {
-        bounded(call.retry(pauses()).when(|error| is_taken_back(error) || is_broken(error))).await
+        within(CALL_MAX, call.retry(pauses()).when(|error| is_taken_back(error) || is_broken(error))).await
     }
 
     /// Makes a call of which a second one would have another answer.
@@ -77,7 +79,7 @@ impl Postgres {
     where
         F: Future<Output = Result<T>> + Send,
     {
-        bounded(call.retry(pauses()).when(is_taken_back)).await
+        within(CALL_MAX, call.retry(pauses()).when(is_taken_back)).await
     }
 }
 
@@ -90,9 +92,9 @@ fn pauses() -> ExponentialBuilder {
         .with_jitter()
 }
 
-async fn bounded<T>(calls: impl Future<Output = Result<T>>) -> Result<T> {
+async fn within<T>(time: Duration, calls: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Error::Catalog(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(CALL_MAX, calls).await.map_err(late)?
+    tokio::time::timeout(time, calls).await.map_err(late)?
 }
 
 /// Whether the server took a transaction back in favour of another: nothing of it is left.
@@ -238,7 +240,7 @@ impl Catalog for Postgres {
         self.call(|| dump::dump(self)).await
     }
     async fn load(&self, dump: &Dump) -> Result<()> {
-        self.call_once(|| dump::load(self, dump)).await
+        within(LOAD_MAX, dump::load(self, dump)).await
     }
 
     async fn merge_candidates(&self, tenant: &TenantId) -> Result<Vec<Candidate>> {

@@ -8,6 +8,9 @@ use crate::catalog::damaged;
 use crate::catalog::dump::{Cell, Dump, Kind, LEASE_END, Rows, TABLES, Table};
 use crate::error::{Error, Result};
 
+/// Rows that are added by one statement: each a round trip of its own takes minutes for a large catalog.
+const ROWS_AT_ONCE: usize = 500;
+
 pub(super) async fn dump(catalog: &Postgres) -> Result<Dump> {
     let mut read = catalog.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let mut tables = Vec::new();
@@ -66,18 +69,21 @@ pub(super) async fn load(catalog: &Postgres, dump: &Dump) -> Result<()> {
         } else {
             Default::default()
         };
-        let places: Vec<_> = (1..=table.columns.len()).map(|n| format!("${n}")).collect();
-        let sql = format!(
-            "INSERT INTO {} ({}{}) OVERRIDING SYSTEM VALUE VALUES ({}{})",
-            table.name,
-            columns(table),
-            ended.0,
-            places.join(", "),
-            ended.1
-        );
-        for row in &rows.rows {
-            let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
-            for (cell, (column, kind)) in row.iter().zip(table.columns) {
+        for rows in rows.rows.chunks(ROWS_AT_ONCE) {
+            let width = table.columns.len();
+            let places = |row: usize| (1..=width).map(move |n| format!("${}", row * width + n));
+            let values: Vec<_> = (0..rows.len())
+                .map(|row| format!("({}{})", places(row).collect::<Vec<_>>().join(", "), ended.1))
+                .collect();
+            let sql = format!(
+                "INSERT INTO {} ({}{}) OVERRIDING SYSTEM VALUE VALUES {}",
+                table.name,
+                columns(table),
+                ended.0,
+                values.join(", ")
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (cell, (column, kind)) in rows.iter().flat_map(|row| row.iter().zip(table.columns)) {
                 query = match (cell, kind) {
                     (Cell::Integer(n), Kind::Integer) => query.bind(*n),
                     (Cell::Integer(n), Kind::Boolean) => query.bind(*n != 0),

@@ -1,0 +1,91 @@
+//! Commits as indexers make them: one after the other by each, with the batches that have gathered meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use heliograph_model::batch::{BatchId, ProducerId};
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Timestamp;
+use heliograph_store::catalog::{self, Catalog, CommittedBatch, Lease, NewCommit};
+use heliograph_store::layout::new_object_id;
+use uuid::Uuid;
+
+use super::filled;
+use crate::series::Series;
+
+/// Commits after which the objects are released: as sealing does, so that the table stays as small as in life.
+const RELEASE_AFTER: u32 = 100;
+
+/// Milliseconds of each commit of so many indexers at once, each with connections of its own, and how long all took.
+pub(super) async fn measure(
+    url: &catalog::Url,
+    indexers: usize,
+    batches: usize,
+    tenants: usize,
+    time: Duration,
+) -> anyhow::Result<(Series, f64)> {
+    let all: Vec<_> = (0..indexers).map(|_| Indexer::new(url, batches, tenants)).collect();
+    let mut all = try_join_all(all).await?;
+    let begun = Instant::now();
+    let millis = try_join_all(all.iter_mut().map(|indexer| indexer.commit_for(time))).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok((Series::new(millis.into_iter().flatten().collect()), seconds))
+}
+
+/// An indexer with producers of its own.
+struct Indexer {
+    catalog: Arc<dyn Catalog>,
+    lease: Lease,
+    producers: Vec<ProducerId>,
+    /// By tenant and producer.
+    sequences: HashMap<(usize, usize), u64>,
+    names: Vec<TenantId>,
+    /// The next batch's tenant.
+    turn: usize,
+}
+
+impl Indexer {
+    async fn new(url: &catalog::Url, batches: usize, tenants: usize) -> anyhow::Result<Self> {
+        let catalog = catalog::open(url, None).await?;
+        let lease = Lease::embedded(Uuid::new_v4());
+        let producer = |n| ProducerId::parse(&format!("{}-{n}", lease.indexer.simple()));
+        let producers = (0..batches).map(producer).collect::<Result<_, _>>()?;
+        let names = (0..tenants).map(filled::tenant).collect::<Result<_, _>>()?;
+        Ok(Self { catalog, lease, producers, sequences: HashMap::new(), names, turn: 0 })
+    }
+
+    async fn commit_for(&mut self, time: Duration) -> anyhow::Result<Vec<f64>> {
+        let begun = Instant::now();
+        let (mut millis, mut commits) = (Vec::new(), 0);
+        while begun.elapsed() < time {
+            let commit = self.next();
+            let since = Instant::now();
+            self.catalog.commit(&commit).await?;
+            millis.push(since.elapsed().as_secs_f64() * 1_000.0);
+            commits += 1;
+            if commits % RELEASE_AFTER == 0 {
+                let needed = self.catalog.wal_objects(self.lease.indexer).await?;
+                self.catalog
+                    .release(&self.lease, &needed.iter().map(|w| w.object).collect::<Vec<_>>())
+                    .await?;
+            }
+        }
+        Ok(millis)
+    }
+
+    /// A batch of each producer, over the tenants in turn.
+    fn next(&mut self) -> NewCommit {
+        let mut batches = Vec::with_capacity(self.producers.len());
+        for (by, producer) in self.producers.iter().enumerate() {
+            self.turn = (self.turn + 1) % self.names.len().max(1);
+            let Some(tenant) = self.names.get(self.turn) else { continue };
+            let sequence = self.sequences.entry((self.turn, by)).or_default();
+            *sequence += 1;
+            let id = BatchId { producer: producer.clone(), epoch: 1, sequence: *sequence };
+            batches.push(CommittedBatch { tenant: tenant.clone(), id: Some(id) });
+        }
+        NewCommit { lease: self.lease, object: new_object_id(), bytes: 1_000, at: Timestamp::MIN, batches }
+    }
+}
