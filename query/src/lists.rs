@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::hot::Head;
 
 /// How long a list is used: what is erased or expired is no longer read after that.
-const KEPT_FOR: Duration = Duration::from_secs(1);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Segments of one tenant that are kept. Of more, each question asks for those of its own times.
 const LONG: usize = 10_000;
 /// How long a tenant is known to have so many.

@@ -73,6 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) stats: ScanStats,
     /// Indexers for which nobody answered: their fresh records are missing.
     pub(crate) unreachable: BTreeSet<String>,
+    /// Those of them that the catalog names.
+    pub(crate) missing: BTreeSet<Uuid>,
     /// Segments that could not be read, because they are damaged.
     pub(crate) damaged: u64,
     /// The newest commit that each indexer's answer for a tenant may hold.
@@ -91,6 +93,7 @@ impl Outcome {
         self.stats.blocks += other.stats.blocks;
         self.stats.bytes += other.stats.bytes;
         self.unreachable.extend(other.unreachable);
+        self.missing.extend(other.missing);
         self.damaged += other.damaged;
         self.seen.extend(other.seen);
     }

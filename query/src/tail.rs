@@ -8,11 +8,13 @@
 //! and the indexer's bounded queue says what it skipped: no memory of ours grows. Pausing ends the feeds and
 //! keeps the place.
 
+mod backlog;
 mod follow;
 mod follow_all;
 mod frame;
 mod position;
 mod session;
+mod starts;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -154,6 +154,7 @@ impl<'a> Run<'a> {
                     };
                     for indexer in of.iter().filter(is_missing) {
                         silent(&indexer.name, &Silent::Elsewhere, outcome);
+                        outcome.missing.extend(indexer.registered());
                     }
                     for head in &answered {
                         let seen = head.sealed_through.keys();
@@ -163,7 +164,10 @@ impl<'a> Run<'a> {
                     heads.extend(answered);
                     all.push(found);
                 }
-                Err(error) => of.iter().for_each(|indexer| silent(&indexer.name, &error, outcome)),
+                Err(error) => {
+                    of.iter().for_each(|indexer| silent(&indexer.name, &error, outcome));
+                    outcome.missing.extend(of.iter().filter_map(Indexer::registered));
+                }
             }
         }
         (heads, all)

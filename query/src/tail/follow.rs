@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::position::{At, KeyHex};
+use super::starts::Starts;
 use crate::access::Scope;
 use crate::error::Error;
 use crate::hot::{self, Indexer, Lines, Opened, Silent};
@@ -124,6 +125,7 @@ pub(super) struct Follow {
     pub(super) delivered: BTreeMap<Uuid, At>,
     pub(super) recent: Recent,
     pub(super) floor: Floor,
+    pub(super) starts: Starts,
     pub(super) room: Arc<Semaphore>,
     pub(super) out: mpsc::Sender<Event>,
 }
@@ -180,8 +182,8 @@ impl Follow {
             Ok(feed) => feed,
             Err(error) => return End::Broken(error),
         };
-        if self.after(Some(opened.indexer)) != asked {
-            // Another indexer than the place was meant for; now its id is known.
+        if self.after(Some(opened.indexer)) != asked || !self.begin(opened.indexer, asked) {
+            // Another indexer than the place was meant for, now its id is known; or another place.
             return End::Again;
         }
         let start = At::commit(asked.unwrap_or(opened.committed));
@@ -197,7 +199,13 @@ impl Follow {
     }
 
     fn after(&self, indexer: Option<Uuid>) -> Option<CommitId> {
-        indexer.and_then(|id| self.delivered.get(&id)).map(At::feed_after).or_else(|| self.floor.get())
+        let delivered = indexer.and_then(|id| self.delivered.get(&id)).map(At::feed_after);
+        let told = || indexer.and_then(|id| self.starts.after(&(self.tenant.clone(), id)));
+        delivered.or_else(told).or_else(|| self.floor.get())
+    }
+
+    fn begin(&self, indexer: Uuid, after: Option<CommitId>) -> bool {
+        self.delivered.contains_key(&indexer) || self.starts.open((self.tenant.clone(), indexer), after)
     }
 
     async fn open(
@@ -215,7 +223,11 @@ impl Follow {
     /// Reads what is left of an indexer that is no more.
     async fn read_rest(&mut self) -> End {
         let Some(indexer) = self.indexer else { return End::Left };
-        let from = self.delivered.get(&indexer).copied().or_else(|| self.floor.get().map(At::commit));
+        let after = self.after(Some(indexer));
+        if !self.begin(indexer, after) {
+            return End::Again;
+        }
+        let from = self.delivered.get(&indexer).copied().or_else(|| after.map(At::commit));
         let Some(at) = from else { return End::Left };
         let through = match self.search.sealed_through(&self.scope, &self.tenant, indexer).await {
             Ok(through) => through,

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::follow::{Event, Floor, Follow, Recent};
 use super::position::Positions;
+use super::starts::Starts;
 use crate::access::Scope;
 use crate::hot::Indexer;
 use crate::search::{Question, Search};
@@ -24,6 +25,7 @@ pub(super) struct FollowAll {
     /// Up to where all was delivered when it began.
     pub(super) delivered: Positions,
     pub(super) floor: Floor,
+    pub(super) starts: Starts,
     pub(super) room: Arc<Semaphore>,
     pub(super) out: mpsc::Sender<Event>,
     pub(super) tracker: TaskTracker,
@@ -73,6 +75,7 @@ impl FollowAll {
                 delivered: self.delivered.of(tenant),
                 recent: Recent::default(),
                 floor: floor.clone(),
+                starts: self.starts.clone(),
                 room: Arc::clone(&self.room),
                 out: self.out.clone(),
             };

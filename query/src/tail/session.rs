@@ -1,12 +1,12 @@
 //! One tail while it runs: joins the backlog with the feeds, hears its client, sends frames.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use heliograph_model::record::RecordKey;
-use heliograph_model::scan::{CommitId, Order};
+use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use tokio::sync::{Semaphore, mpsc};
@@ -14,10 +14,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::backlog::{self, Backlog, Late};
 use super::follow::{BUDGET_KIB, Event, Floor, Happened, Line};
 use super::follow_all::FollowAll;
 use super::frame::{self, Ask};
-use super::position::Positions;
+use super::position::{At, Positions};
+use super::starts::Starts;
 use super::{Asked, BACKLOG_MAX, Begin, End, Tails};
 use crate::cursor::Binding;
 use crate::error::{Error, Result};
@@ -29,8 +31,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const SEND_MAX: Duration = Duration::from_secs(60);
 /// How long the feeds may take to open before the tail begins without the late ones.
 const OPEN_WAIT: Duration = Duration::from_secs(3);
-/// How long the backlog may take before the tail begins without it: fresh lines are what a tail is for.
-const BACKLOG_WAIT: Duration = Duration::from_secs(5);
 /// Events on their way; their bytes have a bound of their own.
 const EVENTS_MAX: usize = 256;
 /// Records put into one frame, unless one commit alone has more.
@@ -64,7 +64,10 @@ pub(super) struct Tail<'a> {
     binding: Binding,
     positions: Positions,
     floor: Floor,
+    starts: Starts,
     joining: BTreeMap<(TenantId, Uuid), Joining>,
+    /// What came while the backlog was read; it comes before what is in `events`.
+    held: VecDeque<Event>,
     /// None while paused.
     events: Option<mpsc::Receiver<Event>>,
     stop: CancellationToken,
@@ -88,7 +91,9 @@ impl<'a> Tail<'a> {
             binding: super::binding(&asked.scope, &asked.named, &asked.text),
             positions: Positions::default(),
             floor: Floor::new(None),
+            starts: Starts::default(),
             joining: BTreeMap::new(),
+            held: VecDeque::new(),
             events: None,
             feeds_stop: stop.child_token(),
             stop,
@@ -113,7 +118,8 @@ impl<'a> Tail<'a> {
                 self.follow();
                 let held = self.opened().await;
                 self.backlog(&begin).await?;
-                for event in held {
+                self.held = held.into();
+                while let Some(event) = self.held.pop_front() {
                     self.deliver(event).await?;
                 }
             }
@@ -147,12 +153,14 @@ impl<'a> Tail<'a> {
         }
         let (out, events) = mpsc::channel(EVENTS_MAX);
         let room = Arc::new(Semaphore::new(BUDGET_KIB));
+        self.starts = Starts::default();
         let all = FollowAll {
             search: Arc::clone(&self.tails.search),
             scope: self.asked.scope.clone(),
             question: self.question.clone(),
             delivered: self.positions.clone(),
             floor: self.floor.clone(),
+            starts: self.starts.clone(),
             room,
             out,
             tracker: self.tails.tracker.clone(),
@@ -191,18 +199,8 @@ impl<'a> Tail<'a> {
         };
         let mut question = self.question.clone();
         question.range = TimeRange { start, end: Timestamp::MAX };
-        let search = &self.tails.search;
-        let work = search.records(&self.asked.scope, &question, Order::Desc, limit, None);
-        let page = match tokio::time::timeout(BACKLOG_WAIT, search.in_turn_patiently(&self.asked.scope, work))
-            .await
-        {
-            Ok(Ok(page)) => page,
-            Ok(Err(Error::Timeout { .. })) | Err(_) => return Ok(()),
-            Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a tail's backlog cannot be read");
-                return Err(End::Failed);
-            }
-        };
+        let read = backlog::read(self.tails, &self.asked.scope, &question, limit, &self.starts).await?;
+        let Some(Backlog { page, late }) = read else { return Ok(()) };
         let mut sent: BTreeMap<TenantId, HashSet<RecordKey>> = BTreeMap::new();
         let mut lines = Vec::with_capacity(page.records.len());
         for (tenant, record) in page.records.iter().rev() {
@@ -220,6 +218,12 @@ impl<'a> Tail<'a> {
                 && self.positions.of(&tenant).get(&indexer).is_some_and(|at| at.commit < through)
             {
                 self.joining.insert((tenant, indexer), Joining { through, sent: Arc::clone(sent) });
+            }
+        }
+        for (part, Late { after, through }) in late {
+            self.positions.set(&part.0, part.1, At::commit(after));
+            if let Some(sent) = sent.get(&part.0).filter(|_| after < through) {
+                self.joining.insert(part, Joining { through, sent: Arc::clone(sent) });
             }
         }
         self.send_lines(lines).await
@@ -305,11 +309,16 @@ impl<'a> Tail<'a> {
                 }
             }
             let is_full = batch.lines.len() >= FRAME_RECORDS;
-            next = if is_full { None } else { self.events.as_mut().and_then(|e| e.try_recv().ok()) };
+            next = if is_full { None } else { self.ready() };
         }
         // Feeds side by side bring their commits as they come: within a frame, time order reads better.
         batch.lines.sort_by_key(|line| line.key);
         self.send_lines(batch.lines).await
+    }
+
+    /// What is there already, in the order in which it came.
+    fn ready(&mut self) -> Option<Event> {
+        self.held.pop_front().or_else(|| self.events.as_mut()?.try_recv().ok())
     }
 
     /// The lines that were not in the backlog.

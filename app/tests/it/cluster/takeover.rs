@@ -72,8 +72,8 @@ async fn tails_go_on_over_a_takeover_and_the_dead_ones_records_are_found_again()
     let (dying, heir) = (cluster.indexer(0).await, cluster.indexer(1).await);
     let (stays, mut replaced) = (cluster.query(0).await, cluster.query(1).await);
     let urls = cluster.urls();
-    let tails =
-        [&stays, &replaced].map(|query| Tail::start(&query.base("query.listen"), &cluster.token, "writer*"));
+    let tail = |query: &Server| Tail::start(&query.base("query.listen"), &cluster.token, "writer*");
+    let mut tails = vec![tail(&stays), tail(&replaced)];
     let loyal = Loyal::start(&urls[0]);
     loyal.have_sent(100).await;
     tokio::time::sleep(random.millis(0, 500)).await;
@@ -81,10 +81,13 @@ async fn tails_go_on_over_a_takeover_and_the_dead_ones_records_are_found_again()
     dying.kill().await;
     let died = Instant::now();
     let acknowledged_to = loyal.sending.join_all().await;
+    // One that begins while nobody answers for the dead one, and after newer commits.
+    let client = Client::new();
+    acknowledged(&client, &urls[1], "newer", 1).await;
+    tails.push(tail(&stays));
     // One of the tails loses its server, too, and goes on from its cursor.
     replace(&mut replaced, || cluster.spawn_query(1)).await;
 
-    let client = Client::new();
     let mut all = Vec::new();
     for (writer, count) in acknowledged_to {
         let name = format!("writer{writer}");
