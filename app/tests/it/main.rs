@@ -19,6 +19,7 @@ mod direct;
 mod drain;
 mod flow;
 mod full_disk;
+mod recovery;
 mod roles;
 mod seed;
 mod server;
