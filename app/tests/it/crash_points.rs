@@ -8,7 +8,6 @@ mod shared;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -111,14 +110,6 @@ fn assert_ended_at(point: &str, said: &str) {
     assert!(said.lines().any(is_said), "it was not killed at {point}:\n{said}");
 }
 
-/// From the first thing that a process said to when it had replayed what an earlier one left.
-fn recovery(said: &str) -> Option<Duration> {
-    let entries: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let at = |entry: &Value| entry["timestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
-    let ready = entries.iter().find(|entry| entry["message"] == "the indexer is ready")?;
-    Some(at(ready).duration_since(at(&entries[0])).unsigned_abs())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_point_of_its_first_start_it_starts_anew() {
     let chain = async || {
@@ -165,7 +156,7 @@ async fn killed_at_every_point_of_its_work_nothing_is_lost_or_doubled() {
         }
         let said = server.killed().await;
         assert_ended_at(point, &said);
-        slowest = slowest.max(recovery(&said).unwrap_or_default());
+        slowest = slowest.max(server.recovery().unwrap_or_default());
     }
     let mut server = place.spawn_up(&["--logs", &glob], &SETTINGS);
     server.wait_until_ready().await;

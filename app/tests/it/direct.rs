@@ -27,6 +27,11 @@ impl Direct {
         Self { name: name.to_owned(), http: reqwest::Client::new(), acknowledged: 0 }
     }
 
+    /// What its lines begin with.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// How many lines are acknowledged.
     pub(crate) fn lines(&self) -> usize {
         usize::try_from(self.acknowledged).unwrap() * BATCH_LINES

@@ -23,6 +23,7 @@ mod full_disk;
 #[expect(dead_code, reason = "the store's tests need more of it")]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres_server;
+mod recovery;
 mod roles;
 mod seed;
 mod server;

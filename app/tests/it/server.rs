@@ -45,13 +45,17 @@ impl Place {
     /// the file.
     pub(crate) fn write_shared_config(&self, sections: &str) -> PathBuf {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let catalog = format!("sqlite:{}", path("catalog.sqlite"));
+        self.write_config_over(&catalog, &format!("url = \"file:{}\"\n", path("objects")), sections)
+    }
+
+    /// Likewise, with this catalog and these settings of the storage.
+    pub(crate) fn write_config_over(&self, catalog: &str, storage: &str, sections: &str) -> PathBuf {
         let shared = format!(
-            "[catalog]\nurl = \"sqlite:{}\"\n[storage]\nurl = \"file:{}\"\n[keys]\nmaster_key_file = {:?}\n\
+            "[catalog]\nurl = {catalog:?}\n[storage]\n{storage}[keys]\nmaster_key_file = {:?}\n\
              [auth]\nagent_token = \"{AGENT_TOKEN}\"\ncluster_token = \"cluster-of-the-tests\"\n\
              [query]\nlisten = \"127.0.0.1:0\"\n[agent]\nstatus_listen = \"127.0.0.1:0\"\n{sections}",
-            path("catalog.sqlite"),
-            path("objects"),
-            path("master.key"),
+            self.folder.path().join("master.key"),
         );
         let file = self.folder.path().join("heliograph.toml");
         std::fs::write(&file, shared).unwrap();
@@ -154,6 +158,16 @@ impl Server {
     /// All that it said on standard error so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")
+    }
+
+    /// From the first thing that it said to when its indexer had replayed what an earlier one left.
+    pub(crate) fn recovery(&self) -> Option<Duration> {
+        let said = self.said();
+        let entries = said.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let entries: Vec<Value> = entries.collect();
+        let at = |entry: &Value| entry["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let ready = entries.iter().find(|entry| entry["message"] == "the indexer is ready")?;
+        Some(at(ready).duration_since(at(&entries[0])).unsigned_abs())
     }
 
     /// The address that the setting's port got.

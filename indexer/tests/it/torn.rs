@@ -91,11 +91,15 @@ async fn cut_off_at_every_byte_zeroed_at_the_end_or_missing_it_costs_no_neighbou
     written.check_all(cut_off.chain(zeroed).chain([None, None])).await;
 }
 
+#[expect(clippy::disallowed_methods, reason = "a run that is to be made again")]
+fn seed() -> u64 {
+    let given = std::env::var("HELIOGRAPH_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| fastrand::u64(..))
+}
+
 #[tokio::test]
 async fn each_of_a_thousand_flipped_bits_is_told_and_costs_no_neighbour() {
-    #[expect(clippy::disallowed_methods, reason = "which run to repeat is said to the test program")]
-    let seed = std::env::var("HELIOGRAPH_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    let seed = seed();
     eprintln!("torn: HELIOGRAPH_TEST_SEED={seed}");
     let mut random = Rng::with_seed(seed);
     let written = Written::new(81).await;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heliograph_store::catalog::{self, Catalog};
+use heliograph_testbed::s3;
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use super::{TENANT, assert_ended_at};
-use crate::command::{heliograph, run};
+use super::{TENANT, UNDER_LOAD, assert_ended_at};
+use crate::command::{heliograph, run_with};
 use crate::direct::{Direct, sent};
+use crate::postgres_server;
 use crate::seed::Random;
 use crate::server::{PASSWORD, PATIENCE, Place, Server};
 use crate::strace::Tracer;
@@ -51,6 +53,18 @@ const SYSTEM_CALLS: [(&str, u32, Option<&str>); 5] = [
     ("fsync", 1, Some("catalog.sqlite-wal")),
 ];
 
+/// What opens the S3 server.
+const CREDENTIALS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY)];
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn indexer_settings(port: u16, seal_after: &str) -> String {
+    format!("[indexer]\nlisten = \"127.0.0.1:{port}\"\nseal_after = {seal_after:?}\n")
+}
+
 /// One place after the other for indexers, all at the same port.
 struct Succession {
     place: Place,
@@ -61,14 +75,33 @@ struct Succession {
 }
 
 impl Succession {
-    async fn new(number: u32) -> Self {
+    /// Over a file and a folder. Only heirs seal.
+    async fn over_files(number: u32) -> Self {
         let place = Place::new();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // Only heirs seal.
-        let indexer = format!("[indexer]\nlisten = \"127.0.0.1:{port}\"\nseal_after = \"1h\"\n");
-        let config = place.write_shared_config(&indexer);
+        let port = free_port();
+        let config = place.write_shared_config(&indexer_settings(port, "1h"));
         let url = format!("sqlite:{}", config.with_file_name("catalog.sqlite").display());
-        let catalog = catalog::open(&url.as_str().into(), None).await.unwrap();
+        Self::new(place, config, port, &url, number).await
+    }
+
+    /// Over PostgreSQL and S3, with seals.
+    async fn over_servers(number: u32) -> (Self, s3::Server) {
+        let place = Place::new();
+        let port = free_port();
+        let objects = s3::Server::start(&place.logs().with_file_name("s3")).await;
+        let postgres = tokio::task::spawn_blocking(postgres_server::shared).await.unwrap();
+        let url = postgres.new_database(None).await;
+        let storage = format!(
+            "url = \"s3://{}/crash\"\nendpoint = \"http://{}\"\nregion = \"here\"\npath_style = true\n",
+            s3::BUCKET,
+            objects.address()
+        );
+        let config = place.write_config_over(&url, &storage, &indexer_settings(port, "100ms"));
+        (Self::new(place, config, port, &url, number).await, objects)
+    }
+
+    async fn new(place: Place, config: PathBuf, port: u16, catalog: &str, number: u32) -> Self {
+        let catalog = catalog::open(&catalog.into(), None).await.unwrap();
         Self { place, config, port, catalog, direct: Direct::new(&format!("direct{number}")) }
     }
 
@@ -79,14 +112,14 @@ impl Succession {
     fn command(&self, role: &str) -> Command {
         let mut command = heliograph();
         command.arg(role).arg("--config").arg(&self.config);
-        command.env("HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD", PASSWORD);
+        command.env("HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD", PASSWORD).envs(CREDENTIALS);
         command
     }
 
     /// What embedded mode leaves when it is killed.
     async fn leave_embedded(&mut self) {
         let mut command = self.command("up");
-        command.arg("--data-dir").arg(self.place.data());
+        command.arg("--data-dir").arg(self.place.data()).env("HELIOGRAPH_INDEXER__SEAL_AFTER", "1h");
         let server = Server::spawn(command, "query.listen");
         for _ in 0..3 {
             self.direct.send(&self.base()).await;
@@ -139,14 +172,28 @@ impl Succession {
     }
 }
 
-async fn killed_one_after_the_other(number: u32, order: Vec<&'static str>) {
-    let mut succession = Succession::new(number).await;
+/// Points in an order of their own, but those of adoption first: they are not passed later.
+fn shuffled(points: impl Iterator<Item = &'static str>, random: &mut Random) -> Vec<&'static str> {
+    let mut order: Vec<_> = points.filter(|point| !ADOPTION.contains(point)).collect();
+    for at in (1..order.len()).rev() {
+        order.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap());
+    }
+    order.splice(0..0, ADOPTION);
+    order
+}
+
+/// Kills one indexer after the other and looks for what they have acknowledged.
+async fn killed_one_after_the_other(
+    mut succession: Succession,
+    order: Vec<&'static str>,
+    calls: &[(&str, u32, Option<&str>)],
+) {
     succession.leave_embedded().await;
-    for point in order {
+    for point in &order {
         succession.kill_at(point).await;
     }
-    for (call, nth, file) in SYSTEM_CALLS {
-        succession.kill_in(call, nth, file).await;
+    for (call, nth, file) in calls {
+        succession.kill_in(call, *nth, *file).await;
     }
     succession.end_leases().await;
     let last = Server::spawn(succession.command("indexer"), "indexer.listen");
@@ -160,15 +207,12 @@ async fn killed_one_after_the_other(number: u32, order: Vec<&'static str>) {
     query.wait_until_ready().await;
     let config = succession.config.display().to_string();
     let arguments = ["admin", "token", "create", "--tenant", TENANT, "--role", "viewer", "--config", &config];
-    let token = run(&arguments).await.fine();
+    let token = run_with(&arguments, &CREDENTIALS).await.fine();
     let found = query.messages(token.trim()).await;
-    let name = format!("direct{number}");
-    assert_same(&name, &found[&name], &sent(succession.direct.lines()));
-    eprintln!(
-        "crash_points: {} lines over {} indexers",
-        succession.direct.lines(),
-        POINTS.len() + SYSTEM_CALLS.len() + 2
-    );
+    let name = succession.direct.name();
+    assert_same(name, &found[name], &sent(succession.direct.lines()));
+    let kills = order.len() + calls.len();
+    eprintln!("crash_points: {} lines of {name} over {kills} kills", succession.direct.lines());
     query.stop().await;
     last.stop().await;
 }
@@ -182,13 +226,26 @@ fn hits() -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_point_of_a_takeover_nothing_is_lost_or_doubled() {
     let mut random = Random::new("crash_points::shared");
-    let succession = |number: u32| {
-        let mut order = POINTS;
-        for at in (ADOPTION.len() + 1..order.len()).rev() {
-            let span = at - ADOPTION.len() + 1;
-            order.swap(at, ADOPTION.len() + usize::try_from(random.below(span as u64)).unwrap());
+    let chain = |number: u32| {
+        let order = shuffled(POINTS.into_iter(), &mut random);
+        async move {
+            let succession = Succession::over_files(number).await;
+            killed_one_after_the_other(succession, order, &SYSTEM_CALLS).await;
         }
-        killed_one_after_the_other(number, order.to_vec())
     };
-    futures::future::join_all((0..hits()).map(succession)).await;
+    futures::future::join_all((0..hits()).map(chain)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_over_postgres_and_s3_and_in_seals() {
+    let mut random = Random::new("crash_points::servers");
+    let chain = |number: u32| {
+        let order = shuffled(POINTS.into_iter().chain(UNDER_LOAD), &mut random);
+        async move {
+            let (succession, objects) = Succession::over_servers(number).await;
+            killed_one_after_the_other(succession, order, &[]).await;
+            objects.stop().await;
+        }
+    };
+    futures::future::join_all((0..hits()).map(chain)).await;
 }
