@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("query", &["model", "serve", "store"]),
     ("app", &["agent", "indexer", "model", "query", "serve", "store"]),
     ("testbed", &[]),
-    ("benches", &["model", "store"]),
+    ("benches", &["model", "store", "testbed"]),
 ];
 /// What tests may name beside those.
 const TESTS_ONLY: &str = "testbed";
