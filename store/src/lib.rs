@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod catalog;
 pub mod compaction;
+pub mod erasure;
 mod error;
 pub mod keyring;
 pub mod layout;

@@ -12,6 +12,7 @@ mod backup;
 mod command;
 mod commands;
 mod crash;
+mod erase;
 mod flow;
 mod roles;
 mod seed;
