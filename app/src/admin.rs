@@ -1,6 +1,7 @@
 //! `heliograph admin`: works on catalog and key ring directly, beside a running server.
 
 mod backup;
+mod erase;
 mod limits;
 mod retention;
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::User(command) => users(command).await,
         AdminCommand::Grant(command) => grants(command).await,
         AdminCommand::Usage { tenant, place } => limits::usage(tenant, &open(&place).await?).await,
+        AdminCommand::Erase(command) => erase::run(command).await,
         AdminCommand::Backup { to, tenant, with_master_key, place } => {
             backup::make(&to, tenant.as_ref(), with_master_key, &place).await
         }

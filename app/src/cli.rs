@@ -10,8 +10,8 @@ use heliograph_model::tenant::TenantId;
 use secrecy::SecretString;
 
 pub(crate) use admin::{
-    AdminCommand, ExtentWords, GrantCommand, GrantWords, LimitWords, PasswordFrom, Place, TenantCommand,
-    TokenCommand, UserCommand,
+    AdminCommand, Erase, EraseCommand, EraseWords, ExtentWords, GrantCommand, GrantWords, LimitWords,
+    PasswordFrom, Place, TenantCommand, TokenCommand, UserCommand,
 };
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Tenants, users, grants, tokens, limits, usage and backups; works beside a running server
+    /// Tenants, users, grants, tokens, limits, usage, erasures and backups; works beside a running server
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Find records

@@ -221,6 +221,13 @@ impl Hot {
         }
     }
 
+    /// Has everything sealed as soon as can be that came in up to a commit.
+    pub(crate) fn press_through(&self, through: CommitId) {
+        for part in self.inner.write().tenants.values_mut() {
+            part.is_pressed |= part.chunks.front().is_some_and(|oldest| oldest.commit <= through);
+        }
+    }
+
     /// The tenants that are to be sealed, by bytes, by age, or pressed; and where memory is half full, the largest that hold a
     /// quarter of it together: with thousands of small tenants one at a time would not keep up.
     pub(crate) fn due(&self, bytes: usize, age: Duration) -> Vec<TenantId> {

@@ -1,19 +1,23 @@
-//! What becomes of segments once they are sealed: small ones are merged, old ones expire, and what nobody needs is
-//! deleted.
+//! What becomes of segments once they are sealed: small ones are merged, old ones expire, those with records that
+//! are to be erased are rewritten, and what nobody needs is deleted.
 //!
 //! Runs beside everything else and may stop at any moment: what was left undone is found again.
 
 mod collect;
 mod compact;
+mod erase;
 mod retain;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::compaction::Policy;
 use heliograph_store::retention::Keep;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -22,6 +26,7 @@ use crate::hot::Hot;
 use crate::metrics::UpkeepMetrics;
 use collect::Collector;
 use compact::Compactor;
+use erase::{Asked, Eraser, Watcher};
 use retain::Retainer;
 
 /// The settings of upkeep.
@@ -70,6 +75,21 @@ impl Keeper {
     pub(crate) fn start(self, settings: &Upkeep, tasks: &TaskTracker, stop: &CancellationToken) {
         let Self { store, indexer, clock, hot, metrics } = self;
         let Upkeep { merge_bytes, keep, delete_after, abandoned_after, look_every } = *settings;
+        let (asked, to_erase) = watch::channel(Asked::default());
+        let watcher = Watcher {
+            store: store.clone(),
+            hot: Arc::clone(&hot),
+            metrics: metrics.clone(),
+            look_every,
+            asked,
+        };
+        let eraser = Eraser {
+            store: store.clone(),
+            indexer,
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            asked: to_erase.clone(),
+        };
         let compactor = Compactor {
             store: store.clone(),
             indexer,
@@ -78,6 +98,7 @@ impl Keeper {
             metrics: metrics.clone(),
             policy: Policy { target_bytes: merge_bytes },
             look_every,
+            asked: to_erase,
         };
         let retainer = Retainer {
             store: store.clone(),
@@ -87,8 +108,20 @@ impl Keeper {
             look_every,
         };
         let collector = Collector { store, clock, metrics, delete_after, abandoned_after, look_every };
+        tasks.spawn(watcher.run(stop.clone()));
+        tasks.spawn(eraser.run(stop.clone()));
         tasks.spawn(compactor.run(stop.clone()));
         tasks.spawn(retainer.run(stop.clone()));
         tasks.spawn(collector.run(stop.clone()));
     }
+}
+
+/// The one of these indexers to whom a tenant falls, whoever asks; none if there are none.
+fn responsible(tenant: &TenantId, indexers: &[Uuid]) -> Option<Uuid> {
+    let weight = |indexer: &Uuid| {
+        let mut hasher = DefaultHasher::new();
+        (tenant.as_str(), indexer).hash(&mut hasher);
+        hasher.finish()
+    };
+    indexers.iter().copied().max_by_key(weight)
 }

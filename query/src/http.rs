@@ -4,6 +4,7 @@ mod admin;
 mod assets;
 mod body;
 mod counts;
+mod erasures;
 pub(crate) mod error;
 mod export;
 mod gate;
@@ -109,6 +110,12 @@ pub(crate) const ROUTES: &[Route] = &[
         methods: &["DELETE"],
         handler: || delete(admin::revoke_token),
     },
+    Route {
+        path: "/api/v1/admin/erasures",
+        methods: &["GET", "POST"],
+        handler: || get(erasures::list).post(erasures::ask),
+    },
+    Route { path: "/api/v1/admin/erasures/{erasure}", methods: &["GET"], handler: || get(erasures::show) },
     Route { path: "/api/v1/admin/usage", methods: &["GET"], handler: || get(usage::usage) },
 ];
 

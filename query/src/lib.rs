@@ -27,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use heliograph_model::time::Clock;
+use heliograph_model::filter::Filter;
+use heliograph_model::time::{Clock, TimeRange, Timestamp};
 use heliograph_serve::Bounds;
 use heliograph_store::Store;
 use prometheus::Registry;
@@ -46,6 +47,14 @@ const WARM_MAX: Duration = Duration::from_secs(2);
 /// How long requests under way may take once we stop.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// Reads a query, as a search at this moment does; [`Error::Invalid`] tells where it cannot be read.
+pub fn parse_query(text: &str, now: Timestamp) -> Result<Filter> {
+    let filter = syntax::parse(text, now)?;
+    // What cannot be compiled is refused here, too.
+    search::Question::new(TimeRange::ALL, filter.clone())?;
+    Ok(filter)
+}
+
 /// Serves until `stop`, then ends tails with 1001, lets requests under way finish, and returns.
 ///
 /// `status` is merged as it is: `/healthz`, `/readyz`, and where configured open `/metrics`. `ready` turns true
@@ -63,6 +72,8 @@ pub async fn run(
 ) -> Result<()> {
     let tracker = TaskTracker::new();
     let (router, search) = router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
+    let (stopping, dropping) = (stop.clone(), Arc::clone(&search));
+    tracker.spawn(async move { dropping.drop_erased(stopping).await });
     let stopping = stop.clone();
     tracker.spawn(async move {
         if stopping.run_until_cancelled(search.warm(WARM_MAX)).await.is_some() {

@@ -100,6 +100,11 @@ impl Lists {
         }
     }
 
+    /// Forgets all lists.
+    pub(crate) fn forget_all(&self) {
+        self.kept.lock().clear();
+    }
+
     fn known(&self, tenants: &[TenantId], heads: &[Head], range: &TimeRange) -> Known {
         let mut known = Known { segments: Vec::new(), unknown: Vec::new(), long: Vec::new() };
         let kept = self.kept.lock();

@@ -4,6 +4,7 @@
 
 mod context;
 mod counts;
+mod erased;
 mod explain;
 mod gap;
 mod glance;

@@ -1,6 +1,6 @@
 //! Opened segments, kept while there is room, so that a search reads an index part once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
@@ -89,6 +89,15 @@ impl Segments {
             }
         });
         opening.buffer_unordered(side_by_side).collect::<()>().await;
+    }
+
+    /// Drops all that is kept of other segments than these.
+    pub(crate) fn keep_only(&self, listed: &HashSet<ObjectId>) {
+        let mut kept = self.kept.lock();
+        kept.entries.retain(|(_, id), _| listed.contains(id));
+        kept.bytes = kept.entries.values().map(|entry| entry.bytes).sum();
+        drop(kept);
+        self.pages.keep_only(listed);
     }
 
     /// The segment, if it is open.

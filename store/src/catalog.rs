@@ -2,6 +2,7 @@
 
 mod bounds;
 mod dump;
+mod erasures;
 mod lease;
 mod limits;
 mod postgres;
@@ -27,6 +28,7 @@ use crate::layout::ObjectId;
 use crate::retention::OwnKeep;
 
 pub use dump::{Cell, Dump};
+pub use erasures::{ErasedAs, ErasedObject, Erasure, NewErasure, PendingErasure, Rewrite};
 pub use lease::{Indexer, LISTED_WITHIN, Lease};
 pub use limits::{Bound, TenantLimits, TenantUsage};
 pub use upkeep::{Candidate, Reason, Retired};
@@ -409,4 +411,30 @@ pub trait Catalog: Send + Sync + 'static {
     /// Moves the clock of retention on, over all indexers, never back; gives how far it is, none where it was never
     /// moved.
     async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>>;
+
+    /// Notes a request to remove records, with what there is up to this moment: every batch that was acknowledged
+    /// before it is in a segment, or in a write-ahead object that counts as waiting. [`Error::Missing`] if there is no
+    /// such tenant. The same request again changes nothing.
+    ///
+    /// An engine must see to it that no commit with a lower ordinal is still under way.
+    async fn request_erasure(&self, new: &NewErasure) -> Result<Erasure>;
+    /// All requests, the newest first.
+    async fn erasures(&self) -> Result<Vec<Erasure>>;
+    /// Those that are not done.
+    async fn pending_erasures(&self) -> Result<Vec<PendingErasure>>;
+    /// How many are done: who keeps copies of objects looks what may be kept whenever this rises.
+    async fn erasures_done(&self) -> Result<u64>;
+    /// Puts a segment without some of the records in the place of the one that has them, and retires that, all or
+    /// nothing; both have the same commits and indexer, and the records add up: anything else is [`Error::Corrupt`].
+    /// [`Error::Replaced`] and [`Error::Discarded`] as for [`Self::replace`], [`Error::Missing`] if the erasure is not
+    /// pending. The same call again changes nothing.
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<()>;
+    /// Notes objects that an erasure is about to delete; those that are noted already stay as they are.
+    async fn note_erased(&self, erasure: Uuid, objects: &[ErasedObject]) -> Result<()>;
+    /// What an erasure has taken away so far.
+    async fn erased(&self, erasure: Uuid) -> Result<Vec<ErasedObject>>;
+    /// Notes what keeps an erasure from being done.
+    async fn set_erasure_trouble(&self, erasure: Uuid, trouble: Option<&str>) -> Result<()>;
+    /// Ends an erasure, and forgets its query. Ending it again changes nothing.
+    async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()>;
 }

@@ -22,6 +22,8 @@ mod policy;
 use std::sync::Arc;
 
 use heliograph_model::time::Timestamp;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
 
 use crate::Store;
 use crate::catalog::SegmentMeta;
@@ -66,6 +68,19 @@ pub async fn write(
     let output = built.meta(&first.tenant, id, first.indexer, (after, through), created);
     objects::create(&*store.objects, &path, built.bytes).await.map_err(Error::Objects)?;
     let ids: Vec<ObjectId> = inputs.iter().map(|input| input.id).collect();
-    store.catalog.replace(&ids, &output, at).await?;
+    if let Err(error) = store.catalog.replace(&ids, &output, at).await {
+        take_back(store, &path, &error).await;
+        return Err(error);
+    }
     Ok(output)
+}
+
+/// Deletes an object that the catalog has refused for ever. Where it may have taken it after all, or the object cannot
+/// be deleted now, that is left to who collects orphans.
+pub(crate) async fn take_back(store: &Store, path: &Path, refusal: &Error) {
+    if matches!(refusal, Error::Replaced { .. } | Error::Discarded { .. } | Error::Missing { .. })
+        && !matches!(store.objects.delete(path).await, Ok(()) | Err(object_store::Error::NotFound { .. }))
+    {
+        tracing::warn!(%path, "an object that was not published is left behind");
+    }
 }

@@ -34,6 +34,11 @@ pub fn wal(indexer: Uuid, object: ObjectId) -> Path {
     Path::from(format!("w/{}/{}", indexer.simple(), object.simple()))
 }
 
+/// Where all write-ahead objects lie.
+pub fn wal_root() -> Path {
+    Path::from("w")
+}
+
 /// Where all write-ahead objects of an indexer lie.
 pub fn wal_prefix(indexer: Uuid) -> Path {
     Path::from(format!("w/{}", indexer.simple()))

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod catalog;
 pub mod compaction;
 pub mod crash;
+pub mod erasure;
 mod error;
 pub mod keyring;
 pub mod layout;

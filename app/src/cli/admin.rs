@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_store::catalog::{Bound, Role};
 use heliograph_store::retention::Own;
+use uuid::Uuid;
 
 use crate::config::{Bytes, Span};
 
@@ -43,6 +44,8 @@ pub(crate) enum AdminCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Remove the records that a query finds, for ever, and print what was removed; waits for running indexers
+    Erase(Erase),
     /// Copy the catalog, or one tenant with all its records, into a new folder; works beside a running server
     Backup {
         /// Folder that is new or empty
@@ -68,6 +71,71 @@ pub(crate) enum AdminCommand {
         /// Of a tenant: the master key of the place that it comes from, if another than here
         #[arg(long, value_name = "FILE")]
         master_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Erase {
+    #[command(subcommand)]
+    pub(crate) command: Option<EraseCommand>,
+    #[command(flatten)]
+    pub(crate) words: Option<EraseWords>,
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+pub(crate) struct EraseWords {
+    /// Whose records
+    #[arg(long)]
+    pub(crate) tenant: TenantId,
+    /// Which of them, as a search finds them
+    #[arg(long)]
+    pub(crate) query: String,
+    /// From when: 15m, now-2h, 2026-11-24T10:00:00Z [default: all that is kept]
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Up to when, likewise
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+    /// Only count what is sealed and would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print the receipt as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EraseCommand {
+    /// List all erasures
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the receipt of one, as far as it is
+    Show {
+        /// Its id, as `erase list` shows it
+        id: Uuid,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Look whether a tenant has any record that a query means: reads every segment and write-ahead object whole, and
+    /// asks no index
+    Check {
+        /// Whose records
+        #[arg(long)]
+        tenant: TenantId,
+        /// Which of them
+        #[arg(long)]
+        query: String,
         #[command(flatten)]
         place: Place,
     },

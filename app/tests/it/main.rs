@@ -18,6 +18,7 @@ mod crash;
 mod crash_points;
 mod direct;
 mod drain;
+mod erase;
 mod flow;
 mod full_disk;
 #[expect(dead_code, reason = "the store's tests need more of it")]

@@ -1,4 +1,4 @@
-//! The figures of merging and deleting.
+//! The figures of merging, erasing and deleting.
 //!
 //! Write amplification is `sealed_bytes_total` and `merge_written_bytes_total` together by the first: at most 1 and
 //! [`MERGES_MAX`](heliograph_store::compaction::MERGES_MAX).
@@ -40,6 +40,33 @@ pub(crate) struct UpkeepMetrics {
     pub(crate) deleted_bytes: IntCounterVec,
     /// Deleted objects that were never published.
     pub(crate) abandoned_objects: IntCounter,
+    /// What is erased.
+    pub(crate) erasures: ErasureMetrics,
+}
+
+/// What is erased.
+#[derive(Clone, Debug)]
+pub(crate) struct ErasureMetrics {
+    /// Erasures that are not done.
+    pub(crate) pending: IntGauge,
+    /// Records that erasures took out of segments.
+    pub(crate) records: IntCounter,
+    /// Erasures that failed and are tried again.
+    pub(crate) failures: IntCounter,
+}
+
+impl ErasureMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            pending: gauge(registry, "erasures_pending", "Erasures that are not done.")?,
+            records: counter(
+                registry,
+                "erased_records_total",
+                "Records that erasures took out of segments.",
+            )?,
+            failures: counter(registry, "erasure_failures_total", "Erasures that failed, to be repeated.")?,
+        })
+    }
 }
 
 impl UpkeepMetrics {
@@ -105,6 +132,7 @@ impl UpkeepMetrics {
                 "abandoned_objects_total",
                 "Deleted objects that were never published.",
             )?,
+            erasures: ErasureMetrics::new(registry)?,
         })
     }
 }

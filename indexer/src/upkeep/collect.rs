@@ -21,8 +21,8 @@ use heliograph_model::time::{Clock, TimeRange};
 use heliograph_store::Store;
 use heliograph_store::catalog::Tenant;
 use heliograph_store::layout::{self, ObjectId};
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +96,8 @@ impl Collector {
                 due.push((segment.id, layout::segment(tenant.uid, segment.id), segment));
             }
         }
-        let deleted = self.delete(due.iter().map(|(id, path, _)| (*id, path.clone())).collect()).await;
+        let deleted =
+            delete_objects(&self.store, due.iter().map(|(id, path, _)| (*id, path.clone())).collect()).await;
         if deleted.is_empty() {
             return Ok(());
         }
@@ -113,7 +114,8 @@ impl Collector {
     async fn sweep(&self, since: &mut HashMap<ObjectId, Instant>) -> Result<()> {
         let mut there = HashMap::new();
         for tenant in self.store.catalog.tenants().await? {
-            there.extend(self.not_searched(&tenant).await?);
+            let objects = unsearched_objects(&self.store, &tenant).await?;
+            there.extend(objects.into_iter().map(|(id, object)| (id, object.location)));
         }
         // Read last: what was searched a moment ago may be retired by now.
         let retired = self.store.catalog.retired(u32::MAX).await?;
@@ -130,40 +132,41 @@ impl Collector {
         }
         let given_up = self.store.catalog.discard(&due, self.clock.now()).await?;
         let gone = given_up.iter().filter_map(|id| Some((*id, there.get(id)?.clone())));
-        let deleted = self.delete(gone.collect()).await;
+        let deleted = delete_objects(&self.store, gone.collect()).await;
         tracing::info!(objects = deleted.len(), "deleted objects that were never published");
         self.metrics.abandoned_objects.inc_by(deleted.len() as u64);
         Ok(())
     }
+}
 
-    /// Objects of a tenant that are not searched. They are listed first, so that one which is published meanwhile
-    /// is known.
-    async fn not_searched(&self, tenant: &Tenant) -> Result<HashMap<ObjectId, Path>> {
-        let prefix = layout::segment_prefix(tenant.uid);
-        let listed = self.store.objects.list(Some(&prefix));
-        let named = listed.try_filter_map(|object| async move {
-            let path = object.location;
-            Ok(layout::segment_object(&path).map(|id| (id, path)))
-        });
-        let mut there: HashMap<ObjectId, Path> = named.try_collect().await?;
-        if !there.is_empty() {
-            let searched = self.store.catalog.segments(&tenant.name, &TimeRange::ALL).await?;
-            searched.iter().for_each(|segment| drop(there.remove(&segment.id)));
-        }
-        Ok(there)
+/// Objects of a tenant that are not searched. They are listed first, so that one which is published meanwhile is known.
+pub(super) async fn unsearched_objects(
+    store: &Store,
+    tenant: &Tenant,
+) -> Result<HashMap<ObjectId, ObjectMeta>> {
+    let prefix = layout::segment_prefix(tenant.uid);
+    let listed = store.objects.list(Some(&prefix));
+    let named = listed.try_filter_map(|object| async move {
+        Ok(layout::segment_object(&object.location).map(|id| (id, object)))
+    });
+    let mut there: HashMap<ObjectId, ObjectMeta> = named.try_collect().await?;
+    if !there.is_empty() {
+        let searched = store.catalog.segments(&tenant.name, &TimeRange::ALL).await?;
+        searched.iter().for_each(|segment| drop(there.remove(&segment.id)));
     }
+    Ok(there)
+}
 
-    /// Deletes objects; those that are gone now.
-    async fn delete(&self, objects: Vec<(ObjectId, Path)>) -> HashSet<ObjectId> {
-        let deleting = stream::iter(objects).map(|(id, path)| async move {
-            match self.store.objects.delete(&path).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => Some(id),
-                Err(error) => {
-                    tracing::warn!(%path, error = &error as &dyn std::error::Error, "cannot delete an object");
-                    None
-                }
+/// Deletes objects; those that are gone now.
+pub(super) async fn delete_objects(store: &Store, objects: Vec<(ObjectId, Path)>) -> HashSet<ObjectId> {
+    let deleting = stream::iter(objects).map(|(id, path)| async move {
+        match store.objects.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Some(id),
+            Err(error) => {
+                tracing::warn!(%path, error = &error as &dyn std::error::Error, "cannot delete an object");
+                None
             }
-        });
-        deleting.buffer_unordered(DELETES_MAX).filter_map(std::future::ready).collect().await
-    }
+        }
+    });
+    deleting.buffer_unordered(DELETES_MAX).filter_map(std::future::ready).collect().await
 }

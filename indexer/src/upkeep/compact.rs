@@ -4,7 +4,6 @@
 //! tenant. Two that do not know of each other yet may do the same merge; the catalog takes one of them.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,13 @@ use heliograph_store::catalog::{Candidate, SegmentMeta, TenantUsage};
 use heliograph_store::compaction::{self, Policy};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::{Error as StoreError, Store};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::erase::{Asked, is_of};
+use super::responsible;
 use crate::error::{Error, Result};
 use crate::hot::Hot;
 use crate::metrics::UpkeepMetrics;
@@ -41,6 +43,8 @@ pub(super) struct Compactor {
     pub(super) policy: Policy,
     /// How often it looks.
     pub(super) look_every: Duration,
+    /// Tenants some of whose records are to be erased: their segments are left alone meanwhile.
+    pub(super) asked: watch::Receiver<Asked>,
 }
 
 /// What was found at earlier looks.
@@ -91,7 +95,7 @@ impl Compactor {
                 break;
             }
             let is_settled = known.settled.get(&usage.tenant).is_some_and(|of| *of == (usage.clone(), day));
-            if is_settled || usage.segments < 2 {
+            if is_settled || usage.segments < 2 || is_of(&self.asked.borrow(), &usage.tenant) {
                 continue;
             }
             let tenant = usage.tenant.clone();
@@ -123,8 +127,17 @@ impl Compactor {
             of_indexers.find_map(|of| self.merges(of, &known.living).then(|| self.policy.choose(of, now))?);
         let Some(inputs) = chosen else { return Ok(false) };
         let timer = self.metrics.merge_seconds.start_timer();
+        let mut asked = self.asked.clone();
+        // The sender lives as long as this.
+        let erasing = asked.wait_for(|asked| is_of(asked, tenant));
         let merging = timeout(MERGE_MAX, Box::pin(self.merge(&inputs, known)));
-        let merged = merging.await.map_err(|_| Error::Unavailable { reason: "a merge takes too long" });
+        let merged = tokio::select! {
+            merged = merging => merged.map_err(|_| Error::Unavailable { reason: "a merge takes too long" }),
+            Ok(_) = erasing => {
+                timer.stop_and_discard();
+                return Ok(false);
+            }
+        };
         match merged.and_then(|merged| merged) {
             Ok(output) => {
                 timer.observe_duration();
@@ -152,12 +165,7 @@ impl Compactor {
         if living.contains(&meta.indexer) {
             return false;
         }
-        let weight = |indexer: &Uuid| {
-            let mut hasher = DefaultHasher::new();
-            (meta.tenant.as_str(), indexer).hash(&mut hasher);
-            hasher.finish()
-        };
-        living.iter().max_by_key(|indexer| weight(indexer)).is_none_or(|indexer| *indexer == self.indexer)
+        responsible(&meta.tenant, living).is_none_or(|indexer| indexer == self.indexer)
     }
 
     async fn merge(&self, inputs: &[SegmentMeta], known: &mut Known) -> Result<SegmentMeta> {

@@ -14,8 +14,9 @@ use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
-    Candidate, Catalog, CommittedBatch, Dump, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta,
-    Session, Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, CommittedBatch, Dump, ErasedObject, Erasure, Grant, Indexer, Lease, NewCommit,
+    NewErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant, TenantLimits,
+    TenantUsage, Token, User, WalObject,
 };
 use heliograph_store::layout::ObjectId;
 use heliograph_store::retention::OwnKeep;
@@ -194,6 +195,18 @@ macro_rules! through {
                 self.stop.pass(Point::AfterReplace).await;
                 done
             }
+            async fn rewrite(&self, rewrite: &Rewrite) -> Result<()> {
+                self.stop.pass(Point::BeforeReplace).await;
+                let done = self.inner.rewrite(rewrite).await;
+                self.stop.pass(Point::AfterReplace).await;
+                done
+            }
+            async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
+                self.stop.pass(Point::BeforeFinish).await;
+                let done = self.inner.finish_erasure(erasure, at).await;
+                self.stop.pass(Point::AfterFinish).await;
+                done
+            }
             async fn forget(&self, retired: &[ObjectId]) -> Result<()> {
                 self.stop.pass(Point::BeforeForget).await;
                 let done = self.inner.forget(retired).await;
@@ -243,6 +256,13 @@ through! {
     retire(tenant: &TenantId, segments: &[ObjectId], reason: Reason, at: Timestamp) -> Vec<ObjectId>;
     retired(limit: u32) -> Vec<Retired>;
     discard(objects: &[ObjectId], at: Timestamp) -> Vec<ObjectId>;
+    request_erasure(new: &NewErasure) -> Erasure;
+    erasures() -> Vec<Erasure>;
+    pending_erasures() -> Vec<PendingErasure>;
+    erasures_done() -> u64;
+    note_erased(erasure: Uuid, objects: &[ErasedObject]) -> ();
+    erased(erasure: Uuid) -> Vec<ErasedObject>;
+    set_erasure_trouble(erasure: Uuid, trouble: Option<&str>) -> ();
     set_retention(tenant: &TenantId, own: &OwnKeep) -> ();
     retentions() -> Vec<(TenantId, OwnKeep)>;
     advance_retention_clock(to: Option<Timestamp>) -> Option<Timestamp>;

@@ -5,6 +5,7 @@ mod bench;
 mod bodies;
 mod bulk;
 mod durable;
+mod erasing;
 mod far_store;
 mod faults;
 mod feeds;

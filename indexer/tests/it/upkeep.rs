@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use heliograph_indexer::{Config, Upkeep};
+use heliograph_model::record::Record;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::Store;
@@ -29,9 +30,12 @@ pub(crate) enum Point {
     AfterDelete,
     BeforeForget,
     AfterForget,
+    BeforeFinish,
+    AfterFinish,
 }
 
 impl Point {
+    /// Those of a merge.
     const ALL: [Self; 8] = [
         Self::BeforePut,
         Self::AfterPut,
@@ -59,7 +63,7 @@ impl Default for Stop {
 }
 
 impl Stop {
-    fn at(point: Point) -> Arc<Self> {
+    pub(crate) fn at(point: Point) -> Arc<Self> {
         Arc::new(Self { at: Mutex::new(Some(point)), ..Self::default() })
     }
 
@@ -71,16 +75,16 @@ impl Stop {
         }
     }
 
-    fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         *self.at.lock() = None;
         self.go.add_permits(1);
     }
 
-    async fn is_reached(&self) {
+    pub(crate) async fn is_reached(&self) {
         until("the point is reached", || async { self.reached.load(Ordering::SeqCst) }).await;
     }
 
-    fn wrap(self: &Arc<Self>, store: Store) -> Store {
+    pub(crate) fn wrap(self: &Arc<Self>, store: Store) -> Store {
         let objects =
             Disk { inner: Arc::clone(&store.objects), full: Fault::default(), stop: Arc::clone(self) };
         let catalog = Database::stopping(Arc::clone(&store.catalog), self);
@@ -89,16 +93,16 @@ impl Stop {
 }
 
 /// Each batch becomes a segment.
-fn eager(upkeep: Upkeep) -> Config {
+pub(crate) fn eager(upkeep: Upkeep) -> Config {
     Config { seal_bytes: 1, upkeep, ..config() }
 }
 
-fn off() -> Upkeep {
+pub(crate) fn off() -> Upkeep {
     Upkeep { merge_bytes: 0, ..busy() }
 }
 
 /// Looks all the time and waits for nothing.
-fn busy() -> Upkeep {
+pub(crate) fn busy() -> Upkeep {
     Upkeep {
         merge_bytes: 64 << 20,
         keep: Keep::default(),
@@ -108,9 +112,9 @@ fn busy() -> Upkeep {
     }
 }
 
-const BATCHES: u64 = 20;
+pub(crate) const BATCHES: u64 = 20;
 
-async fn segments(server: &Server) -> Vec<SegmentMeta> {
+pub(crate) async fn segments(server: &Server) -> Vec<SegmentMeta> {
     let tenant = TenantId::parse("t").unwrap();
     server.store.catalog.segments(&tenant, &TimeRange::ALL).await.unwrap()
 }
@@ -121,9 +125,13 @@ async fn fill(folder: &Path) {
 }
 
 async fn fill_by(folder: &Path, config: Config) {
+    fill_with(folder, config, |sequence| records("a", sequence * 10 - 10..sequence * 10)).await;
+}
+
+pub(crate) async fn fill_with(folder: &Path, config: Config, batch: impl Fn(u64) -> Vec<Record>) {
     let server = Server::start_with(folder, config, |store| store).await;
     for sequence in 1..=BATCHES {
-        let batch = records("a", sequence * 10 - 10..sequence * 10);
+        let batch = batch(sequence);
         assert_eq!(server.send("t", "p", sequence, &batch).await, 200);
         until("it is sealed", || async { server.figure("heliograph_indexer_hot_records") == 0.0 }).await;
     }

@@ -38,6 +38,9 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("POST", "/api/v1/admin/tokens", [401, 403, 403, 201]),
     ("DELETE", "/api/v1/admin/tokens/{token}", [401, 403, 403, 204]),
     ("GET", "/api/v1/admin/usage?tenant=a", [401, 404, 403, 200]),
+    ("GET", "/api/v1/admin/erasures?tenant=a", [401, 404, 403, 200]),
+    ("POST", "/api/v1/admin/erasures", [401, 404, 403, 202]),
+    ("GET", "/api/v1/admin/erasures/00000000-0000-0000-0000-000000000000", [401, 404, 404, 404]),
 ];
 
 fn body(method: &str, path: &str) -> Option<Value> {
@@ -49,6 +52,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST" | "DELETE", "/api/v1/admin/grants") => {
             json!({ "user": "ann", "tenant": "b", "role": "operator" })
         }
+        ("POST", "/api/v1/admin/erasures") => json!({ "tenant": "a", "query": "ada" }),
         ("POST", "/api/v1/admin/tokens") => {
             json!({ "tenant": "a", "roles": ["viewer", "writer"], "ttl": "30d" })
         }
@@ -107,7 +111,13 @@ async fn every_route_has_a_row_and_answers_as_it_says() {
         }
         rows.insert((
             *method,
-            pattern.split('?').next().unwrap().replace("nobody", "{name}").replace("{token}", "{id}"),
+            pattern
+                .split('?')
+                .next()
+                .unwrap()
+                .replace("nobody", "{name}")
+                .replace("{token}", "{id}")
+                .replace("00000000-0000-0000-0000-000000000000", "{erasure}"),
         ));
     }
     for route in ROUTES {
@@ -127,6 +137,38 @@ async fn every_route_has_a_row_and_answers_as_it_says() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_operator_asks_for_an_erasure_and_reads_its_receipt() {
+    let stage = Stage::new().await;
+    let (_, own) = stage.token("a", &[Role::Operator]).await;
+    let (_, foreign) = stage.token("b", &[Role::Operator]).await;
+    let ask = async |body: Value| {
+        let url = format!("{}/api/v1/admin/erasures", stage.url);
+        let answer = stage.client.post(url).bearer_auth(&own).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    for wrong in ["", "(ada", "/[/"] {
+        let (status, body) = ask(json!({ "tenant": "a", "query": wrong })).await;
+        assert_eq!(status, 400, "{wrong:?}: {body}");
+    }
+    let (status, made) = ask(json!({ "tenant": "a", "query": "ada OR bob", "start": "now-1h" })).await;
+    assert_eq!((status, &made["state"], &made["query"]), (202, &json!("rewriting"), &json!("ada OR bob")));
+    assert_eq!((&made["start"], &made["end"]), (&json!("2026-11-24T09:00:00.000000000Z"), &Value::Null));
+    let pending = stage.store.catalog.pending_erasures().await.unwrap();
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0].filter, crate::parse_query("ada OR bob", pending[0].range.start).unwrap());
+    let path = format!("/api/v1/admin/erasures/{}", made["id"].as_str().unwrap());
+    assert_eq!(stage.get(&own, &path).await, (StatusCode::OK, made.clone()));
+    assert_eq!(stage.get(&foreign, &path).await.0, StatusCode::NOT_FOUND);
+    let list = async |token: &str| stage.get(token, "/api/v1/admin/erasures").await.1["erasures"].clone();
+    assert_eq!(list(&foreign).await, json!([]));
+    assert_eq!(list(&own).await[0]["query"], "ada OR bob");
+    stage.store.catalog.finish_erasure(pending[0].id, pending[0].range.start).await.unwrap();
+    let (_, done) = stage.get(&own, &path).await;
+    assert_eq!((&done["state"], &done["query"]), (&json!("done"), &Value::Null));
+    assert_eq!(done["query_sha256"], made["query_sha256"]);
 }
 
 #[tokio::test]

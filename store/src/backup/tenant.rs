@@ -281,10 +281,12 @@ async fn is_unfinished(store: &Store, there: &Tenant, name: &TenantId, kept: &Ke
     Ok(found.len() < kept.segments.len() && found.iter().all(is_kept))
 }
 
-/// Makes the segments searchable, as those of an indexer that never had others: nobody has anything hot of it.
+/// Makes the segments searchable, as those of an indexer that never had others: nobody has anything hot of it. Its
+/// commits are older than any that is made here: an erasure is about what came before it.
 async fn publish(store: &Store, name: &TenantId, kept: &Kept) -> Result<()> {
     let indexer = Uuid::new_v4();
-    for (commit, segment) in (0..).zip(&kept.segments) {
+    let before_all = -i64::try_from(kept.segments.len()).unwrap_or(i64::MAX);
+    for (commit, segment) in (before_all..).zip(&kept.segments) {
         let meta = SegmentMeta {
             id: segment.id,
             tenant: name.clone(),

@@ -135,6 +135,38 @@ pub(super) const TABLES: &[Table] = &[
         draws_ids: false,
     },
     Table { name: "retention_clock", columns: &[("one", Boolean), ("time", Integer)], draws_ids: false },
+    Table {
+        name: "erasures",
+        columns: &[
+            ("id", Uuid),
+            ("tenant", Text),
+            ("uid", Uuid),
+            ("query", Text),
+            ("filter", Text),
+            ("query_hash", Bytes),
+            ("range_start", Integer),
+            ("range_end", Integer),
+            ("through", Integer),
+            ("written_ahead", Integer),
+            ("requested_by", Text),
+            ("requested", Integer),
+            ("trouble", Text),
+            ("done", Integer),
+        ],
+        draws_ids: false,
+    },
+    Table {
+        name: "erased_objects",
+        columns: &[
+            ("erasure", Uuid),
+            ("object", Uuid),
+            ("what", Text),
+            ("bytes", Integer),
+            ("removed", Integer),
+            ("successor", Uuid),
+        ],
+        draws_ids: false,
+    },
 ];
 
 /// The column whose value is not kept: on loading every lease has run out.

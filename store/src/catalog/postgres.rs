@@ -7,6 +7,7 @@
 mod commits;
 mod connection;
 mod dump;
+mod erasures;
 mod indexers;
 mod limits;
 mod open;
@@ -32,8 +33,9 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Candidate, Catalog, Dump, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta, Session,
-    Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, Dump, ErasedObject, Erasure, Grant, Indexer, Lease, NewCommit, NewErasure,
+    PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage, Token,
+    User, WalObject,
 };
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -276,5 +278,33 @@ impl Catalog for Postgres {
     }
     async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>> {
         self.call(|| retention::advance_clock(self, to)).await
+    }
+
+    async fn request_erasure(&self, new: &NewErasure) -> Result<Erasure> {
+        self.call(|| erasures::request(self, new)).await
+    }
+    async fn erasures(&self) -> Result<Vec<Erasure>> {
+        self.call(|| erasures::all(self)).await
+    }
+    async fn pending_erasures(&self) -> Result<Vec<PendingErasure>> {
+        self.call(|| erasures::pending(self)).await
+    }
+    async fn erasures_done(&self) -> Result<u64> {
+        self.call(|| erasures::done(self)).await
+    }
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<()> {
+        self.call(|| erasures::rewrite(self, rewrite)).await
+    }
+    async fn note_erased(&self, erasure: Uuid, objects: &[ErasedObject]) -> Result<()> {
+        self.call(|| erasures::note(self, erasure, objects)).await
+    }
+    async fn erased(&self, erasure: Uuid) -> Result<Vec<ErasedObject>> {
+        self.call(|| erasures::erased(self, erasure)).await
+    }
+    async fn set_erasure_trouble(&self, erasure: Uuid, trouble: Option<&str>) -> Result<()> {
+        self.call(|| erasures::set_trouble(self, erasure, trouble)).await
+    }
+    async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
+        self.call(|| erasures::finish(self, erasure, at)).await
     }
 }

@@ -6,6 +6,7 @@
 
 mod commits;
 mod dump;
+mod erasures;
 mod indexers;
 mod limits;
 mod open;
@@ -27,8 +28,9 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Candidate, Catalog, Dump, Grant, Indexer, Lease, NewCommit, Reason, Retired, SegmentMeta, Session,
-    Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, Dump, ErasedObject, Erasure, Grant, Indexer, Lease, NewCommit, NewErasure,
+    PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage, Token,
+    User, WalObject,
 };
 use crate::error::Result;
 use crate::layout::ObjectId;
@@ -51,6 +53,13 @@ impl Sqlite {
 
     async fn write(&self) -> Result<Write> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Empties the journal, which has what was deleted or changed lately as it was before. A reader that will not end
+    /// leaves that to a later moment: the journal is written over and over.
+    async fn wipe(&self) -> Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+        Ok(())
     }
 }
 
@@ -213,6 +222,34 @@ impl Catalog for Sqlite {
     }
     async fn advance_retention_clock(&self, to: Option<Timestamp>) -> Result<Option<Timestamp>> {
         retention::advance_clock(self, to).await
+    }
+
+    async fn request_erasure(&self, new: &NewErasure) -> Result<Erasure> {
+        erasures::request(self, new).await
+    }
+    async fn erasures(&self) -> Result<Vec<Erasure>> {
+        erasures::all(self).await
+    }
+    async fn pending_erasures(&self) -> Result<Vec<PendingErasure>> {
+        erasures::pending(self).await
+    }
+    async fn erasures_done(&self) -> Result<u64> {
+        erasures::done(self).await
+    }
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<()> {
+        erasures::rewrite(self, rewrite).await
+    }
+    async fn note_erased(&self, erasure: Uuid, objects: &[ErasedObject]) -> Result<()> {
+        erasures::note(self, erasure, objects).await
+    }
+    async fn erased(&self, erasure: Uuid) -> Result<Vec<ErasedObject>> {
+        erasures::erased(self, erasure).await
+    }
+    async fn set_erasure_trouble(&self, erasure: Uuid, trouble: Option<&str>) -> Result<()> {
+        erasures::set_trouble(self, erasure, trouble).await
+    }
+    async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
+        erasures::finish(self, erasure, at).await
     }
 }
 

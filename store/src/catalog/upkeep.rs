@@ -25,11 +25,13 @@ pub enum Reason {
     Age,
     /// The tenant has more bytes than it may keep.
     Bytes,
+    /// Some of its records were erased.
+    Erased,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Merged, Self::Age, Self::Bytes];
+    pub const ALL: [Self; 4] = [Self::Merged, Self::Age, Self::Bytes, Self::Erased];
 
     /// The reason's name.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Reason {
             Self::Merged => "merged",
             Self::Age => "age",
             Self::Bytes => "bytes",
+            Self::Erased => "erased",
         }
     }
 

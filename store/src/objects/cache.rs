@@ -106,6 +106,11 @@ impl DiskCache {
         self.shared.counts()
     }
 
+    /// Keeps nothing but pieces of these objects: the rest may be gone from the store, and is not to be read any more.
+    pub async fn keep_only(&self, paths: impl Iterator<Item = Path>) {
+        self.shared.keep_only(paths.map(|path| files::object(&path)).collect()).await;
+    }
+
     /// The ranges of a segment, and what the store said of it, if it was asked; nothing where it must be asked as
     /// we were.
     async fn read(&self, location: &Path, ranges: &[Range<u64>]) -> Option<(Vec<Bytes>, Option<ObjectMeta>)> {

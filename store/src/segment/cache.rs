@@ -1,5 +1,6 @@
 //! Opened pages of blocks, kept while there is room: what is asked again is not read, decrypted and expanded again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use quick_cache::Weighter;
@@ -65,6 +66,11 @@ impl PageCache {
     /// Bytes held now.
     pub fn bytes(&self) -> u64 {
         self.0.weight()
+    }
+
+    /// Drops the pages of all segments but these.
+    pub fn keep_only(&self, segments: &HashSet<ObjectId>) {
+        self.0.retain(|key, _| segments.contains(&key.segment));
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Page> {

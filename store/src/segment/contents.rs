@@ -37,6 +37,28 @@ impl Contents {
         self.commits.iter().copied().zip(self.rows.iter())
     }
 
+    /// Leaves out the records that are meant; how many.
+    pub(crate) fn remove(&mut self, is_meant: impl Fn(&RecordRef<'_>) -> bool) -> Result<u64> {
+        let (mut rows, mut commits) = (RowsBuilder::default(), Vec::new());
+        for (commit, record) in self.records().filter(|(_, record)| !is_meant(record)) {
+            rows.push(record)?;
+            commits.push(commit);
+        }
+        let removed = (self.commits.len() - commits.len()) as u64;
+        *self = Self { rows: rows.finish(), commits };
+        Ok(removed)
+    }
+
+    /// Whether there are no records.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// How many records are meant.
+    pub(crate) fn count(&self, is_meant: impl Fn(&RecordRef<'_>) -> bool) -> u64 {
+        self.records().filter(|(_, record)| is_meant(record)).count() as u64
+    }
+
     /// About how many bytes of memory they hold.
     pub fn memory_bytes(&self) -> usize {
         self.rows.memory_bytes() + self.commits.len() * size_of::<CommitId>()

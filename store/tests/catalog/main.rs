@@ -12,6 +12,7 @@
 
 mod commits;
 mod crowd;
+mod erasures;
 mod indexers;
 mod limits;
 mod model;
@@ -88,6 +89,9 @@ macro_rules! histories {
             upkeep::two_merges_of_one_segment, upkeep::what_is_retired_is_not_searched,
             upkeep::what_is_given_up_is_never_published, upkeep::giving_up_races_with_publishing,
             upkeep::usage_is_of_what_is_searched,
+            erasures::a_request_says_what_it_waits_for, erasures::a_rewritten_segment_takes_the_old_ones_place,
+            erasures::a_rewrite_is_all_or_nothing, erasures::rewrites_and_merges_race,
+            erasures::requests_and_commits_at_once,
             retention::a_tenants_own_bounds, retention::the_clock_of_retention_does_not_go_back,
         );
     };

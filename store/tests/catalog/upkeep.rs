@@ -10,22 +10,22 @@ use uuid::Uuid;
 use crate::Place;
 use crate::words::{INDEXER, LEASE, add_tenants, at, name, segment};
 
-async fn searched(catalog: &dyn Catalog, tenant: &str) -> Vec<ObjectId> {
+pub(crate) async fn searched(catalog: &dyn Catalog, tenant: &str) -> Vec<ObjectId> {
     let mut all = catalog.segments(&name(tenant), &TimeRange::ALL).await.unwrap();
     all.sort_by_key(|segment| segment.commits_through);
     all.iter().map(|segment| segment.id).collect()
 }
 
-async fn retired(catalog: &dyn Catalog) -> Vec<(ObjectId, Reason)> {
+pub(crate) async fn retired(catalog: &dyn Catalog) -> Vec<(ObjectId, Reason)> {
     catalog.retired(100).await.unwrap().iter().map(|segment| (segment.id, segment.reason)).collect()
 }
 
-fn ids(of: &[SegmentMeta]) -> Vec<ObjectId> {
+pub(crate) fn ids(of: &[SegmentMeta]) -> Vec<ObjectId> {
     of.iter().map(|segment| segment.id).collect()
 }
 
 /// Segments of commits `0..=1`, `1..=2`, … of a tenant, published.
-async fn published(catalog: &dyn Catalog, tenant: &str, count: i64) -> Vec<SegmentMeta> {
+pub(crate) async fn published(catalog: &dyn Catalog, tenant: &str, count: i64) -> Vec<SegmentMeta> {
     let mut all = Vec::new();
     for n in 0..count {
         let one = segment(tenant, (n, n + 1), (10 * n, 10 * n + 9));
@@ -36,7 +36,7 @@ async fn published(catalog: &dyn Catalog, tenant: &str, count: i64) -> Vec<Segme
 }
 
 /// What these are merged into.
-fn union(of: &[SegmentMeta]) -> SegmentMeta {
+pub(crate) fn union(of: &[SegmentMeta]) -> SegmentMeta {
     let span = (of[0].commits_after.0, of[of.len() - 1].commits_through.0);
     SegmentMeta { records: 3 * of.len() as u64, ..segment(of[0].tenant.as_str(), span, (0, 99)) }
 }

@@ -84,7 +84,7 @@ async fn check_sum(write: &mut Write, tenant: i64, merged: &[ObjectId], by: &Seg
 }
 
 /// Moves segments to the retired ones; those that were there.
-async fn take_out(
+pub(super) async fn take_out(
     write: &mut Write,
     tenant: i64,
     ids: &[ObjectId],

@@ -41,6 +41,8 @@ pub(super) async fn open(path: &str) -> Result<Sqlite> {
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_FOR)
+        // What is deleted is written over: an erased tenant's key, and the query of an erasure.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging();
     prepare(&path, &options).await?;
     let reading = options.clone().pragma("query_only", "ON");

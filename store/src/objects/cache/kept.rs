@@ -1,6 +1,6 @@
 //! Which pieces lie in the folder, how much room they take, and which of them was not asked for the longest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use object_store::ObjectMeta;
 
@@ -104,6 +104,13 @@ impl Kept {
         let names: Vec<Name> = of.pieces.keys().map(|piece| Name { object, piece: *piece }).collect();
         names.iter().for_each(|name| self.condemn(*name));
         names
+    }
+
+    /// Condemns all pieces of all objects but these, and gives their names.
+    pub(super) fn condemn_others(&mut self, kept: &HashSet<u128>) -> Vec<Name> {
+        let others: Vec<u128> =
+            self.objects.keys().filter(|object| !kept.contains(object)).copied().collect();
+        others.into_iter().flat_map(|object| self.condemn_object(object)).collect()
     }
 
     /// What the store said of an object.

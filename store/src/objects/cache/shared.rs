@@ -1,7 +1,7 @@
 //! What all readers of a cache share: which pieces are kept, which are on their way from the store, and the ways
 //! of a piece from there to disk and from disk to readers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -307,6 +307,21 @@ impl Shared {
             state.flights.retain(|name, _| name.object != object);
             state.kept.condemn_object(object)
         };
+        self.remove_all(names).await;
+    }
+
+    /// Keeps nothing but pieces of these objects, nor what is on its way.
+    pub(super) async fn keep_only(self: &Arc<Self>, objects: HashSet<u128>) {
+        let names = {
+            let mut state = self.state.lock();
+            state.forgets += 1;
+            state.flights.retain(|name, _| objects.contains(&name.object));
+            state.kept.condemn_others(&objects)
+        };
+        self.remove_all(names).await;
+    }
+
+    async fn remove_all(self: &Arc<Self>, names: Vec<Name>) {
         if names.is_empty() {
             return;
         }

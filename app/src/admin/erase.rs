@@ -1,0 +1,190 @@
+//! Removes records for ever. The indexers do it; this asks them, waits, and prints the receipt.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use heliograph_model::filter::Filter;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::{Clock, TimeRange, Timestamp, duration_nanos};
+use heliograph_store::Store;
+use heliograph_store::catalog::{LISTED_WITHIN, NewErasure};
+use heliograph_store::erasure::{self, Receipt};
+use uuid::Uuid;
+
+use super::open;
+use crate::cli::{Erase, EraseCommand, EraseWords};
+use crate::clock::SystemClock;
+use crate::console;
+use crate::exit::{Failure, Outcome};
+
+/// How often it is looked how far the indexers are.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// From when the objects are deleted until query nodes have dropped what they kept of them.
+const DROPPED_WITHIN: Duration = LISTED_WITHIN.saturating_mul(2);
+
+pub(super) async fn run(command: Erase) -> Outcome {
+    match (command.command, command.words) {
+        (Some(EraseCommand::List { place }), _) => list(&open(&place).await?).await,
+        (Some(EraseCommand::Show { id, json, place }), _) => {
+            let store = open(&place).await?;
+            print(&erasure::receipt(&store, id).await?, None, json)
+        }
+        (Some(EraseCommand::Check { tenant, query, place }), _) => {
+            check(&open(&place).await?, &tenant, &query).await
+        }
+        (None, Some(words)) => erase(words).await,
+        // The command line asks for one of them.
+        (None, None) => Err(Failure::Usage(anyhow!("give --tenant and --query"))),
+    }
+}
+
+async fn list(store: &Store) -> Outcome {
+    let all = store.catalog.erasures().await?;
+    let rows = all.into_iter().map(|erasure| {
+        let receipt = Receipt::new(erasure, Vec::new());
+        [
+            receipt.id.to_string(),
+            receipt.tenant.to_string(),
+            receipt.requested.to_string(),
+            receipt.requested_by,
+            receipt.state.to_owned(),
+            receipt.trouble.unwrap_or_default(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    Ok(console::table(["id", "tenant", "requested", "by", "state", "trouble"], &rows)?)
+}
+
+async fn erase(words: EraseWords) -> Outcome {
+    let now = SystemClock.now();
+    let filter = parse(&words.query, now)?;
+    let range = TimeRange {
+        start: time("--since", words.since.as_deref(), Timestamp::MIN, now)?,
+        end: time("--until", words.until.as_deref(), Timestamp::MAX, now)?,
+    };
+    if range.is_empty() {
+        return Err(Failure::Usage(anyhow!("--since lies behind --until")));
+    }
+    let store = open(&words.place).await?;
+    if words.dry_run {
+        let found = sealed(&store, &words.tenant, &filter, &range).await?;
+        return Ok(console::line(&format!(
+            "{found} records; those that are not sealed yet are not counted"
+        ))?);
+    }
+    let new = NewErasure {
+        id: Uuid::new_v4(),
+        tenant: words.tenant.clone(),
+        query: words.query.clone(),
+        filter: filter.clone(),
+        range,
+        by: format!("uid {} at the command line", rustix::process::getuid().as_raw()),
+        at: now,
+    };
+    store.catalog.request_erasure(&new).await?;
+    console::say(&format!(
+        "erasure {}: the indexers do it; to stop waiting leaves it to them, and `admin erase show` prints the receipt",
+        new.id
+    ));
+    let receipt = wait(&store, new.id).await?;
+    tokio::time::sleep(DROPPED_WITHIN).await;
+    print(&receipt, Some(&words.query), words.json)
+}
+
+/// Waits until all is done, and says what is waited for.
+async fn wait(store: &Store, id: Uuid) -> Outcome<Receipt> {
+    let mut said = String::new();
+    loop {
+        let receipt = erasure::receipt(store, id).await?;
+        if receipt.done.is_some() {
+            return Ok(receipt);
+        }
+        let left = receipt.write_ahead_objects_left;
+        let now = match (&receipt.trouble, left) {
+            (Some(trouble), _) => format!("trouble: {trouble}"),
+            (None, 0) => "segments are rewritten".to_owned(),
+            (None, left) => format!("{left} write-ahead objects are to be sealed first"),
+        };
+        if now != said {
+            console::say(&now);
+            said = now;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn sealed(store: &Store, tenant: &TenantId, filter: &Filter, range: &TimeRange) -> Outcome<u64> {
+    // An unknown tenant is an error here, not one without records.
+    store.tenants.get(tenant).await?;
+    let mut found = 0;
+    for segment in store.catalog.segments(tenant, range).await? {
+        found += erasure::count(store, &segment, filter, range).await?;
+    }
+    Ok(found)
+}
+
+async fn check(store: &Store, tenant: &TenantId, query: &str) -> Outcome {
+    let filter = parse(query, SystemClock.now())?;
+    let found = erasure::check(store, tenant, &filter).await?;
+    let looked = format!(
+        "{} of {} records, in {} segments and {} write-ahead objects; {} objects are about to be deleted",
+        found.found, found.records, found.segments, found.write_ahead_objects, found.other_objects
+    );
+    if found.found == 0 { Ok(console::line(&looked)?) } else { Err(Failure::Failed(anyhow!(looked))) }
+}
+
+fn parse(query: &str, now: Timestamp) -> Outcome<Filter> {
+    match heliograph_query::parse_query(query, now) {
+        Ok(Filter::All) => {
+            Err(Failure::Usage(anyhow!("--query {query:?} means every record: name what is to be erased")))
+        }
+        Ok(filter) => Ok(filter),
+        Err(heliograph_query::Error::Invalid { message, hint, position }) => {
+            let at = position.map_or_else(String::new, |at| format!(" at character {}", at + 1));
+            let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+            Err(Failure::Usage(anyhow!("--query: {message}{at}{hint}")))
+        }
+        Err(error) => Err(Failure::Failed(error.into())),
+    }
+}
+
+/// A moment as `search` takes it; a mere length of time means so long ago.
+fn time(option: &str, text: Option<&str>, open: Timestamp, now: Timestamp) -> Outcome<Timestamp> {
+    let Some(text) = text else { return Ok(open) };
+    let ago = duration_nanos(text).map(|_| format!("now-{text}"));
+    Timestamp::parse_relative(ago.as_deref().unwrap_or(text), now)
+        .map_err(|error| Failure::Usage(anyhow!("{option}: {error}")))
+}
+
+fn print(receipt: &Receipt, query: Option<&str>, as_json: bool) -> Outcome {
+    let mut receipt = receipt.clone();
+    receipt.query = receipt.query.or_else(|| query.map(str::to_owned));
+    if as_json {
+        let text = serde_json::to_string_pretty(&receipt).context("the receipt cannot be written")?;
+        return Ok(console::line(&text)?);
+    }
+    let or = |time: Option<Timestamp>, open: &str| time.map_or_else(|| open.to_owned(), |at| at.to_string());
+    let mut rows = vec![
+        ["erasure".to_owned(), receipt.id.to_string()],
+        ["state".to_owned(), receipt.state.to_owned()],
+        ["tenant".to_owned(), receipt.tenant.to_string()],
+        ["query".to_owned(), receipt.query.clone().unwrap_or_else(|| "not kept".to_owned())],
+        ["sha256 of query".to_owned(), receipt.query_sha256.clone()],
+        ["event times".to_owned(), format!("{} to {}", or(receipt.start, "first"), or(receipt.end, "last"))],
+        ["requested".to_owned(), format!("{} by {}", receipt.requested, receipt.requested_by)],
+        ["done".to_owned(), or(receipt.done, "not yet")],
+        ["records removed".to_owned(), receipt.records_removed.to_string()],
+        ["write-ahead objects released".to_owned(), receipt.write_ahead_objects_released.to_string()],
+        ["objects taken away".to_owned(), receipt.objects.len().to_string()],
+    ];
+    for object in &receipt.objects {
+        let left = object.successor.map_or_else(|| "nothing".to_owned(), |id| id.simple().to_string());
+        let said = match object.removed {
+            0 => format!("{}, {} bytes", object.what.as_str(), object.bytes),
+            removed => format!("{removed} records removed of {} bytes, {left} left", object.bytes),
+        };
+        rows.push([object.object.simple().to_string(), said]);
+    }
+    rows.extend(receipt.not_reached.iter().map(|what| ["not reached".to_owned(), (*what).to_owned()]));
+    Ok(console::table(["receipt", ""], &rows)?)
+}

@@ -1,0 +1,57 @@
+//! Promise: what is erased is found by no search and in no file, and nothing else is missing.
+
+use serde_json::Value;
+
+use crate::command::run;
+use crate::server::{Place, Server, files_below};
+
+/// Nothing else has this.
+const CANARY: &str = "kea7q0zx9vd2m";
+const LINES: usize = 300;
+
+async fn found(server: &Server, token: &str, query: &str) -> usize {
+    let route = format!("/api/v1/search?limit=10000&q={query}");
+    server.get(token, &route).await["records"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn what_is_erased_beside_a_running_server_is_nowhere() {
+    let place = Place::new();
+    let line = |n: usize| match n % 10 {
+        3 => format!("a {n:04} {CANARY}\n"),
+        _ => format!("a {n:04} other\n"),
+    };
+    std::fs::write(place.logs().join("a.log"), (0..LINES).map(line).collect::<String>()).unwrap();
+    let server = place.up().await;
+    let token = place.token("default", "viewer").await;
+    server.wait_for(&token, "a", LINES).await;
+    assert_eq!(found(&server, &token, CANARY).await, LINES / 10);
+
+    let words = ["--tenant", "default", "--query", CANARY];
+    let erase = |more: &[&'static str]| [&["erase"], &words[..], more].concat();
+    let counted = place.admin(&erase(&["--dry-run"])).await;
+    assert!(counted.starts_with("0 records"), "nothing is sealed yet: {counted}");
+    let receipt: Value = serde_json::from_str(&place.admin(&erase(&["--json"])).await).unwrap();
+    assert_eq!(receipt["records_removed"], LINES / 10);
+    assert_eq!((receipt["state"].as_str(), receipt["query"].as_str()), (Some("done"), Some(CANARY)));
+    assert_eq!(found(&server, &token, CANARY).await, 0);
+    assert_eq!(found(&server, &token, "a").await, LINES - LINES / 10);
+    let left = server.messages(&token).await.remove("a").unwrap();
+    let expected: Vec<_> = (0..LINES).filter(|n| n % 10 != 3).map(|n| format!("{n:04} other")).collect();
+    assert_eq!(left, expected, "in their order");
+    let checked = place.admin(&["erase", "check", "--tenant", "default", "--query", CANARY]).await;
+    assert!(checked.starts_with("0 of 270 records"), "{checked}");
+    let id = receipt["id"].as_str().unwrap();
+    assert!(place.admin(&["erase", "list"]).await.contains(id));
+    let shown = place.admin(&["erase", "show", id]).await;
+    assert!(shown.contains("30 records removed") && !shown.contains(CANARY), "{shown}");
+    let data = place.data();
+    let of_others = ["erase", "check", "--tenant", "default", "--query", "other"];
+    let all = [&["admin"], &of_others[..], &["--data-dir", data.to_str().unwrap()]].concat();
+    run(&all).await.failed(1, &["270 of 270 records"]);
+    server.stop().await;
+    for file in files_below(&place.data()) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()), "{}", file.display());
+    }
+}

@@ -1,0 +1,106 @@
+//! Requests to remove records, and their receipts. The indexers do the work.
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use heliograph_model::filter::Filter;
+use heliograph_model::tenant::TenantId;
+use heliograph_store::catalog::{Erasure, NewErasure, Role};
+use heliograph_store::erasure::{self, Receipt};
+use http::{StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Shared;
+use super::body::JsonBody;
+use super::params::{Params, RangeText};
+use crate::access::Caller;
+use crate::error::{Error, Result};
+
+/// Whether a caller may erase records of a tenant: an operator of it, and a platform administrator.
+fn may_erase(caller: &Caller, tenant: &TenantId) -> bool {
+    let rights = caller.tenants().get(tenant);
+    caller.is_admin() || rights.is_some_and(|rights| rights.roles.contains(&Role::Operator))
+}
+
+/// A foreign tenant is refused as one that does not exist.
+fn require(caller: &Caller, name: &str) -> Result<TenantId> {
+    let unknown = || Error::NotFound { what: "tenant" };
+    let name = TenantId::parse(name).map_err(|_| unknown())?;
+    if may_erase(caller, &name) {
+        Ok(name)
+    } else if caller.tenants().contains_key(&name) {
+        Err(Error::Forbidden)
+    } else {
+        Err(unknown())
+    }
+}
+
+/// `GET /admin/erasures`: of one tenant or of all that the caller may erase of, newest first, without their objects.
+pub(super) async fn list(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<Value>> {
+    let mut params = Params::of(&uri)?;
+    let tenant = params.one("tenant")?;
+    params.finish()?;
+    let tenant = tenant.map(|name| require(&caller, &name)).transpose()?;
+    if tenant.is_none() && !caller.tenants().keys().any(|name| may_erase(&caller, name)) && !caller.is_admin()
+    {
+        return Err(Error::Forbidden);
+    }
+    let is_asked = |of: &Erasure| match &tenant {
+        Some(tenant) => of.tenant == *tenant,
+        None => may_erase(&caller, &of.tenant),
+    };
+    let all = api.store.catalog.erasures().await?.into_iter().filter(is_asked);
+    let receipts: Vec<Receipt> = all.map(|erasure| Receipt::new(erasure, Vec::new())).collect();
+    let mut shown = json!({ "erasures": receipts });
+    // Without its objects a receipt does not know how many records went.
+    for of in shown["erasures"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        ["objects", "records_removed", "not_reached"].iter().for_each(|key| drop(of.remove(*key)));
+    }
+    Ok(Json(shown))
+}
+
+/// `GET /admin/erasures/{id}`: the receipt, as far as it is.
+pub(super) async fn show(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<Receipt>> {
+    let unknown = || Error::NotFound { what: "erasure" };
+    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
+    let receipt = erasure::receipt(&api.store, id).await?;
+    if may_erase(&caller, &receipt.tenant) { Ok(Json(receipt)) } else { Err(unknown()) }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    tenant: String,
+    query: String,
+    start: Option<String>,
+    end: Option<String>,
+}
+
+/// `POST /admin/erasures`: notes the request, to be done by the indexers.
+pub(super) async fn ask(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(asked): JsonBody<Asked>,
+) -> Result<(StatusCode, Json<Receipt>)> {
+    let tenant = require(&caller, &asked.tenant)?;
+    let now = api.clock.now();
+    let filter = crate::parse_query(&asked.query, now)?;
+    if filter == Filter::All {
+        return Err(Error::invalid_hint("this query means every record", "name what is to be erased"));
+    }
+    let range = RangeText { start: asked.start, end: asked.end }.resolve(now)?;
+    let (id, by) = (Uuid::new_v4(), caller.principal().name());
+    let new = NewErasure { id, tenant, query: asked.query, filter, range, by, at: now };
+    let made = api.store.catalog.request_erasure(&new).await?;
+    tracing::info!(by = new.by, tenant = %new.tenant, %id, "records are to be erased");
+    Ok((StatusCode::ACCEPTED, Json(Receipt::new(made, Vec::new()))))
+}

@@ -1,0 +1,90 @@
+//! What an erasure has removed, in the words that are printed and sent.
+
+use data_encoding::HEXLOWER;
+use heliograph_model::tenant::TenantId;
+use heliograph_model::time::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::catalog::{ErasedAs, ErasedObject, Erasure};
+
+/// What an erasure leaves alone: who gives the receipt to somebody gives this, too.
+pub const NOT_REACHED: [&str; 4] = [
+    "records that came in after the request",
+    "backups, and versions or snapshots that the store keeps of deleted objects",
+    "what agents have not sent yet, and the files from which they read",
+    "what people and programs have read, exported or forwarded",
+];
+
+/// An erasure and all that it took away.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    /// The erasure.
+    pub id: Uuid,
+    /// Whose records.
+    pub tenant: TenantId,
+    /// `waiting` for what is not sealed, `rewriting`, or `done`.
+    pub state: &'static str,
+    /// The query as it was written, as long as it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// SHA-256 of the query's text, in hexadecimal digits.
+    pub query_sha256: String,
+    /// From which event time on; none: from the first.
+    pub start: Option<Timestamp>,
+    /// Before which event time; none: to the last.
+    pub end: Option<Timestamp>,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// When.
+    pub requested: Timestamp,
+    /// When all was done, and a last search found nothing.
+    pub done: Option<Timestamp>,
+    /// What keeps it from being done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Records that are nowhere now.
+    pub records_removed: u64,
+    /// Write-ahead objects that there were at the request, and are gone.
+    pub write_ahead_objects_released: u64,
+    /// Those that are still there.
+    pub write_ahead_objects_left: u64,
+    /// Objects of segments that were taken away.
+    pub objects: Vec<ErasedObject>,
+    /// What it leaves alone.
+    pub not_reached: [&'static str; 4],
+}
+
+impl Receipt {
+    /// Of an erasure, and the objects that it took away so far.
+    pub fn new(erasure: Erasure, objects: Vec<ErasedObject>) -> Self {
+        let bounded = |time: Timestamp| (time != Timestamp::MIN && time != Timestamp::MAX).then_some(time);
+        Self {
+            id: erasure.id,
+            tenant: erasure.tenant,
+            state: match (erasure.done, erasure.waiting) {
+                (Some(_), _) => "done",
+                (None, 0) => "rewriting",
+                (None, _) => "waiting",
+            },
+            query: erasure.query,
+            query_sha256: HEXLOWER.encode(&erasure.query_hash),
+            start: bounded(erasure.range.start),
+            end: bounded(erasure.range.end),
+            requested_by: erasure.by,
+            requested: erasure.at,
+            done: erasure.done,
+            trouble: erasure.trouble,
+            records_removed: objects.iter().map(|object| object.removed).sum(),
+            write_ahead_objects_released: erasure.written_ahead.saturating_sub(erasure.waiting),
+            write_ahead_objects_left: erasure.waiting,
+            objects,
+            not_reached: NOT_REACHED,
+        }
+    }
+
+    /// Segments that were rewritten, each with how many records it lost.
+    pub fn rewritten(&self) -> impl Iterator<Item = &ErasedObject> {
+        self.objects.iter().filter(|object| object.what == ErasedAs::Rewritten)
+    }
+}
