@@ -12,7 +12,7 @@ use heliograph_store::erasure::{self, Receipt};
 use uuid::Uuid;
 
 use super::open;
-use crate::cli::{Erase, EraseCommand, EraseWords};
+use crate::cli::{Erase, EraseCommand};
 use crate::clock::SystemClock;
 use crate::console;
 use crate::exit::{Failure, Outcome};
@@ -22,19 +22,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// From when the objects are deleted until query nodes have dropped what they kept of them.
 const DROPPED_WITHIN: Duration = LISTED_WITHIN.saturating_mul(2);
 
-pub(super) async fn run(command: Erase) -> Outcome {
-    match (command.command, command.words) {
-        (Some(EraseCommand::List { place }), _) => list(&open(&place).await?).await,
-        (Some(EraseCommand::Show { id, json, place }), _) => {
-            let store = open(&place).await?;
-            print(&erasure::receipt(&store, id).await?, None, json)
+pub(super) async fn run(words: Erase) -> Outcome {
+    match &words.command {
+        Some(EraseCommand::List { place }) => list(&open(place).await?).await,
+        Some(EraseCommand::Show { id, json, place }) => {
+            print(&erasure::receipt(&open(place).await?, *id).await?, None, *json)
         }
-        (Some(EraseCommand::Check { tenant, query, place }), _) => {
-            check(&open(&place).await?, &tenant, &query).await
-        }
-        (None, Some(words)) => erase(words).await,
-        // The command line asks for one of them.
-        (None, None) => Err(Failure::Usage(anyhow!("give --tenant and --query"))),
+        Some(EraseCommand::Check { tenant, query, place }) => check(&open(place).await?, tenant, query).await,
+        None => match (&words.tenant, &words.query) {
+            (Some(tenant), Some(query)) => erase(tenant, query, &words).await,
+            // The command line asks for both.
+            _ => Err(Failure::Usage(anyhow!("give --tenant and --query"))),
+        },
     }
 }
 
@@ -55,9 +54,9 @@ async fn list(store: &Store) -> Outcome {
     Ok(console::table(["id", "tenant", "requested", "by", "state", "trouble"], &rows)?)
 }
 
-async fn erase(words: EraseWords) -> Outcome {
+async fn erase(tenant: &TenantId, query: &str, words: &Erase) -> Outcome {
     let now = SystemClock.now();
-    let filter = parse(&words.query, now)?;
+    let filter = parse(query, now)?;
     let range = TimeRange {
         start: time("--since", words.since.as_deref(), Timestamp::MIN, now)?,
         end: time("--until", words.until.as_deref(), Timestamp::MAX, now)?,
@@ -67,16 +66,16 @@ async fn erase(words: EraseWords) -> Outcome {
     }
     let store = open(&words.place).await?;
     if words.dry_run {
-        let found = sealed(&store, &words.tenant, &filter, &range).await?;
+        let found = sealed(&store, tenant, &filter, &range).await?;
         return Ok(console::line(&format!(
             "{found} records; those that are not sealed yet are not counted"
         ))?);
     }
     let new = NewErasure {
         id: Uuid::new_v4(),
-        tenant: words.tenant.clone(),
-        query: words.query.clone(),
-        filter: filter.clone(),
+        tenant: tenant.clone(),
+        query: query.to_owned(),
+        filter,
         range,
         by: format!("uid {} at the command line", rustix::process::getuid().as_raw()),
         at: now,
@@ -88,7 +87,7 @@ async fn erase(words: EraseWords) -> Outcome {
     ));
     let receipt = wait(&store, new.id).await?;
     tokio::time::sleep(DROPPED_WITHIN).await;
-    print(&receipt, Some(&words.query), words.json)
+    print(&receipt, Some(query), words.json)
 }
 
 /// Waits until all is done, and says what is waited for.

@@ -81,19 +81,12 @@ pub(crate) enum AdminCommand {
 pub(crate) struct Erase {
     #[command(subcommand)]
     pub(crate) command: Option<EraseCommand>,
-    #[command(flatten)]
-    pub(crate) words: Option<EraseWords>,
-}
-
-/// Which records.
-#[derive(Debug, Args)]
-pub(crate) struct EraseWords {
     /// Whose records
-    #[arg(long)]
-    pub(crate) tenant: TenantId,
+    #[arg(long, required = true)]
+    pub(crate) tenant: Option<TenantId>,
     /// Which of them, as a search finds them
-    #[arg(long)]
-    pub(crate) query: String,
+    #[arg(long, required = true)]
+    pub(crate) query: Option<String>,
     /// From when: 15m, now-2h, 2026-11-24T10:00:00Z [default: all that is kept]
     #[arg(long)]
     pub(crate) since: Option<String>,

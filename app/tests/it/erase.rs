@@ -1,5 +1,8 @@
 //! Promise: what is erased is found by no search and in no file, and nothing else is missing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::command::run;
@@ -12,6 +15,17 @@ const LINES: usize = 300;
 async fn found(server: &Server, token: &str, query: &str) -> usize {
     let route = format!("/api/v1/search?limit=10000&q={query}");
     server.get(token, &route).await["records"].as_array().unwrap().len()
+}
+
+/// Searches all the time: each answer is whole, and what is not erased is always in it.
+async fn look_on(server: &Server, token: &str, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::SeqCst) {
+        let answer = server.get(token, "/api/v1/search?limit=10000&q=a").await;
+        let count = answer["records"].as_array().unwrap().len();
+        assert!(count == LINES || count == LINES - LINES / 10, "{count}");
+        assert_eq!(answer["complete"], true);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -31,7 +45,14 @@ async fn what_is_erased_beside_a_running_server_is_nowhere() {
     let erase = |more: &[&'static str]| [&["erase"], &words[..], more].concat();
     let counted = place.admin(&erase(&["--dry-run"])).await;
     assert!(counted.starts_with("0 records"), "nothing is sealed yet: {counted}");
-    let receipt: Value = serde_json::from_str(&place.admin(&erase(&["--json"])).await).unwrap();
+    let (words, is_over) = (erase(&["--json"]), AtomicBool::new(false));
+    let erasing = async {
+        let receipt = place.admin(&words).await;
+        is_over.store(true, Ordering::SeqCst);
+        receipt
+    };
+    let (receipt, ()) = tokio::join!(erasing, look_on(&server, &token, &is_over));
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
     assert_eq!(receipt["records_removed"], LINES / 10);
     assert_eq!((receipt["state"].as_str(), receipt["query"].as_str()), (Some("done"), Some(CANARY)));
     assert_eq!(found(&server, &token, CANARY).await, 0);

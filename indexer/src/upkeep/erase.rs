@@ -144,11 +144,12 @@ impl Eraser {
     }
 
     async fn erase_if_ours(&self, erasure: &PendingErasure) -> Result<()> {
-        if is_ours(self.indexer, &erasure.tenant, &self.store.catalog.indexers().await?) {
-            self.erase(erasure).await
-        } else {
-            Ok(())
+        if !is_ours(self.indexer, &erasure.tenant, &self.store.catalog.indexers().await?) {
+            return Ok(());
         }
+        // What was asked for when it was looked last may be done by now.
+        let pending = self.store.catalog.pending_erasures().await?;
+        if pending.iter().any(|of| of.id == erasure.id) { self.erase(erasure).await } else { Ok(()) }
     }
 
     async fn erase(&self, erasure: &PendingErasure) -> Result<()> {

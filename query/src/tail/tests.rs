@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use heliograph_model::record::Record;
-use heliograph_store::catalog::Role;
+use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_store::catalog::{NewErasure, Role};
+use heliograph_store::{erasure, layout};
 use http::StatusCode;
+use object_store::ObjectStoreExt as _;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use uuid::Uuid;
 
 use crate::stage::{Stage, record, tenant};
 
@@ -386,4 +390,48 @@ async fn more_tails_than_allowed_are_told_to_come_back() {
     let bearer = format!("Bearer {token}");
     let refused = connect(&stage, &[("authorization", &bearer)], "").await;
     assert_eq!(refused.err(), Some(StatusCode::SERVICE_UNAVAILABLE));
+}
+
+#[tokio::test]
+async fn what_was_erased_is_in_no_search_by_an_older_list_and_in_no_tail_that_resumes() {
+    let (stage, token) = stage().await;
+    let (a, catalog) = (tenant("a"), &stage.store.catalog);
+    stage.indexer.commit(&a, &lines(0, 50)).await;
+    stage.indexer.seal(&a).await;
+    let mut client = tail(&stage, &token, "").await;
+    client.until("line 49").await;
+    let cursor = client.settled().await;
+    drop(client);
+    stage.indexer.commit(&a, &lines(50, 60)).await;
+    stage.indexer.seal(&a).await;
+    let all = "/api/v1/search?order=asc&limit=1000";
+    assert_eq!(stage.messages(&token, all).await, names(0, 60));
+
+    let new = NewErasure {
+        id: Uuid::new_v4(),
+        tenant: a.clone(),
+        query: "55".to_owned(),
+        filter: crate::parse_query("55", Timestamp::MIN).unwrap(),
+        range: TimeRange::ALL,
+        by: "a test".to_owned(),
+        at: Timestamp::from_nanos(1),
+    };
+    catalog.request_erasure(&new).await.unwrap();
+    let pending = catalog.pending_erasures().await.unwrap().remove(0);
+    let mut removed = 0;
+    for old in catalog.segments(&a, &TimeRange::ALL).await.unwrap() {
+        let id = layout::new_object_id();
+        let done = erasure::rewrite(&stage.store, &pending, &old, id, new.at).await.unwrap();
+        let Some(rewrite) = done else { continue };
+        removed += rewrite.removed;
+        let uid = stage.store.tenants.get(&a).await.unwrap().uid;
+        stage.store.objects.delete(&layout::segment(uid, old.id)).await.unwrap();
+    }
+    assert_eq!(removed, 1);
+    let without = |from, to| names(from, to).into_iter().filter(|name| name != "line 55").collect::<Vec<_>>();
+    let (status, found) = stage.get(&token, all).await;
+    assert_eq!((status, &found["complete"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(crate::stage::messages(&found), without(0, 60));
+    let mut client = tail(&stage, &token, &format!("resume={cursor}")).await;
+    assert_eq!(client.until("line 59").await, without(50, 60));
 }
