@@ -319,6 +319,9 @@ async fn a_tenant_comes_back(is_scaled: bool, is_scaled_then: bool) {
     assert!(everything(&there, "a").await.is_empty());
 
     let back = backup::restore_tenant(&there, Some(&source), Some(&name("a2")), &folder).await.unwrap();
+    let restored = there.catalog.segments(&name("a2"), &TimeRange::ALL).await.unwrap();
+    // An erasure here is about all that was committed before it.
+    assert!(!restored.is_empty() && restored.iter().all(|segment| segment.commits_after < CommitId(0)));
     assert_eq!(back, made);
     let all: BTreeMap<_, _> = records("a", 0..500).iter().map(|r| (r.message.to_string(), 1)).collect();
     // Opened anew: by this place's own master key.
