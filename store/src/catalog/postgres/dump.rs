@@ -102,6 +102,8 @@ pub(super) async fn load(catalog: &Postgres, dump: &Dump) -> Result<()> {
             sqlx::query(sql).bind(rows.drawn).execute(&mut *write).await?;
         }
     }
+    // Or the first queries are planned as if there was next to nothing.
+    sqlx::query("ANALYZE").execute(&mut *write).await?;
     Ok(write.commit().await?)
 }
 
