@@ -85,7 +85,8 @@ fn multiply(lines: &str, tenants: usize, segments: usize) -> anyhow::Result<Stri
         if each > 0 {
             ensure!(rows.len() == 1, "one row was made of {head}");
             let one = rows.pop().context("no row")?;
-            let all = (0..tenants).flat_map(|tenant| (0..each).map(move |nth| (tenant, nth)));
+            // As time goes: names of segments rise with it.
+            let all = (0..each).flat_map(|nth| (0..tenants).map(move |tenant| (tenant, nth)));
             rows =
                 all.map(|(tenant, nth)| copy(&one, &columns, tenant, nth)).collect::<anyhow::Result<_>>()?;
             head["drawn"] = json!(tenants);
@@ -105,7 +106,8 @@ fn copy(one: &Value, columns: &[String], tenant: usize, nth: usize) -> anyhow::R
         let value = match column.as_str() {
             "id" if is_tenant => json!(tenant + 1),
             "tenant" => json!(tenant + 1),
-            "id" | "uid" => random_uuid()?,
+            "uid" => written(Uuid::new_v4()),
+            "id" => written(new_object_id()),
             "name" => json!(format!("tenant-{tenant}")),
             "first" => json!(BEGIN + step * STEP_NANOS),
             "last" => json!(BEGIN + (step + 1) * STEP_NANOS),
@@ -119,8 +121,8 @@ fn copy(one: &Value, columns: &[String], tenant: usize, nth: usize) -> anyhow::R
 }
 
 /// As backups write it.
-fn random_uuid() -> anyhow::Result<Value> {
-    Ok(json!(data_encoding::BASE64.encode(Uuid::new_v4().as_bytes())))
+fn written(id: Uuid) -> Value {
+    json!(data_encoding::BASE64.encode(id.as_bytes()))
 }
 
 /// Bytes of a catalog for each of its segments.
