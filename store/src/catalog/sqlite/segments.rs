@@ -1,6 +1,5 @@
 //! Segments, and up to which commit each tenant is sealed.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use heliograph_model::scan::CommitId;
@@ -101,7 +100,8 @@ pub(super) async fn segments(
     // TimeRange::touches. CROSS JOIN keeps the order of the tables: from the few names to their segments.
     let rows = sqlx::query(
         "SELECT t.name AS tenant_name, s.* FROM tenants t CROSS JOIN segments s ON s.tenant = t.id
-         WHERE t.name IN (SELECT value FROM json_each(?1)) AND s.last >= ?2 AND s.first < ?3",
+         WHERE t.name IN (SELECT value FROM json_each(?1)) AND s.last >= ?2 AND s.first < ?3
+         ORDER BY s.last DESC, s.id DESC",
     )
     .bind(names(tenants))
     .bind(range.start.as_nanos())
@@ -112,10 +112,7 @@ pub(super) async fn segments(
         let name: &str = get(row, "tenant_name")?;
         by_name.get(name).copied().cloned().map_or_else(|| tenant(row, "tenant_name"), Ok)
     };
-    let mut found = rows.iter().map(|row| read(row, named(row)?)).collect::<Result<Vec<_>>>()?;
-    // Not by SQLite: it sorts whole rows, and by a file where they are many.
-    found.sort_unstable_by_key(|segment| Reverse((segment.last, segment.id)));
-    Ok(found)
+    rows.iter().map(|row| read(row, named(row)?)).collect()
 }
 
 pub(super) async fn newest(catalog: &Sqlite, limit: u32) -> Result<Vec<SegmentMeta>> {
