@@ -15,6 +15,7 @@ use std::time::Duration;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
+use heliograph_store::catalog::Indexer;
 use heliograph_store::compaction::Policy;
 use heliograph_store::retention::Keep;
 use tokio::sync::watch;
@@ -113,6 +114,20 @@ impl Keeper {
         tasks.spawn(compactor.run(stop.clone()));
         tasks.spawn(retainer.run(stop.clone()));
         tasks.spawn(collector.run(stop.clone()));
+    }
+}
+
+/// Whether what a tenant needs, and is nobody's own, is up to the process of this indexer: one of those whose lease
+/// runs.
+fn is_ours(own: Uuid, tenant: &TenantId, indexers: &[Indexer]) -> bool {
+    let living: Vec<Uuid> =
+        indexers.iter().filter(|of| !of.remaining.is_zero()).map(|of| of.lease.indexer).collect();
+    let address = |id: Uuid| indexers.iter().find(|of| of.lease.indexer == id).map(|of| of.address.as_str());
+    match (living.contains(&own), responsible(tenant, &living)) {
+        // One that was taken over is its heir's, and has the address of that process.
+        (true, Some(chosen)) => address(chosen) == address(own),
+        // Embedded mode, or one that is about to join.
+        _ => living.is_empty(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Merges small segments, one merge at a time; `heliograph_store::compaction` tells how.
 //!
-//! Those of this indexer, and those of indexers that are no more: each of these is left to one of the living by its
-//! tenant. Two that do not know of each other yet may do the same merge; the catalog takes one of them.
+//! Those of this indexer and of those that its process has taken over. Those of indexers that are no more are left to
+//! one of the living by their tenant. Two that do not know of each other yet may do the same merge; the catalog takes
+//! one of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use heliograph_store::catalog::{Candidate, SegmentMeta, TenantUsage};
+use heliograph_store::catalog::{Candidate, Indexer, SegmentMeta, TenantUsage};
 use heliograph_store::compaction::{self, Policy};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::{Error as StoreError, Store};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::erase::{Asked, is_of};
-use super::responsible;
+use super::is_ours;
 use crate::error::{Error, Result};
 use crate::hot::Hot;
 use crate::metrics::UpkeepMetrics;
@@ -52,8 +53,8 @@ pub(super) struct Compactor {
 struct Known {
     /// Tenants that needed nothing, as long as they and the day are the same.
     settled: HashMap<TenantId, (TenantUsage, i64)>,
-    /// The indexers that answer for themselves or are about to be sealed by another, by id. None in embedded mode.
-    living: Vec<Uuid>,
+    /// The indexers that are not at their end, by id. None in embedded mode.
+    indexers: Vec<Indexer>,
     /// Segments that could not be read back: they stay as they are.
     damaged: HashSet<ObjectId>,
 }
@@ -83,13 +84,12 @@ impl Compactor {
     async fn look(&self, known: &mut Known) -> Result<usize> {
         let day = Policy::day(self.clock.now());
         let mut merges = 0;
-        let indexers = self.store.catalog.indexers().await?;
-        let mut living: Vec<Uuid> = indexers.into_iter().map(|indexer| indexer.lease.indexer).collect();
-        living.sort_unstable();
-        if living != known.living {
-            known.living = living;
+        let mut indexers = self.store.catalog.indexers().await?;
+        indexers.sort_unstable_by_key(|indexer| indexer.lease.indexer);
+        if !are_alike(&indexers, &known.indexers) {
             known.settled.clear();
         }
+        known.indexers = indexers;
         for usage in self.store.catalog.usage().await? {
             if self.hot.budget().is_half_full() {
                 break;
@@ -123,8 +123,8 @@ impl Compactor {
         candidates.retain(|candidate| !known.damaged.contains(&candidate.meta.id));
         let now = self.clock.now();
         let mut of_indexers = candidates.chunk_by(|one, next| one.meta.indexer == next.meta.indexer);
-        let chosen =
-            of_indexers.find_map(|of| self.merges(of, &known.living).then(|| self.policy.choose(of, now))?);
+        let chosen = of_indexers
+            .find_map(|of| merges(self.indexer, of, &known.indexers).then(|| self.policy.choose(of, now))?);
         let Some(inputs) = chosen else { return Ok(false) };
         let timer = self.metrics.merge_seconds.start_timer();
         let mut asked = self.asked.clone();
@@ -156,18 +156,6 @@ impl Compactor {
         }
     }
 
-    /// Whether it is up to this indexer to merge a tenant's segments of one indexer.
-    fn merges(&self, of: &[Candidate], living: &[Uuid]) -> bool {
-        let Some(Candidate { meta, .. }) = of.first() else { return false };
-        if meta.indexer == self.indexer {
-            return true;
-        }
-        if living.contains(&meta.indexer) {
-            return false;
-        }
-        responsible(&meta.tenant, living).is_none_or(|indexer| indexer == self.indexer)
-    }
-
     async fn merge(&self, inputs: &[SegmentMeta], known: &mut Known) -> Result<SegmentMeta> {
         let mut contents = Vec::new();
         for input in inputs {
@@ -183,5 +171,72 @@ impl Compactor {
         }
         let (id, now) = (layout::new_object_id(), self.clock.now());
         Ok(compaction::write(&self.store, inputs, contents, id, now).await?)
+    }
+}
+
+/// Whether it is up to an indexer's process to merge a tenant's segments of one indexer.
+fn merges(own: Uuid, of: &[Candidate], indexers: &[Indexer]) -> bool {
+    let Some(Candidate { meta, .. }) = of.first() else { return false };
+    let address = |id: Uuid| indexers.iter().find(|of| of.lease.indexer == id).map(|of| of.address.as_str());
+    match address(meta.indexer) {
+        // One that was taken over has its heir's address.
+        Some(there) => address(own) == Some(there),
+        None => meta.indexer == own || is_ours(own, &meta.tenant, indexers),
+    }
+}
+
+/// Whether the same merges fall to the same processes.
+fn are_alike(some: &[Indexer], others: &[Indexer]) -> bool {
+    let of =
+        |indexer: &Indexer| (indexer.lease.indexer, indexer.address.clone(), indexer.remaining.is_zero());
+    some.iter().map(of).eq(others.iter().map(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use heliograph_model::scan::CommitId;
+    use heliograph_model::time::Timestamp;
+    use heliograph_store::catalog::Lease;
+
+    use super::*;
+
+    fn segment(indexer: u128) -> Candidate {
+        let meta = SegmentMeta {
+            id: Uuid::from_u128(1),
+            tenant: TenantId::parse("t").unwrap(),
+            bytes: 1,
+            index_offset: 0,
+            records: 1,
+            raw_bytes: 1,
+            first: Timestamp::from_nanos(0),
+            last: Timestamp::from_nanos(0),
+            indexer: Uuid::from_u128(indexer),
+            commits_after: CommitId(0),
+            commits_through: CommitId(1),
+            created: Timestamp::from_nanos(0),
+        };
+        Candidate { meta, merges: 0 }
+    }
+
+    #[test]
+    fn every_indexers_segments_fall_to_one_process() {
+        let indexer = |id: u128, address: &str, seconds| Indexer {
+            lease: Lease { indexer: Uuid::from_u128(id), epoch: 1 },
+            address: address.to_owned(),
+            remaining: Duration::from_secs(seconds),
+        };
+        // The third was taken over by the first and is kept; the fourth is dead, and nobody has it yet.
+        let all = [indexer(1, "one", 5), indexer(2, "two", 5), indexer(3, "one", 5), indexer(4, "four", 0)];
+        let mergers = |of: u128| -> Vec<u128> {
+            (1..=2).filter(|own| merges(Uuid::from_u128(*own), &[segment(of)], &all)).collect()
+        };
+        assert_eq!(mergers(1), [1]);
+        assert_eq!(mergers(2), [2]);
+        assert_eq!(mergers(3), [1]);
+        assert_eq!(mergers(4), [0; 0]);
+        for gone in 5..50 {
+            assert_eq!(mergers(gone).len(), 1, "{gone}");
+        }
+        assert!(merges(Uuid::from_u128(9), &[segment(7)], &[]), "embedded mode: all are its own");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use heliograph_store::catalog::{ErasedAs, ErasedObject, Indexer, LISTED_WITHIN, PendingErasure};
+use heliograph_store::catalog::{ErasedAs, ErasedObject, LISTED_WITHIN, PendingErasure};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::{Error as StoreError, Store, erasure};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::collect::{delete_objects, unsearched_objects};
-use super::responsible;
+use super::is_ours;
 use crate::error::Result;
 use crate::hot::Hot;
 use crate::metrics::UpkeepMetrics;
@@ -244,22 +244,9 @@ fn tell(erasure: &PendingErasure, error: &crate::Error) {
     tracing::error!(error, %id, %tenant, "cannot erase, will try again");
 }
 
-/// Whether a tenant's erasures are up to the process of this indexer: one of those whose lease runs.
-fn is_ours(own: Uuid, tenant: &TenantId, indexers: &[Indexer]) -> bool {
-    let living: Vec<Uuid> =
-        indexers.iter().filter(|of| !of.remaining.is_zero()).map(|of| of.lease.indexer).collect();
-    let address = |id: Uuid| indexers.iter().find(|of| of.lease.indexer == id).map(|of| of.address.as_str());
-    match (living.contains(&own), responsible(tenant, &living)) {
-        // One that was taken over is its heir's, and has the address of that process.
-        (true, Some(chosen)) => address(chosen) == address(own),
-        // Embedded mode, or one that is about to join.
-        _ => living.is_empty(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use heliograph_store::catalog::Lease;
+    use heliograph_store::catalog::{Indexer, Lease};
 
     use super::*;
 
