@@ -32,7 +32,7 @@ const SETTLED_NANOS: i64 = 3_600_000_000_000;
 /// How large segments are to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Bytes of texts, and [`RECORD_BYTES`] a record, of a merged segment; one has at most half as much more. With 0
+    /// Bytes of texts, and 128 a record, of a merged segment; one has at most half as much more. With 0
     /// nothing is merged.
     pub target_bytes: u64,
 }
