@@ -108,7 +108,8 @@ impl Keeper {
             keep,
             look_every,
         };
-        let collector = Collector { store, clock, metrics, delete_after, abandoned_after, look_every };
+        let collector =
+            Collector { store, indexer, clock, metrics, delete_after, abandoned_after, look_every };
         tasks.spawn(watcher.run(stop.clone()));
         tasks.spawn(eraser.run(stop.clone()));
         tasks.spawn(compactor.run(stop.clone()));

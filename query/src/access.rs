@@ -120,6 +120,25 @@ impl Caller {
         Ok(Scope { principal: self.principal.clone(), tenants })
     }
 
+    /// Whether it runs a tenant: an operator of it, and a platform administrator.
+    pub(crate) fn operates(&self, tenant: &TenantId) -> bool {
+        let is_operator = |rights: &Rights| rights.roles.contains(&Role::Operator);
+        self.admin || self.tenants.get(tenant).is_some_and(is_operator)
+    }
+
+    /// The tenant of this name, if the caller operates it. A foreign one answers as one that does not exist.
+    pub(crate) fn operated(&self, name: &str) -> Result<TenantId> {
+        let unknown = || Error::NotFound { what: "tenant" };
+        let name = TenantId::parse(name).map_err(|_| unknown())?;
+        if self.operates(&name) {
+            Ok(name)
+        } else if self.tenants.contains_key(&name) {
+            Err(Error::Forbidden)
+        } else {
+            Err(unknown())
+        }
+    }
+
     /// Passes platform administrators only.
     pub(crate) fn require_admin(&self) -> Result<()> {
         if self.admin { Ok(()) } else { Err(Error::Forbidden) }

@@ -58,18 +58,15 @@ pub struct OwnKeep {
 impl OwnKeep {
     /// Age in nanoseconds and bytes, as they lie at rest: none as for all tenants, 0 without end.
     pub(crate) fn numbers(&self) -> [Option<u64>; 2] {
+        fn number<T>(own: Own<T>, limit: impl FnOnce(T) -> u64) -> Option<u64> {
+            match own {
+                Own::Default => None,
+                Own::Unlimited => Some(0),
+                Own::Limit(own) => Some(limit(own)),
+            }
+        }
         let nanos = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
-        let number = |own| match own {
-            Own::Default => None,
-            Own::Unlimited => Some(0),
-            Own::Limit(limit) => Some(limit),
-        };
-        let age = match self.age {
-            Own::Limit(age) => Own::Limit(nanos(age)),
-            Own::Unlimited => Own::Unlimited,
-            Own::Default => Own::Default,
-        };
-        [number(age), number(self.bytes)]
+        [number(self.age, nanos), number(self.bytes, |bytes| bytes)]
     }
 
     /// What [`Self::numbers`] gave.

@@ -25,7 +25,9 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::is_ours;
 use crate::error::Result;
 use crate::metrics::UpkeepMetrics;
 
@@ -40,6 +42,8 @@ const DELETES_MAX: usize = 8;
 pub(super) struct Collector {
     /// Where it lies.
     pub(super) store: Store,
+    /// Who does it: of several indexers one for each tenant.
+    pub(super) indexer: Uuid,
     /// When the catalog is told so.
     pub(super) clock: Arc<dyn Clock>,
     /// What is counted.
@@ -85,8 +89,10 @@ impl Collector {
     }
 
     async fn delete_retired(&self, since: &mut HashMap<ObjectId, Instant>) -> Result<()> {
-        let retired = self.store.catalog.retired(RETIRED_MAX).await?;
+        let mut retired = self.store.catalog.retired(RETIRED_MAX).await?;
         self.metrics.retired_segments.set(i64::try_from(retired.len()).unwrap_or(i64::MAX));
+        let indexers = self.store.catalog.indexers().await?;
+        retired.retain(|segment| is_ours(self.indexer, &segment.tenant, &indexers));
         let known: HashSet<ObjectId> = retired.iter().map(|segment| segment.id).collect();
         since.retain(|id, _| known.contains(id));
         let mut due = Vec::new();
@@ -113,7 +119,10 @@ impl Collector {
     /// Looks for objects that no segment has.
     async fn sweep(&self, since: &mut HashMap<ObjectId, Instant>) -> Result<()> {
         let mut there = HashMap::new();
-        for tenant in self.store.catalog.tenants().await? {
+        let indexers = self.store.catalog.indexers().await?;
+        let mut tenants = self.store.catalog.tenants().await?;
+        tenants.retain(|tenant| is_ours(self.indexer, &tenant.name, &indexers));
+        for tenant in tenants {
             let objects = unsearched_objects(&self.store, &tenant).await?;
             there.extend(objects.into_iter().map(|(id, object)| (id, object.location)));
         }

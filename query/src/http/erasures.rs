@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use heliograph_model::filter::Filter;
-use heliograph_model::tenant::TenantId;
-use heliograph_store::catalog::{Erasure, NewErasure, Role};
+use heliograph_store::catalog::{Erasure, NewErasure};
 use heliograph_store::erasure::{self, Receipt};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
@@ -17,25 +16,6 @@ use super::params::{Params, RangeText};
 use crate::access::Caller;
 use crate::error::{Error, Result};
 
-/// Whether a caller may erase records of a tenant: an operator of it, and a platform administrator.
-fn may_erase(caller: &Caller, tenant: &TenantId) -> bool {
-    let rights = caller.tenants().get(tenant);
-    caller.is_admin() || rights.is_some_and(|rights| rights.roles.contains(&Role::Operator))
-}
-
-/// A foreign tenant is refused as one that does not exist.
-fn require(caller: &Caller, name: &str) -> Result<TenantId> {
-    let unknown = || Error::NotFound { what: "tenant" };
-    let name = TenantId::parse(name).map_err(|_| unknown())?;
-    if may_erase(caller, &name) {
-        Ok(name)
-    } else if caller.tenants().contains_key(&name) {
-        Err(Error::Forbidden)
-    } else {
-        Err(unknown())
-    }
-}
-
 /// `GET /admin/erasures`: of one tenant or of all that the caller may erase of, newest first, without their objects.
 pub(super) async fn list(
     State(api): State<Shared>,
@@ -45,14 +25,13 @@ pub(super) async fn list(
     let mut params = Params::of(&uri)?;
     let tenant = params.one("tenant")?;
     params.finish()?;
-    let tenant = tenant.map(|name| require(&caller, &name)).transpose()?;
-    if tenant.is_none() && !caller.tenants().keys().any(|name| may_erase(&caller, name)) && !caller.is_admin()
-    {
+    let tenant = tenant.map(|name| caller.operated(&name)).transpose()?;
+    if tenant.is_none() && !caller.tenants().keys().any(|name| caller.operates(name)) && !caller.is_admin() {
         return Err(Error::Forbidden);
     }
     let is_asked = |of: &Erasure| match &tenant {
         Some(tenant) => of.tenant == *tenant,
-        None => may_erase(&caller, &of.tenant),
+        None => caller.operates(&of.tenant),
     };
     let all = api.store.catalog.erasures().await?.into_iter().filter(is_asked);
     let receipts: Vec<Receipt> = all.map(|erasure| Receipt::new(erasure, Vec::new())).collect();
@@ -73,7 +52,7 @@ pub(super) async fn show(
     let unknown = || Error::NotFound { what: "erasure" };
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let receipt = erasure::receipt(&api.store, id).await?;
-    if may_erase(&caller, &receipt.tenant) { Ok(Json(receipt)) } else { Err(unknown()) }
+    if caller.operates(&receipt.tenant) { Ok(Json(receipt)) } else { Err(unknown()) }
 }
 
 #[derive(Deserialize)]
@@ -91,7 +70,7 @@ pub(super) async fn ask(
     Extension(caller): Extension<Caller>,
     JsonBody(asked): JsonBody<Asked>,
 ) -> Result<(StatusCode, Json<Receipt>)> {
-    let tenant = require(&caller, &asked.tenant)?;
+    let tenant = caller.operated(&asked.tenant)?;
     let now = api.clock.now();
     let filter = crate::parse_query(&asked.query, now)?;
     if filter == Filter::All {

@@ -2,8 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use heliograph_model::tenant::TenantId;
-use heliograph_store::catalog::{Bound, Role, TenantUsage};
+use heliograph_store::catalog::{Bound, TenantUsage};
 use http::Uri;
 use serde_json::{Value, json};
 
@@ -31,20 +30,13 @@ pub(super) async fn usage(
 }
 
 async fn one(api: &Shared, caller: &Caller, name: &str) -> Result<TenantUsage> {
-    let unknown = || Error::NotFound { what: "tenant" };
-    let name = TenantId::parse(name).map_err(|_| unknown())?;
-    // A foreign tenant answers as one that does not exist.
-    let rights = caller.tenants().get(&name);
-    if !caller.is_admin() && !rights.ok_or_else(unknown)?.roles.contains(&Role::Operator) {
-        return Err(Error::Forbidden);
-    }
-    api.store.catalog.usage_of(&name).await?.ok_or_else(unknown)
+    let name = caller.operated(name)?;
+    api.store.catalog.usage_of(&name).await?.ok_or(Error::NotFound { what: "tenant" })
 }
 
 async fn own(api: &Shared, caller: &Caller) -> Result<Vec<TenantUsage>> {
-    let operated = caller.tenants().iter().filter(|(_, rights)| rights.roles.contains(&Role::Operator));
     let mut usage = Vec::new();
-    for (tenant, _) in operated {
+    for tenant in caller.tenants().keys().filter(|tenant| caller.operates(tenant)) {
         usage.extend(api.store.catalog.usage_of(tenant).await?);
     }
     if usage.is_empty() { Err(Error::Forbidden) } else { Ok(usage) }
