@@ -15,7 +15,7 @@ pub(crate) struct Metrics {
     /// Records made.
     pub records: IntCounter,
     /// Batches by what became of sending them: `answer` = acked, sequence, busy, unavailable, failed, rejected,
-    /// denied, unexpected, unreachable.
+    /// erased, denied, unexpected, unreachable.
     pub batches: IntCounterVec,
     /// Bytes in followed files that are not read yet, at the last scan.
     pub lag_bytes: IntGauge,
@@ -59,7 +59,7 @@ pub(crate) struct Metrics {
     pub empty_lines: IntCounter,
     /// Container lines that are not in CRI form.
     pub odd_lines: IntCounter,
-    /// Lines given up: `reason` = spool_full, rejected, corrupt (as far as it is known how many).
+    /// Lines given up: `reason` = spool_full, rejected, corrupt, erased (as far as it is known how many).
     pub dropped: IntCounterVec,
     /// Batches given up: `reason` as above.
     pub dropped_batches: IntCounterVec,

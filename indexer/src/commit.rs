@@ -231,6 +231,15 @@ impl Committer {
                     self.places.retain(|(of, _), _| *of != tenant);
                     batches = accepted.into_iter().chain(followers).collect();
                 }
+                Err(Failure::Erased { tenant }) => {
+                    let all = accepted.into_iter().chain(followers);
+                    let (gone, others) = all.partition(|pending| pending.batch.tenant.name == tenant);
+                    self.places.retain(|(of, _), _| *of != tenant);
+                    // Who sends again is told what became of it, or has the new tenant of this name.
+                    self.writer.store.tenants.forget_named(&tenant);
+                    refuse(gone, ERASED);
+                    batches = others;
+                }
                 Err(Failure::Fenced) => {
                     return refuse(accepted.into_iter().chain(followers).collect(), NO_LEASE);
                 }
@@ -271,7 +280,7 @@ impl Committer {
         let object = commit.object;
         match self.writer.record(commit).await {
             Ok(recorded) => self.writer.make_hot(&recorded, batches),
-            Err(Failure::Sequence { .. } | Failure::NotDone) => {}
+            Err(Failure::Sequence { .. } | Failure::Erased { .. } | Failure::NotDone) => {}
             Err(Failure::Unknown { commit }) => {
                 // A commit that the catalog refuses for ever must not stand in the way of all others.
                 if attempts < ATTEMPTS_MAX || !matches!(self.writer.has(object).await, Ok(false)) {
@@ -375,6 +384,8 @@ impl Committer {
 const NO_LEASE: &str = "this indexer is joining, or cut off from the catalog";
 /// What senders are told when the catalog or the object store fails.
 const STORAGE: &str = "storage is unavailable";
+/// What senders are told whose tenant was erased after their request was looked at; the next answer is the last.
+const ERASED: &str = "the tenant is being erased";
 
 fn unavailable(reason: &'static str) -> Error {
     Error::Unavailable { reason }

@@ -76,6 +76,12 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// The tenant was erased, and nobody has made a new one of its name: what is sent for it is to be thrown away.
+    #[error("tenant {tenant} was erased: nothing more is taken for it")]
+    Erased {
+        /// Who.
+        tenant: heliograph_model::tenant::TenantId,
+    },
     /// Another process writes for our indexer: what we have not acknowledged is its business now.
     #[error(
         "another process has taken over indexer {indexer}, as this one was stopped or cut off from the catalog for \
@@ -125,6 +131,7 @@ impl Error {
             Self::Invalid { .. } | Self::Store(heliograph_store::Error::Invalid(_)) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Erased { .. } => StatusCode::GONE,
             Self::Unsupported { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -146,7 +153,7 @@ impl Error {
             StatusCode::FORBIDDEN => 7,
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => 8,
             StatusCode::REQUEST_TIMEOUT => 4,
-            StatusCode::CONFLICT => 9,
+            StatusCode::CONFLICT | StatusCode::GONE => 9,
             StatusCode::SERVICE_UNAVAILABLE => 14,
             StatusCode::INTERNAL_SERVER_ERROR => 13,
             _ => 3,

@@ -19,6 +19,7 @@ use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
 use heliograph_model::tenant::Workspace;
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_store::Error as StoreError;
 use heliograph_store::catalog::Catalog;
 use heliograph_store::tenants::Tenants;
 use http::HeaderMap;
@@ -250,7 +251,12 @@ impl Intake {
         let full = Error::Full { what: "memory for fresh records" };
         let room = self.hot.reserve_within(rows.memory_bytes(), ROOM_WAIT).await.ok_or(full)?;
         // Only now, so that a request that is wrong makes no tenant.
-        let tenant = self.tenants.find_or_create(&envelope.tenant, &self.workspace).await?;
+        let tenant = match self.tenants.find_or_create(&envelope.tenant, &self.workspace).await {
+            Err(StoreError::Erased { tenant } | StoreError::BeingErased { tenant }) => {
+                return Err(Error::Erased { tenant });
+            }
+            found => found?,
+        };
         self.metrics.commit_queue.inc();
         let outcome = self.commit(Batch { tenant, id: envelope.batch_id, payload, rows, room }).await;
         self.metrics.commit_queue.dec();

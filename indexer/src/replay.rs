@@ -64,8 +64,8 @@ struct Replay {
     metrics: Metrics,
 }
 
-/// Tenants by the id that write-ahead objects name them by.
-type Tenants = HashMap<Uuid, Arc<OpenTenant>>;
+/// Tenants by the id that write-ahead objects name them by; none where one was erased.
+type Tenants = HashMap<Uuid, Option<Arc<OpenTenant>>>;
 
 /// A write-ahead object taken apart.
 struct Opened {
@@ -106,8 +106,12 @@ impl Replay {
     async fn tenants(&self) -> Result<Tenants> {
         let mut tenants = Tenants::new();
         for tenant in self.store.catalog.tenants().await? {
-            tenants.insert(tenant.uid, self.store.tenants.get(&tenant.name).await?);
+            // It may be erased this moment, and another have its name.
+            let open = self.store.tenants.find(&tenant.name).await?.filter(|open| open.uid == tenant.uid);
+            tenants.insert(tenant.uid, open);
         }
+        let erased = self.store.catalog.erased_tenants().await?;
+        tenants.extend(erased.into_iter().map(|tenant| (tenant.uid, None)));
         Ok(tenants)
     }
 
@@ -183,12 +187,13 @@ impl Replay {
         };
         let needed: Vec<_> = sealed
             .into_iter()
-            .map(|batch| {
-                let tenant = tenants.get(&batch.tenant_uid).cloned();
-                (batch, tenant)
-            })
-            .filter(|(_, tenant)| {
-                tenant.as_ref().is_none_or(|t| self.hot.sealed_through(&t.name) < wal.commit)
+            .filter_map(|batch| match tenants.get(&batch.tenant_uid) {
+                None => Some((batch, None)),
+                Some(None) => None,
+                Some(Some(tenant)) => {
+                    let is_needed = self.hot.sealed_through(&tenant.name) < wal.commit;
+                    is_needed.then(|| (batch, Some(Arc::clone(tenant))))
+                }
             })
             .collect();
         Ok(tokio::task::spawn_blocking(move || open(needed)).await?)

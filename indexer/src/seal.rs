@@ -18,12 +18,13 @@ use heliograph_store::catalog::SegmentMeta;
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::{Error as StoreError, crash, objects, segment};
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hot::{Hot, Load};
 use crate::lease::Held;
 use crate::ledger::Ledger;
@@ -144,7 +145,11 @@ impl Sealer {
         let Some(load) = self.hot.load(tenant, self.bytes) else { return Ok(()) };
         let timer = self.metrics.seal_seconds.start_timer();
         let (after, through) = (load.after, load.through);
-        let open = self.store.tenants.get(tenant).await?;
+        let Some(open) = self.store.tenants.find(tenant).await? else {
+            timer.stop_and_discard();
+            self.let_go(tenant, through);
+            return Ok(());
+        };
         let (id, uid) = (layout::new_object_id(), open.uid);
         let building = tokio::task::spawn_blocking(move || segment::build(&open, id, &parts(&load)));
         let built = tokio::select! {
@@ -158,19 +163,38 @@ impl Sealer {
         let meta = built.meta(tenant, id, self.held.indexer(), (after, through), self.clock.now());
         crash::point("seal.put.before");
         if let Err(error) = objects::create(&*self.store.objects, &path, built.bytes).await {
-            // Nobody names it, and nobody will: the next attempt has another name.
-            if !matches!(timeout(DELETE_MAX, self.store.objects.delete(&path)).await, Ok(Ok(()))) {
-                tracing::warn!(segment = %id, "a segment that was not published may be left behind");
-            }
+            self.take_back(id, &path).await;
             return Err(error.into());
         }
         crash::point("seal.put.after");
-        self.publish(&meta, publishing).await?;
+        match self.publish(&meta, publishing).await {
+            Err(Error::Store(StoreError::Erased { .. })) => {
+                timer.stop_and_discard();
+                self.take_back(id, &path).await;
+                self.let_go(tenant, through);
+                return Ok(());
+            }
+            published => published?,
+        }
         timer.observe_duration();
         self.metrics.segments.inc();
         self.metrics.upkeep.sealed_bytes.inc_by(meta.bytes);
         tracing::debug!(%tenant, records = meta.records, bytes = meta.bytes, commit = through.0, "sealed");
         Ok(())
+    }
+
+    /// Deletes a segment that nobody names, and nobody will: the next attempt has another name.
+    async fn take_back(&self, segment: ObjectId, path: &Path) {
+        if !matches!(timeout(DELETE_MAX, self.store.objects.delete(path)).await, Ok(Ok(()))) {
+            tracing::warn!(%segment, "a segment that was not published may be left behind");
+        }
+    }
+
+    /// What an erased tenant had is not sealed any more, but goes.
+    fn let_go(&self, tenant: &TenantId, through: CommitId) {
+        self.ledger.sealed(tenant, through);
+        self.hot.sealed(tenant, through);
+        tracing::info!(%tenant, commit = through.0, "dropped what an erased tenant had hot");
     }
 
     async fn publish(&self, meta: &SegmentMeta, publishing: &tokio::sync::Mutex<()>) -> Result<()> {

@@ -1,5 +1,5 @@
 //! What becomes of segments once they are sealed: small ones are merged, old ones expire, those with records that
-//! are to be erased are rewritten, and what nobody needs is deleted.
+//! are to be erased are rewritten, and what nobody needs, or can read any more, is deleted.
 //!
 //! Runs beside everything else and may stop at any moment: what was left undone is found again.
 
@@ -7,6 +7,7 @@ mod collect;
 mod compact;
 mod erase;
 mod retain;
+mod shred;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use collect::Collector;
 use compact::Compactor;
 use erase::{Asked, Eraser, Watcher};
 use retain::Retainer;
+use shred::Shredder;
 
 /// The settings of upkeep.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +93,13 @@ impl Keeper {
             metrics: metrics.clone(),
             asked: to_erase.clone(),
         };
+        let shredder = Shredder {
+            store: store.clone(),
+            indexer,
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            asked: to_erase.clone(),
+        };
         let compactor = Compactor {
             store: store.clone(),
             indexer,
@@ -112,6 +121,7 @@ impl Keeper {
             Collector { store, indexer, clock, metrics, delete_after, abandoned_after, look_every };
         tasks.spawn(watcher.run(stop.clone()));
         tasks.spawn(eraser.run(stop.clone()));
+        tasks.spawn(shredder.run(stop.clone()));
         tasks.spawn(compactor.run(stop.clone()));
         tasks.spawn(retainer.run(stop.clone()));
         tasks.spawn(collector.run(stop.clone()));

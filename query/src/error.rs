@@ -109,7 +109,11 @@ impl From<heliograph_store::Error> for Error {
         use heliograph_store::Error as Store;
         match error {
             Store::Exists { what, name } => Self::Exists { what, name },
+            Store::BeingErased { tenant } => {
+                Self::Exists { what: "tenant that is being erased", name: tenant.to_string() }
+            }
             Store::Missing { what, .. } => Self::NotFound { what },
+            Store::Erased { .. } => Self::NotFound { what: "tenant" },
             Store::Invalid(e) => Self::invalid(e.to_string()),
             other => Self::Store(other),
         }

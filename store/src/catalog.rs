@@ -28,7 +28,10 @@ use crate::layout::ObjectId;
 use crate::retention::OwnKeep;
 
 pub use dump::{Cell, Dump};
-pub use erasures::{ErasedAs, ErasedObject, Erasure, NewErasure, PendingErasure, Rewrite};
+pub use erasures::{
+    ErasedAs, ErasedObject, ErasedTenant, Erasure, ErasureKind, NewErasure, NewTenantErasure, PendingErasure,
+    Rewrite,
+};
 pub use lease::{Indexer, LISTED_WITHIN, Lease};
 pub use limits::{Bound, TenantLimits, TenantUsage};
 pub use upkeep::{Candidate, Reason, Retired};
@@ -83,6 +86,19 @@ fn stored(what: &'static str, count: u64) -> Result<i64> {
         let reason = format!("{count} is larger than {}", i64::MAX);
         heliograph_model::Error::Decode { what, reason }.into()
     })
+}
+
+/// Why a tenant cannot have a name.
+fn taken(name: &TenantId, by_one_that_goes: bool) -> Error {
+    match by_one_that_goes {
+        true => Error::BeingErased { tenant: name.clone() },
+        false => Error::Exists { what: "tenant", name: name.to_string() },
+    }
+}
+
+/// Why nothing of a tenant is taken, or given.
+fn erased(tenant: &TenantId) -> Error {
+    Error::Erased { tenant: tenant.clone() }
 }
 
 /// The role that a row names.
@@ -206,6 +222,8 @@ pub struct Session {
 pub struct CommittedBatch {
     /// Whose.
     pub tenant: TenantId,
+    /// That tenant's random id: another that has its name now does not get what was sealed with this one's key.
+    pub uid: Uuid,
     /// Its name, where its producer numbers them.
     pub id: Option<BatchId>,
 }
@@ -268,7 +286,7 @@ pub struct SegmentMeta {
 /// Every method is one transaction. Where a method changes something, the change is on disk when it returns.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
-    /// Adds a tenant; [`Error::Exists`] if the name is taken.
+    /// Adds a tenant; [`Error::Exists`] if the name is taken, [`Error::BeingErased`] if it is taken by one that goes.
     async fn create_tenant(&self, tenant: &Tenant) -> Result<()>;
     /// The tenant of a name.
     async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>>;
@@ -342,6 +360,7 @@ pub trait Catalog: Send + Sync + 'static {
     ///
     /// After [`Error::Catalog`] the commit may be recorded or not: do not delete the object, and try again.
     /// Recording an object that is recorded already changes nothing and gives the same ordinal.
+    /// [`Error::Erased`] if a batch is of a tenant that was erased: nothing is recorded.
     ///
     /// Whoever sees a commit will see no new one of the same indexer with a lower ordinal.
     /// [`Error::Fenced`] if the lease is not the one on record: nothing is recorded now, but an earlier try may
@@ -359,7 +378,7 @@ pub trait Catalog: Send + Sync + 'static {
     /// [`Error::Exists`] if the segment holds commits of its tenant and indexer that are sealed already;
     /// [`Error::Discarded`] if its object was taken for abandoned. Publishing the same segment again changes
     /// nothing, so that it can be tried again. [`Error::Fenced`] if the lease is not the one on record; it was
-    /// published before, or not at all.
+    /// published before, or not at all. [`Error::Erased`] if the tenant was erased.
     async fn publish(&self, lease: &Lease, segment: &SegmentMeta, released: &[ObjectId]) -> Result<()>;
     /// Releases write-ahead objects of the lease's indexer of which nothing is needed any more; those of others
     /// stay. [`Error::Fenced`] if the lease is not the one on record.
@@ -420,10 +439,11 @@ pub trait Catalog: Send + Sync + 'static {
     async fn request_erasure(&self, new: &NewErasure) -> Result<Erasure>;
     /// All requests, the newest first.
     async fn erasures(&self) -> Result<Vec<Erasure>>;
-    /// Those that are not done.
+    /// Those of records that are not done.
     async fn pending_erasures(&self) -> Result<Vec<PendingErasure>>;
-    /// How many are done: who keeps copies of objects looks what may be kept whenever this rises.
-    async fn erasures_done(&self) -> Result<u64>;
+    /// Rises whenever something is removed that may be kept elsewhere, as an erasure is done or a tenant's key goes: who
+    /// keeps copies, or keys, then looks what may be kept.
+    async fn erasure_steps(&self) -> Result<u64>;
     /// Puts a segment without some of the records in the place of the one that has them, and retires that, all or
     /// nothing; both have the same commits and indexer, and the records add up: anything else is [`Error::Corrupt`].
     /// [`Error::Replaced`] and [`Error::Discarded`] as for [`Self::replace`], [`Error::Missing`] if the erasure is not
@@ -435,6 +455,17 @@ pub trait Catalog: Send + Sync + 'static {
     async fn erased(&self, erasure: Uuid) -> Result<Vec<ErasedObject>>;
     /// Notes what keeps an erasure from being done.
     async fn set_erasure_trouble(&self, erasure: Uuid, trouble: Option<&str>) -> Result<()>;
-    /// Ends an erasure, and forgets its query. Ending it again changes nothing.
+    /// Destroys a tenant's key, and takes all that it has out of what is searched and of what may be done with it, all or
+    /// nothing; notes its segments as erased. From then on there is no such tenant, and no commit or segment of it is
+    /// taken any more; only its name stays taken until [`Self::finish_erasure`]. [`Error::Missing`] if there is no such
+    /// tenant. The same request again changes nothing.
+    ///
+    /// An engine must see to it that no commit with a batch of it is under way, and that the wrapped key is in none of
+    /// its files any more by the end of the erasure.
+    async fn erase_tenant(&self, new: &NewTenantErasure) -> Result<Erasure>;
+    /// All tenants that were ever erased, those lately erased last.
+    async fn erased_tenants(&self) -> Result<Vec<ErasedTenant>>;
+    /// Ends an erasure, and forgets its query; one of a tenant gives its name free, and ends all others of it. Ending
+    /// it again changes nothing.
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()>;
 }

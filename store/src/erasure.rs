@@ -28,8 +28,8 @@ use crate::layout::{self, ObjectId};
 use crate::objects;
 use crate::segment::{self, Contents, PageCache, ScanStats, Segment};
 
-pub use check::{Checked, check};
-pub use receipt::{NOT_REACHED, Receipt};
+pub use check::{Checked, Left, check, check_erased};
+pub use receipt::{NOT_REACHED, NOT_REACHED_OF_TENANT, Receipt};
 
 /// A segment's pages are read once or twice each.
 const CACHE_BYTES: usize = 1 << 20;

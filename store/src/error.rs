@@ -35,6 +35,19 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The tenant was erased with all that it had: nothing of it is taken or given any more. Whoever has its name now is
+    /// another.
+    #[error("tenant {tenant} was erased: only `heliograph admin tenant create` makes a new one of this name")]
+    Erased {
+        /// Who.
+        tenant: TenantId,
+    },
+    /// The name is that of a tenant that is being erased.
+    #[error("tenant {tenant} is being erased: its name is free again when that is done")]
+    BeingErased {
+        /// Who.
+        tenant: TenantId,
+    },
     /// A segment is no longer searched: another was faster to merge, expire or erase it. Look again what there is.
     #[error("segment {segment} is no longer searched: it was merged, expired or erased meanwhile")]
     Replaced {
@@ -115,8 +128,13 @@ impl Error {
         Self::Corrupt { object: format!("merged segment {}", merged.id), reason }
     }
 
-    /// Whether an object is not there (any more).
+    /// Whether an object is not there (any more), or its tenant.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Objects(object_store::Error::NotFound { .. }))
+        matches!(
+            self,
+            Self::Objects(object_store::Error::NotFound { .. })
+                | Self::Erased { .. }
+                | Self::Missing { what: "tenant", .. }
+        )
     }
 }

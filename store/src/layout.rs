@@ -24,6 +24,11 @@ pub fn segment_prefix(tenant_prefix: Uuid) -> Path {
     Path::from(format!("t/{}/s", tenant_prefix.simple()))
 }
 
+/// Where all lies that the tenant with this prefix has.
+pub fn tenant_prefix(tenant_prefix: Uuid) -> Path {
+    Path::from(format!("t/{}", tenant_prefix.simple()))
+}
+
 /// The object id that a path of [`segment`] ends in.
 pub fn segment_object(path: &Path) -> Option<ObjectId> {
     path.filename().and_then(|name| Uuid::try_parse(name).ok())

@@ -1,9 +1,10 @@
 //! Tenants with their unwrapped keys: the only way to a tenant's bytes at rest.
 //!
 //! Only what is there is remembered: a name that is unknown now may be made by another process the next moment.
-//! A tenant's name, uid and key never change, so that what is remembered does not grow stale.
+//! A tenant's uid and key never change, but a tenant may be erased, and another have its name then. So whoever keeps
+//! these has it [`Tenants::forget`] those that are gone; what is done with a key after that is refused by the catalog.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use heliograph_model::cipher::SecretKey;
@@ -76,16 +77,32 @@ impl Tenants {
         self.find(name).await?.ok_or_else(|| Error::Missing { what: "tenant", name: name.to_string() })
     }
 
-    /// The tenant of this name, made in this workspace if it is new.
+    /// The tenant of this name, made in this workspace if there never was one; [`Error::Erased`] if it was erased: whoever
+    /// still sends for it must not bring it back.
     pub async fn find_or_create(&self, name: &TenantId, workspace: &Workspace) -> Result<Arc<OpenTenant>> {
         if let Some(open) = self.find(name).await? {
             return Ok(open);
+        }
+        if self.catalog.erased_tenants().await?.iter().any(|erased| erased.name == *name) {
+            return Err(Error::Erased { tenant: name.clone() });
         }
         match self.create(name, workspace).await {
             // Somebody else was faster.
             Err(Error::Exists { .. }) => self.get(name).await,
             made => made,
         }
+    }
+
+    /// Lets the keys of these tenants go.
+    pub fn forget(&self, uids: &HashSet<Uuid>) {
+        if !uids.is_empty() {
+            self.open.write().retain(|_, open| !uids.contains(&open.uid));
+        }
+    }
+
+    /// Likewise the key of the tenant of this name.
+    pub fn forget_named(&self, name: &TenantId) {
+        self.open.write().remove(name);
     }
 
     fn remember(&self, tenant: &Tenant, key: SecretKey) -> Arc<OpenTenant> {

@@ -91,7 +91,7 @@ mod tests {
             name: name.clone(),
             workspace: Workspace::parse("w").unwrap(),
             uid: Uuid::new_v4(),
-            wrapped_key: vec![],
+            wrapped_key: vec![1],
             created: at(0),
         };
         catalog.create_tenant(&tenant).await.unwrap();

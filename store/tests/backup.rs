@@ -152,6 +152,7 @@ async fn fill(store: &Store) -> String {
         let producer = ProducerId::parse("p").unwrap();
         let named = |tenant: &TenantId| CommittedBatch {
             tenant: tenant.clone(),
+            uid: if *tenant == a.name { a.uid } else { b.uid },
             // The first batch of each tenant is its first, whenever it comes.
             id: Some(BatchId {
                 producer: producer.clone(),
@@ -251,7 +252,11 @@ async fn a_catalog_comes_back(is_scaled: bool, is_scaled_then: bool) {
     // The records lie where they lay.
     let restored = Store { catalog: there, ..store.clone() };
     assert_eq!(everything(&restored, "a").await, everything(&store, "a").await);
-    let batches = vec![CommittedBatch { tenant: name("a"), id: None }];
+    let batches = vec![CommittedBatch {
+        tenant: name("a"),
+        uid: store.tenants.get(&name("a")).await.unwrap().uid,
+        id: None,
+    }];
     let lease = Lease::embedded(restored.catalog.embedded_indexer().await.unwrap());
     let commit = NewCommit { lease, object: Uuid::new_v4(), bytes: 1, at: NOW, batches };
     let (old, new) =

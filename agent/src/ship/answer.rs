@@ -29,6 +29,8 @@ pub(crate) enum Answer {
     Failed(Option<Duration>),
     /// Never: the batch itself is refused, with this status.
     Rejected(u16),
+    /// Never: the batch's tenant was erased, and nothing of it is to be kept.
+    Erased,
     /// The credential is refused, with this status.
     Denied(u16),
     /// No indexer says this of a batch. Whoever answers with this status (a proxy, another server) may be put right:
@@ -44,6 +46,11 @@ struct Conflict {
     epoch: Option<u64>,
 }
 
+#[derive(Deserialize)]
+struct Gone {
+    erased: bool,
+}
+
 impl Answer {
     /// Reads a response that came at `now`.
     pub(crate) async fn of(response: reqwest::Response, now: SystemTime) -> Self {
@@ -54,6 +61,10 @@ impl Answer {
             StatusCode::CONFLICT => match response.json::<Conflict>().await {
                 Ok(Conflict { expected, epoch }) => Self::Expected { sequence: expected, epoch },
                 Err(_) => Self::Unexpected(status.as_u16(), wait),
+            },
+            StatusCode::GONE => match response.json::<Gone>().await {
+                Ok(Gone { erased: true }) => Self::Erased,
+                _ => Self::Unexpected(status.as_u16(), wait),
             },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied(status.as_u16()),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -77,6 +88,7 @@ impl Answer {
             Self::Unavailable(_) => "unavailable",
             Self::Failed(_) => "failed",
             Self::Rejected(_) => "rejected",
+            Self::Erased => "erased",
             Self::Denied(_) => "denied",
             Self::Unexpected(..) => "unexpected",
             Self::Unreachable => "unreachable",
@@ -157,6 +169,9 @@ mod tests {
         check(503, "", Answer::Unavailable(wait)).await;
         check(413, "", Answer::Rejected(413)).await;
         check(403, "", Answer::Denied(403)).await;
+        check(410, r#"{"erased":true,"code":9,"message":"tenant a was erased"}"#, Answer::Erased).await;
+        check(410, r#"{"erased":false}"#, Answer::Unexpected(410, None)).await;
+        check(410, "gone", Answer::Unexpected(410, None)).await;
         for status in [301, 404, 405, 415, 501] {
             check(status, "", Answer::Unexpected(status, wait)).await;
         }

@@ -257,6 +257,10 @@ impl Shipper {
                 self.log_denied(tenant, status);
                 Next::Again(None)
             }
+            Outcome::Answered(Answer::Erased) => {
+                tracing::warn!(%tenant, records = pending.records, "tenant was erased, batch thrown away");
+                self.give_up(tenant, pending.ordinal, Reason::Erased).await
+            }
             Outcome::Answered(Answer::Rejected(status)) => self.reject(tenant, pending, status).await,
             Outcome::Unreadable => self.give_up(tenant, pending.ordinal, Reason::Corrupt).await,
             Outcome::Failed => Next::Again(None),

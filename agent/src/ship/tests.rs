@@ -189,6 +189,23 @@ async fn a_poison_batch_is_set_aside_sealed() {
 }
 
 #[tokio::test]
+async fn what_is_sent_for_an_erased_tenant_is_thrown_away_and_a_new_one_begins_anew() {
+    let told = [Told::Erased, Told::Erased, Told::Erased];
+    let bench = Bench::new(&[("a", "geheim"), ("a", "geheim, too"), ("a", "and this")]);
+    let shared = Shared::default();
+    shared.lock().told = told.into();
+    let address = serve(Arc::clone(&shared)).await;
+    bench.drain(&[format!("http://{address}/")]).await;
+    assert!(shared.lock().kept.is_empty());
+    assert_eq!(bench.metrics.dropped.with_label_values(&["erased"]).get(), 3);
+    assert!(!bench.dir.path().join("quarantine").try_exists().unwrap(), "none is kept for a look");
+    // Somebody has made a tenant of this name.
+    assert!(bench.spool.append(vec![batch("a", "hello")]).unwrap());
+    bench.drain(&[format!("http://{address}/")]).await;
+    assert_eq!(shared.lock().kept["a"], ["hello"]);
+}
+
+#[tokio::test]
 async fn tenants_go_side_by_side() {
     let names: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
     let batches: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();

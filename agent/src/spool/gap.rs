@@ -26,6 +26,8 @@ pub(crate) enum Reason {
     Rejected,
     /// The batch did not read back from the disk.
     Corrupt,
+    /// The tenant was erased. No gap tells of it: there is nobody to tell.
+    Erased,
 }
 
 impl Reason {
@@ -35,6 +37,7 @@ impl Reason {
             Self::SpoolFull => "spool_full",
             Self::Rejected => "rejected",
             Self::Corrupt => "corrupt",
+            Self::Erased => "erased",
         }
     }
 
@@ -43,6 +46,7 @@ impl Reason {
             Self::SpoolFull => "the agent's spool was full",
             Self::Rejected => "the indexer refused them for good",
             Self::Corrupt => "they did not read back from the agent's disk",
+            Self::Erased => "the tenant was erased",
         }
     }
 }

@@ -127,8 +127,8 @@ impl Spool {
         rows.map(|rows| rows.to_records()).map_err(|_| malformed(item))
     }
 
-    /// Gives up the batch at an ordinal, which is not under way. A gap is not replaced by another: it is passed
-    /// over, and what follows is sent in a new epoch.
+    /// Gives up the batch at an ordinal, which is not under way. A gap is not replaced by another, and that of an erased
+    /// tenant by none: it is passed over, and what follows is sent in a new epoch.
     pub(crate) fn give_up(&self, tenant: &TenantId, ordinal: u64, reason: Reason) -> Result<()> {
         let mut disk = self.disk.lock();
         let (item, settled) = {
@@ -139,11 +139,12 @@ impl Spool {
             };
             (item.clone(), queue.settled)
         };
-        if item.head.gap {
+        if item.head.gap || reason == Reason::Erased {
+            let lines = if item.head.gap { 0 } else { u64::from(item.head.records) };
             let epoch = self.now_millis().max(settled.epoch + 1);
             // What was refused may be one of its empty ordinals: then it is still to be sent itself.
             let through = if ordinal < item.head.last { item.head.last - 1 } else { ordinal };
-            self.count(reason, GivenUp { lines: 0, batches: u64::from(through == item.head.last) });
+            self.count(reason, GivenUp { lines, batches: u64::from(through == item.head.last) });
             let next = Settled { ordinal: through, epoch, sequence: 1 };
             return self.settle_as(&mut disk, tenant, next);
         }

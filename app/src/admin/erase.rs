@@ -7,7 +7,7 @@ use heliograph_model::filter::Filter;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{Clock, TimeRange, Timestamp, duration_nanos};
 use heliograph_store::Store;
-use heliograph_store::catalog::{LISTED_WITHIN, NewErasure};
+use heliograph_store::catalog::{ErasureKind, LISTED_WITHIN, NewErasure, NewTenantErasure};
 use heliograph_store::erasure::{self, Receipt};
 use uuid::Uuid;
 
@@ -28,8 +28,14 @@ pub(super) async fn run(words: Erase) -> Outcome {
         Some(EraseCommand::Show { id, json, place }) => {
             print(&erasure::receipt(&open(place).await?, *id).await?, None, *json)
         }
-        Some(EraseCommand::Check { tenant, query, place }) => check(&open(place).await?, tenant, query).await,
+        Some(EraseCommand::Check { tenant, query: Some(query), place }) => {
+            check(&open(place).await?, tenant, query).await
+        }
+        Some(EraseCommand::Check { tenant, query: None, place }) => {
+            check_erased(&open(place).await?, tenant).await
+        }
         None => match (&words.tenant, &words.query) {
+            (Some(tenant), None) if words.everything => erase_tenant(tenant, &words).await,
             (Some(tenant), Some(query)) => erase(tenant, query, &words).await,
             // The command line asks for both.
             _ => Err(Failure::Usage(anyhow!("give --tenant and --query"))),
@@ -44,6 +50,7 @@ async fn list(store: &Store) -> Outcome {
         [
             receipt.id.to_string(),
             receipt.tenant.to_string(),
+            kind(receipt.kind).to_owned(),
             receipt.requested.to_string(),
             receipt.requested_by,
             receipt.state.to_owned(),
@@ -51,7 +58,7 @@ async fn list(store: &Store) -> Outcome {
         ]
     });
     let rows: Vec<_> = rows.collect();
-    Ok(console::table(["id", "tenant", "requested", "by", "state", "trouble"], &rows)?)
+    Ok(console::table(["id", "tenant", "of", "requested", "by", "state", "trouble"], &rows)?)
 }
 
 async fn erase(tenant: &TenantId, query: &str, words: &Erase) -> Outcome {
@@ -77,17 +84,58 @@ async fn erase(tenant: &TenantId, query: &str, words: &Erase) -> Outcome {
         query: query.to_owned(),
         filter,
         range,
-        by: format!("uid {} at the command line", rustix::process::getuid().as_raw()),
+        by: operator(),
         at: now,
     };
     store.catalog.request_erasure(&new).await?;
+    finish(&store, new.id, Some(query), words).await
+}
+
+async fn erase_tenant(tenant: &TenantId, words: &Erase) -> Outcome {
+    let store = open(&words.place).await?;
+    if words.dry_run {
+        let usage = store.catalog.usage_of(tenant).await?;
+        let Some(usage) = usage else { return Err(Failure::Failed(anyhow!("there is no tenant {tenant}"))) };
+        return Ok(console::line(&format!(
+            "{} records in {} segments, {} bytes; what is not sealed yet is not counted",
+            usage.records, usage.segments, usage.stored_bytes
+        ))?);
+    }
+    if words.confirm.as_deref() != Some(tenant.as_str()) {
+        return Err(Failure::Usage(anyhow!(
+            "--everything destroys the key of {tenant}, and nothing brings its records back: add --confirm {tenant}"
+        )));
+    }
+    let new = NewTenantErasure {
+        id: Uuid::new_v4(),
+        tenant: tenant.clone(),
+        by: operator(),
+        at: SystemClock.now(),
+    };
+    store.catalog.erase_tenant(&new).await?;
+    console::say(&format!("the key of {tenant} is destroyed: what is left of it cannot be read any more"));
+    finish(&store, new.id, None, words).await
+}
+
+fn operator() -> String {
+    format!("uid {} at the command line", rustix::process::getuid().as_raw())
+}
+
+/// Waits for the indexers, and prints the receipt.
+async fn finish(store: &Store, id: Uuid, query: Option<&str>, words: &Erase) -> Outcome {
     console::say(&format!(
-        "erasure {}: the indexers do it; to stop waiting leaves it to them, and `admin erase show` prints the receipt",
-        new.id
+        "erasure {id}: the indexers do it; to stop waiting leaves it to them, and `admin erase show` prints the receipt"
     ));
-    let receipt = wait(&store, new.id).await?;
+    let receipt = wait(store, id).await?;
     tokio::time::sleep(DROPPED_WITHIN).await;
-    print(&receipt, Some(query), words.json)
+    print(&receipt, query, words.json)
+}
+
+const fn kind(of: ErasureKind) -> &'static str {
+    match of {
+        ErasureKind::Records => "records",
+        ErasureKind::Tenant => "tenant",
+    }
 }
 
 /// Waits until all is done, and says what is waited for.
@@ -101,8 +149,8 @@ async fn wait(store: &Store, id: Uuid) -> Outcome<Receipt> {
         let left = receipt.write_ahead_objects_left;
         let now = match (&receipt.trouble, left) {
             (Some(trouble), _) => format!("trouble: {trouble}"),
-            (None, 0) => "segments are rewritten".to_owned(),
-            (None, left) => format!("{left} write-ahead objects are to be sealed first"),
+            (None, 0) => format!("segments: {}", receipt.state),
+            (None, left) => format!("{left} write-ahead objects are to be sealed or dropped first"),
         };
         if now != said {
             console::say(&now);
@@ -130,6 +178,21 @@ async fn check(store: &Store, tenant: &TenantId, query: &str) -> Outcome {
         found.found, found.records, found.segments, found.write_ahead_objects, found.other_objects
     );
     if found.found == 0 { Ok(console::line(&looked)?) } else { Err(Failure::Failed(anyhow!(looked))) }
+}
+
+async fn check_erased(store: &Store, tenant: &TenantId) -> Outcome {
+    if store.catalog.tenant(tenant).await?.is_some() {
+        let reason =
+            format!("{tenant} is there: give --query, and see `admin erase list` for what was erased");
+        return Err(Failure::Failed(anyhow!(reason)));
+    }
+    let left = erasure::check_erased(store, tenant).await?;
+    let looked = format!(
+        "{} objects, {} batches written ahead and {} rows are left of {} erased tenants of this name; {} erasures are under way",
+        left.objects, left.batches, left.rows, left.erasures, left.pending
+    );
+    let is_gone = (left.objects, left.batches, left.rows, left.pending) == (0, 0, 0, 0);
+    if is_gone { Ok(console::line(&looked)?) } else { Err(Failure::Failed(anyhow!(looked))) }
 }
 
 fn parse(query: &str, now: Timestamp) -> Outcome<Filter> {
@@ -166,16 +229,23 @@ fn print(receipt: &Receipt, query: Option<&str>, as_json: bool) -> Outcome {
     let mut rows = vec![
         ["erasure".to_owned(), receipt.id.to_string()],
         ["state".to_owned(), receipt.state.to_owned()],
+        ["of".to_owned(), kind(receipt.kind).to_owned()],
         ["tenant".to_owned(), receipt.tenant.to_string()],
-        ["query".to_owned(), receipt.query.clone().unwrap_or_else(|| "not kept".to_owned())],
-        ["sha256 of query".to_owned(), receipt.query_sha256.clone()],
-        ["event times".to_owned(), format!("{} to {}", or(receipt.start, "first"), or(receipt.end, "last"))],
-        ["requested".to_owned(), format!("{} by {}", receipt.requested, receipt.requested_by)],
+    ];
+    if let Some(hash) = &receipt.query_sha256 {
+        let times = format!("{} to {}", or(receipt.start, "first"), or(receipt.end, "last"));
+        rows.push(["query".to_owned(), receipt.query.clone().unwrap_or_else(|| "not kept".to_owned())]);
+        rows.push(["sha256 of query".to_owned(), hash.clone()]);
+        rows.push(["event times".to_owned(), times]);
+    }
+    rows.push(["requested".to_owned(), format!("{} by {}", receipt.requested, receipt.requested_by)]);
+    rows.extend(receipt.key_destroyed.map(|at| ["key destroyed".to_owned(), at.to_string()]));
+    rows.extend([
         ["done".to_owned(), or(receipt.done, "not yet")],
         ["records removed".to_owned(), receipt.records_removed.to_string()],
         ["write-ahead objects released".to_owned(), receipt.write_ahead_objects_released.to_string()],
         ["objects taken away".to_owned(), receipt.objects.len().to_string()],
-    ];
+    ]);
     for object in &receipt.objects {
         let left = object.successor.map_or_else(|| "nothing".to_owned(), |id| id.simple().to_string());
         let said = match object.removed {

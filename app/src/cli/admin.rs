@@ -85,7 +85,7 @@ pub(crate) struct Erase {
     #[arg(long, required = true)]
     pub(crate) tenant: Option<TenantId>,
     /// Which of them, as a search finds them
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "everything")]
     pub(crate) query: Option<String>,
     /// From when: 15m, now-2h, 2026-11-24T10:00:00Z [default: all that is kept]
     #[arg(long)]
@@ -93,6 +93,13 @@ pub(crate) struct Erase {
     /// Up to when, likewise
     #[arg(long)]
     pub(crate) until: Option<String>,
+    /// Destroy the tenant's key, and the tenant with all that it has: records, tokens, grants, settings. Nothing brings
+    /// it back
+    #[arg(long, conflicts_with_all = ["query", "since", "until"])]
+    pub(crate) everything: bool,
+    /// With --everything, the tenant's name once more
+    #[arg(long, value_name = "NAME", requires = "everything")]
+    pub(crate) confirm: Option<String>,
     /// Only count what is sealed and would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -121,14 +128,14 @@ pub(crate) enum EraseCommand {
         place: Place,
     },
     /// Look whether a tenant has any record that a query means: reads every segment and write-ahead object whole, and
-    /// asks no index
+    /// asks no index. Without a query, look whether anything is left of a tenant that was erased with everything
     Check {
         /// Whose records
         #[arg(long)]
         tenant: TenantId,
         /// Which of them
         #[arg(long)]
-        query: String,
+        query: Option<String>,
         #[command(flatten)]
         place: Place,
     },

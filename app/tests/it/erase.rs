@@ -82,3 +82,58 @@ async fn what_is_erased_beside_a_running_server_is_nowhere() {
         assert!(!bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()), "{}", file.display());
     }
 }
+
+#[tokio::test]
+async fn an_erased_tenant_is_nowhere_and_its_lines_do_not_come_back() {
+    let place = Place::new();
+    let file = place.logs().join("a.log");
+    let line = |n: usize| format!("a {n:04} {CANARY}\n");
+    std::fs::write(&file, (0..LINES).map(line).collect::<String>()).unwrap();
+    let server = place.up().await;
+    let token = place.token("default", "viewer").await;
+    server.wait_for(&token, "a", LINES).await;
+    let data = place.data();
+    let admin =
+        |words: &[&'static str]| [&["admin"], words, &["--data-dir", data.to_str().unwrap()]].concat();
+    let everything = ["erase", "--tenant", "default", "--everything"];
+    run(&admin(&everything)).await.failed(2, &["nothing brings its records back", "--confirm default"]);
+    let misspelt = [&everything[..], &["--confirm", "Default"]].concat();
+    run(&admin(&misspelt)).await.failed(2, &["--confirm default"]);
+    let both = [&everything[..], &["--query", "a"]].concat();
+    run(&admin(&both)).await.failed(2, &["--query"]);
+    let counted = place.admin(&[&everything[..], &["--dry-run"]].concat()).await;
+    assert!(counted.contains("records in"), "{counted}");
+    run(&admin(&["erase", "check", "--tenant", "default"])).await.failed(1, &["give --query"]);
+
+    let receipt = place.admin(&[&everything[..], &["--confirm", "default", "--json"]].concat()).await;
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    assert_eq!((receipt["kind"].as_str(), receipt["state"].as_str()), (Some("tenant"), Some("done")));
+    assert!(receipt["key_destroyed"].is_string() && receipt["query_sha256"].is_null(), "{receipt}");
+    let checked = place.admin(&["erase", "check", "--tenant", "default"]).await;
+    assert!(checked.starts_with("0 objects, 0 batches written ahead and 0 rows are left of 1"), "{checked}");
+    let id = receipt["id"].as_str().unwrap();
+    let shown = place.admin(&["erase", "show", id]).await;
+    assert!(shown.contains("key destroyed") && shown.contains("backups of the catalog"), "{shown}");
+    assert!(place.admin(&["erase", "list"]).await.contains(" tenant "));
+    assert!(!place.admin(&["tenant", "list"]).await.contains("default"));
+
+    // The agent goes on reading, and what it sends is refused and thrown away, whoever started it again.
+    let more = (LINES..2 * LINES).map(line).collect::<String>();
+    let mut log = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+    std::io::Write::write_all(&mut log, more.as_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let checked = place.admin(&["erase", "check", "--tenant", "default"]).await;
+    assert!(checked.starts_with("0 objects, 0 batches"), "{checked}");
+
+    place.admin(&["tenant", "create", "default"]).await;
+    let token = place.token("default", "viewer").await;
+    let news = (0..10).map(|n| format!("b {n:04} new\n")).collect::<String>();
+    std::fs::write(place.logs().join("b.log"), news).unwrap();
+    server.wait_for(&token, "b", 10).await;
+    assert_eq!(found(&server, &token, CANARY).await, 0);
+    server.stop().await;
+    for file in files_below(&place.data()) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes()), "{}", file.display());
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -19,18 +20,28 @@ const SETTINGS: [(&str, &str); 2] =
 /// A small disk over the data folder, gone with the test.
 struct SmallDisk(PathBuf);
 
+/// What lies on it.
+#[derive(Clone, Copy, Debug)]
+enum FileSystem {
+    Tmpfs,
+    /// In a file: it keeps blocks for root, and a journal, and takes room for what a file will need.
+    Ext4,
+}
+
 impl SmallDisk {
     /// Mounts it; nothing where that is not allowed.
-    fn mount(at: &Path, megabytes: u32) -> Option<Self> {
+    fn mount(of: FileSystem, at: &Path, megabytes: u32) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
-        let options = std::ffi::CString::new(format!("size={megabytes}m")).unwrap();
-        match mount("tmpfs", at, "tmpfs", MountFlags::empty(), options.as_c_str()) {
-            Ok(()) => Some(Self(at.to_owned())),
-            Err(error) => {
-                eprintln!("full_disk: no disk can be mounted here ({error})");
-                None
+        let mounted = match of {
+            FileSystem::Tmpfs => {
+                let options = std::ffi::CString::new(format!("size={megabytes}m")).unwrap();
+                mount("tmpfs", at, "tmpfs", MountFlags::empty(), options.as_c_str())
+                    .map_err(|e| e.to_string())
             }
-        }
+            FileSystem::Ext4 => loop_mount(at, megabytes),
+        };
+        mounted.map_err(|error| eprintln!("full_disk: no {of:?} can be mounted here ({error})")).ok()?;
+        Some(Self(at.to_owned()))
     }
 
     /// The part that is used.
@@ -60,6 +71,21 @@ impl Drop for SmallDisk {
     }
 }
 
+/// An ext4 in a file beside the folder.
+fn loop_mount(at: &Path, megabytes: u32) -> Result<(), String> {
+    let image = at.with_extension("ext4");
+    let file = std::fs::File::create(&image).map_err(|e| e.to_string())?;
+    file.set_len(u64::from(megabytes) << 20).map_err(|e| e.to_string())?;
+    let tell = |command: &mut Command| {
+        let done = command.output().map_err(|e| e.to_string())?;
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+    };
+    tell(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+    tell(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(at))?;
+    // It comes with a folder for what a check of the disk finds.
+    std::fs::remove_dir(at.join("lost+found")).map_err(|e| e.to_string())
+}
+
 /// Checks that everything acknowledged is found, once and in order.
 async fn assert_all_there(server: &Server, token: &str, direct: &Direct) {
     let found: BTreeMap<_, _> = server.messages(token).await;
@@ -68,8 +94,17 @@ async fn assert_all_there(server: &Server, token: &str, direct: &Direct) {
 
 #[tokio::test]
 async fn a_full_disk_refuses_keeps_and_goes_on_by_itself() {
+    refuses_keeps_and_goes_on(FileSystem::Tmpfs, 32).await;
+}
+
+#[tokio::test]
+async fn a_full_ext4_refuses_keeps_and_goes_on_by_itself() {
+    refuses_keeps_and_goes_on(FileSystem::Ext4, 64).await;
+}
+
+async fn refuses_keeps_and_goes_on(of: FileSystem, megabytes: u32) {
     let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place.data(), 32) else { return };
+    let Some(disk) = SmallDisk::mount(of, &place.data(), megabytes) else { return };
     let server = place.up_with(&[], &SETTINGS).await;
     let base = server.base("indexer.listen");
     let mut direct = Direct::new("direct");
@@ -100,7 +135,7 @@ async fn a_full_disk_refuses_keeps_and_goes_on_by_itself() {
     let freed = Instant::now();
     direct.send(&base).await;
     eprintln!(
-        "full_disk: refused at {:.0} %, went on {:?} after there was room",
+        "full_disk: {of:?}: refused at {:.0} %, went on {:?} after there was room",
         100.0 * used,
         freed.elapsed()
     );

@@ -6,6 +6,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use sqlx::Connection as _;
+
+use crate::command::run;
 use crate::direct::{AGENT_TOKEN, Direct};
 use crate::server::{Place, files_below};
 
@@ -51,5 +54,29 @@ async fn data_of_every_earlier_version_opens_is_found_and_goes_on() {
         let mut direct = Direct::new("direct");
         direct.send(&server.base("indexer.listen")).await;
         server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_refuses_what_a_newer_one_wrote_and_changes_nothing() {
+    let place = Place::new();
+    let server = place.up().await;
+    server.stop().await;
+    let catalog = place.data().join("catalog.sqlite");
+    let database = format!("sqlite:{}", catalog.display());
+    let mut newer = sqlx::SqliteConnection::connect(&database).await.unwrap();
+    let migration = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                     VALUES (99999, 'of a newer program', TRUE, x'00', 0)";
+    sqlx::query(migration).execute(&mut newer).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut newer).await.unwrap();
+    newer.close().await.unwrap();
+    let read = || files_below(&place.data()).into_iter().map(|file| std::fs::read(file).unwrap());
+    let before: Vec<_> = read().collect();
+    let data = place.data();
+    let data = data.to_str().unwrap();
+    let said = ["schema version 99999, this program knows versions up to", "use the program that wrote it"];
+    for words in [&["up", "--data-dir", data][..], &["admin", "tenant", "list", "--data-dir", data]] {
+        run(words).await.failed(2, &said);
+        assert_eq!(read().collect::<Vec<_>>(), before);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use futures::future::try_join_all;
 use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::tenant::TenantId;
@@ -41,7 +42,7 @@ struct Indexer {
     producers: Vec<ProducerId>,
     /// By tenant and producer.
     sequences: HashMap<(usize, usize), u64>,
-    names: Vec<TenantId>,
+    tenants: Vec<(TenantId, Uuid)>,
     /// The next batch's tenant.
     turn: usize,
 }
@@ -52,8 +53,15 @@ impl Indexer {
         let lease = Lease::embedded(Uuid::new_v4());
         let producer = |n| ProducerId::parse(&format!("{}-{n}", lease.indexer.simple()));
         let producers = (0..batches).map(producer).collect::<Result<_, _>>()?;
-        let names = (0..tenants).map(filled::tenant).collect::<Result<_, _>>()?;
-        Ok(Self { catalog, lease, producers, sequences: HashMap::new(), names, turn: 0 })
+        let uids: HashMap<TenantId, Uuid> =
+            catalog.tenants().await?.into_iter().map(|tenant| (tenant.name, tenant.uid)).collect();
+        let named = |n| {
+            let name = filled::tenant(n)?;
+            let uid = uids.get(&name).copied().context("a tenant was not filled in")?;
+            Ok((name, uid))
+        };
+        let tenants = (0..tenants).map(named).collect::<anyhow::Result<_>>()?;
+        Ok(Self { catalog, lease, producers, sequences: HashMap::new(), tenants, turn: 0 })
     }
 
     async fn commit_for(&mut self, time: Duration) -> anyhow::Result<Vec<f64>> {
@@ -79,12 +87,12 @@ impl Indexer {
     fn next(&mut self) -> NewCommit {
         let mut batches = Vec::with_capacity(self.producers.len());
         for (by, producer) in self.producers.iter().enumerate() {
-            self.turn = (self.turn + 1) % self.names.len().max(1);
-            let Some(tenant) = self.names.get(self.turn) else { continue };
+            self.turn = (self.turn + 1) % self.tenants.len().max(1);
+            let Some((tenant, uid)) = self.tenants.get(self.turn) else { continue };
             let sequence = self.sequences.entry((self.turn, by)).or_default();
             *sequence += 1;
             let id = BatchId { producer: producer.clone(), epoch: 1, sequence: *sequence };
-            batches.push(CommittedBatch { tenant: tenant.clone(), id: Some(id) });
+            batches.push(CommittedBatch { tenant: tenant.clone(), uid: *uid, id: Some(id) });
         }
         NewCommit { lease: self.lease, object: new_object_id(), bytes: 1_000, at: Timestamp::MIN, batches }
     }

@@ -61,6 +61,11 @@ pub(super) enum Failure {
         /// Whose producer.
         tenant: TenantId,
     },
+    /// This tenant was erased; nothing is recorded.
+    Erased {
+        /// Who.
+        tenant: TenantId,
+    },
     /// Nothing is recorded.
     NotDone,
     /// Another process writes for this indexer. It may be recorded by an earlier try, and then it is the other's.
@@ -81,7 +86,8 @@ impl Writer {
         let timer = self.metrics.commit_seconds.start_timer();
         let (sealed, named): (Vec<_>, Vec<_>) = batches
             .map(|b| {
-                let named = CommittedBatch { tenant: b.tenant.name.clone(), id: b.id.clone() };
+                let (tenant, uid) = (b.tenant.name.clone(), b.tenant.uid);
+                let named = CommittedBatch { tenant, uid, id: b.id.clone() };
                 (WalBatch { tenant: Arc::clone(&b.tenant), payload: b.payload.clone() }, named)
             })
             .unzip();
@@ -138,6 +144,11 @@ impl Writer {
                     self.held.commit_ends();
                     self.discard(object).await;
                     return Err(Failure::Sequence { tenant });
+                }
+                Err(StoreError::Erased { tenant }) => {
+                    self.held.commit_ends();
+                    self.discard(object).await;
+                    return Err(Failure::Erased { tenant });
                 }
                 // Nothing is deleted: an earlier try may be recorded.
                 Err(StoreError::Fenced { .. }) => {

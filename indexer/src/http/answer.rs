@@ -69,12 +69,17 @@ pub(super) async fn refused(error: &Error, form: Form, rest: Body) -> Response {
     response
 }
 
-/// The error as a `google.rpc.Status`; what a producer's next batch is, as JSON.
+/// The error as a `google.rpc.Status`; what a producer's next batch is, and that a tenant is erased, as JSON: who throws
+/// batches away does so by our word, not by a status that others use, too.
 fn status(error: &Error, format: Format) -> Response {
     let (code, message) = (error.rpc_code(), error.public_text());
     match (error, format) {
         (Error::Gap { expected, epoch }, _) => {
             let body = json!({ "expected": expected, "epoch": epoch, "code": code, "message": message });
+            respond(error.status(), Format::Json.content_type(), Body::from(body.to_string()))
+        }
+        (Error::Erased { .. }, _) => {
+            let body = json!({ "erased": true, "code": code, "message": message });
             respond(error.status(), Format::Json.content_type(), Body::from(body.to_string()))
         }
         (_, Format::Json) => {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use heliograph_model::time::{Clock, TimeRange};
 use heliograph_store::Store;
-use heliograph_store::catalog::Tenant;
+use heliograph_store::catalog::{Indexer, Tenant};
 use heliograph_store::layout::{self, ObjectId};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::is_ours;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::UpkeepMetrics;
 
 /// Retired segments that are looked at together; with more, the later ones wait for the first to go.
@@ -98,8 +98,7 @@ impl Collector {
         let mut due = Vec::new();
         for segment in retired {
             if since.entry(segment.id).or_insert_with(Instant::now).elapsed() >= self.delete_after {
-                let tenant = self.store.tenants.get(&segment.tenant).await?;
-                due.push((segment.id, layout::segment(tenant.uid, segment.id), segment));
+                due.push((segment.id, layout::segment(segment.uid, segment.id), segment));
             }
         }
         let deleted =
@@ -126,6 +125,7 @@ impl Collector {
             let objects = unsearched_objects(&self.store, &tenant).await?;
             there.extend(objects.into_iter().map(|(id, object)| (id, object.location)));
         }
+        self.sweep_erased(&indexers).await?;
         // Read last: what was searched a moment ago may be retired by now.
         let retired = self.store.catalog.retired(u32::MAX).await?;
         retired.iter().for_each(|segment| drop(there.remove(&segment.id)));
@@ -145,6 +145,38 @@ impl Collector {
         tracing::info!(objects = deleted.len(), "deleted objects that were never published");
         self.metrics.abandoned_objects.inc_by(deleted.len() as u64);
         Ok(())
+    }
+
+    /// A slow writer may have put an object of a tenant that was erased meanwhile, and ended before it took it back.
+    async fn sweep_erased(&self, indexers: &[Indexer]) -> Result<()> {
+        let mut erased = self.store.catalog.erased_tenants().await?;
+        erased.retain(|tenant| tenant.done.is_some() && is_ours(self.indexer, &tenant.name, indexers));
+        for tenant in erased {
+            let left = objects_of(&self.store, tenant.uid).await?;
+            let objects = left.len();
+            if objects > 0 {
+                delete_all_of(&self.store, left).await?;
+                tracing::info!(objects, tenant = %tenant.name, "deleted what an erased tenant left");
+                self.metrics.abandoned_objects.inc_by(objects as u64);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All that lies under a tenant's id.
+pub(super) async fn objects_of(store: &Store, uid: Uuid) -> Result<Vec<ObjectMeta>> {
+    Ok(store.objects.list(Some(&layout::tenant_prefix(uid))).try_collect().await?)
+}
+
+/// Deletes all of these, or fails.
+pub(super) async fn delete_all_of(store: &Store, objects: Vec<ObjectMeta>) -> Result<()> {
+    let count = objects.len();
+    let named = objects.into_iter().map(|object| (layout::new_object_id(), object.location)).collect();
+    if delete_objects(store, named).await.len() == count {
+        Ok(())
+    } else {
+        Err(Error::Unavailable { reason: "some objects cannot be deleted" })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::erase::{Asked, is_of};
+use super::erase::Asked;
 use super::is_ours;
 use crate::error::{Error, Result};
 use crate::hot::Hot;
@@ -95,7 +95,7 @@ impl Compactor {
                 break;
             }
             let is_settled = known.settled.get(&usage.tenant).is_some_and(|of| *of == (usage.clone(), day));
-            if is_settled || usage.segments < 2 || is_of(&self.asked.borrow(), &usage.tenant) {
+            if is_settled || usage.segments < 2 || self.asked.borrow().is_of(&usage.tenant) {
                 continue;
             }
             let tenant = usage.tenant.clone();
@@ -129,7 +129,7 @@ impl Compactor {
         let timer = self.metrics.merge_seconds.start_timer();
         let mut asked = self.asked.clone();
         // The sender lives as long as this.
-        let erasing = asked.wait_for(|asked| is_of(asked, tenant));
+        let erasing = asked.wait_for(|asked| asked.is_of(tenant));
         let merging = timeout(MERGE_MAX, Box::pin(self.merge(&inputs, known)));
         let merged = tokio::select! {
             merged = merging => merged.map_err(|_| Error::Unavailable { reason: "a merge takes too long" }),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use heliograph_store::catalog::{ErasedAs, ErasedObject, LISTED_WITHIN, PendingErasure};
+use heliograph_store::catalog::{ErasedAs, ErasedObject, ErasedTenant, LISTED_WITHIN, PendingErasure};
 use heliograph_store::layout::{self, ObjectId};
 use heliograph_store::{Error as StoreError, Store, erasure};
 use tokio::sync::watch;
@@ -29,14 +29,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often while something is being sealed.
 const WAITING_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After that no reader has a list of segments from before, and no merge of the tenant is under way.
-const LINGER: Duration = LISTED_WITHIN.saturating_add(Duration::from_millis(500));
+pub(super) const LINGER: Duration = LISTED_WITHIN.saturating_add(Duration::from_millis(500));
 /// Pause after a failure.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Names of objects in one transaction.
-const NOTED_AT_ONCE: usize = 1_000;
+pub(super) const NOTED_AT_ONCE: usize = 1_000;
 
 /// What is asked for and not done, as it was seen last.
-pub(super) type Asked = Arc<[PendingErasure]>;
+pub(super) type Asked = Arc<Pending>;
+
+/// What there is to erase.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Records.
+    records: Vec<PendingErasure>,
+    /// Tenants whose keys are gone already.
+    pub(super) tenants: Vec<ErasedTenant>,
+}
 
 /// Looks what is asked for.
 pub(super) struct Watcher {
@@ -60,7 +69,7 @@ impl Watcher {
 
     async fn look_on(&self) {
         loop {
-            let pause = match self.store.catalog.pending_erasures().await {
+            let pause = match self.look().await {
                 Ok(pending) => self.heed(pending),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -72,23 +81,39 @@ impl Watcher {
         }
     }
 
-    fn heed(&self, pending: Vec<PendingErasure>) -> Duration {
-        self.metrics.erasures.pending.set(i64::try_from(pending.len()).unwrap_or(i64::MAX));
-        let waiting =
-            pending.iter().filter(|erasure| erasure.waiting > 0).map(|erasure| erasure.through).max();
+    async fn look(&self) -> heliograph_store::Result<Pending> {
+        let records = self.store.catalog.pending_erasures().await?;
+        let mut tenants = self.store.catalog.erased_tenants().await?;
+        self.store.tenants.forget(&tenants.iter().map(|tenant| tenant.uid).collect());
+        tenants.retain(|tenant| tenant.done.is_none());
+        Ok(Pending { records, tenants })
+    }
+
+    fn heed(&self, pending: Pending) -> Duration {
+        let count = pending.records.len() + pending.tenants.len();
+        self.metrics.erasures.pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+        let records = pending.records.iter().map(|erasure| (erasure.waiting, erasure.through));
+        let all = records.chain(pending.tenants.iter().map(|tenant| (tenant.waiting, tenant.through)));
+        let waiting = all.filter(|(waiting, _)| *waiting > 0).map(|(_, through)| through).max();
         if let Some(through) = waiting {
             self.hot.press_through(through);
         }
-        if !(pending.is_empty() && self.asked.borrow().is_empty()) {
+        if count > 0 || !self.asked.borrow().is_empty() {
             self.asked.send_replace(pending.into());
         }
         if waiting.is_some() { WAITING_LOOK_EVERY } else { LOOK_EVERY }
     }
 }
 
-/// Whether some of a tenant's records are to be erased.
-pub(super) fn is_of(asked: &Asked, tenant: &TenantId) -> bool {
-    asked.iter().any(|erasure| erasure.tenant == *tenant)
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.tenants.is_empty()
+    }
+
+    /// Whether some of a tenant's records are to be erased.
+    pub(super) fn is_of(&self, tenant: &TenantId) -> bool {
+        self.records.iter().any(|erasure| erasure.tenant == *tenant)
+    }
 }
 
 /// Does what is asked for.
@@ -115,12 +140,12 @@ impl Eraser {
         let mut not_before: HashMap<Uuid, Instant> = HashMap::new();
         while self.asked.changed().await.is_ok() {
             let asked = Arc::clone(&self.asked.borrow_and_update());
-            not_before.retain(|id, _| asked.iter().any(|erasure| erasure.id == *id));
+            not_before.retain(|id, _| asked.records.iter().any(|erasure| erasure.id == *id));
             let is_due = |erasure: &&PendingErasure| {
                 let paused = not_before.get(&erasure.id).is_some_and(|until| *until > Instant::now());
                 erasure.waiting == 0 && !paused
             };
-            let due: Vec<_> = asked.iter().filter(is_due).cloned().collect();
+            let due: Vec<_> = asked.records.iter().filter(is_due).cloned().collect();
             for erasure in due {
                 if let Err(error) = Box::pin(self.erase_if_ours(&erasure)).await {
                     self.metrics.erasures.failures.inc();

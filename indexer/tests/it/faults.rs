@@ -14,9 +14,9 @@ use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::catalog::{
-    Candidate, Catalog, CommittedBatch, Dump, ErasedObject, Erasure, Grant, Indexer, Lease, NewCommit,
-    NewErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant, TenantLimits,
-    TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, CommittedBatch, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease,
+    NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session,
+    Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use heliograph_store::layout::ObjectId;
 use heliograph_store::retention::OwnKeep;
@@ -259,7 +259,9 @@ through! {
     request_erasure(new: &NewErasure) -> Erasure;
     erasures() -> Vec<Erasure>;
     pending_erasures() -> Vec<PendingErasure>;
-    erasures_done() -> u64;
+    erasure_steps() -> u64;
+    erase_tenant(new: &NewTenantErasure) -> Erasure;
+    erased_tenants() -> Vec<ErasedTenant>;
     note_erased(erasure: Uuid, objects: &[ErasedObject]) -> ();
     erased(erasure: Uuid) -> Vec<ErasedObject>;
     set_erasure_trouble(erasure: Uuid, trouble: Option<&str>) -> ();
@@ -459,8 +461,8 @@ async fn a_batch_whose_predecessors_another_indexer_took_is_the_next() {
     assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
     // For whom the next commit waits as long as it may: all others come meanwhile.
     assert_eq!(server.send("t", "late", 1, &[]).await, 200);
-    server.store.catalog.commit(&elsewhere(2)).await.unwrap();
-    server.store.catalog.commit(&elsewhere(3)).await.unwrap();
+    server.store.catalog.commit(&elsewhere(&server, 2).await).await.unwrap();
+    server.store.catalog.commit(&elsewhere(&server, 3).await).await.unwrap();
     let fourth = records("a", 30..40);
     assert_eq!(server.send("t", "p", 5, &fourth).await, 409, "this one is too early for everybody");
     assert_eq!(server.send("t", "p", 4, &fourth).await, 200);
@@ -470,14 +472,16 @@ async fn a_batch_whose_predecessors_another_indexer_took_is_the_next() {
 }
 
 /// A batch of tenant `t` and producer `p` that another indexer takes.
-fn elsewhere(sequence: u64) -> NewCommit {
+async fn elsewhere(server: &Server, sequence: u64) -> NewCommit {
+    let tenant = TenantId::parse("t").unwrap();
     NewCommit {
         lease: Lease::embedded(Uuid::new_v4()),
         object: Uuid::now_v7(),
         bytes: 1,
         at: Timestamp::from_nanos(0),
         batches: vec![CommittedBatch {
-            tenant: TenantId::parse("t").unwrap(),
+            uid: server.store.tenants.get(&tenant).await.unwrap().uid,
+            tenant,
             id: Some(BatchId { producer: ProducerId::parse("p").unwrap(), epoch: 1, sequence }),
         }],
     }
@@ -491,7 +495,7 @@ async fn a_batch_that_another_indexer_took_is_not_stored_again_and_takes_no_othe
     assert_eq!(server.send("t", "p", 1, &records("a", 0..10)).await, 200);
     // For whom the next commit waits as long as it may: all others come meanwhile.
     assert_eq!(server.send("t", "late", 1, &[]).await, 200);
-    server.store.catalog.commit(&elsewhere(2)).await.unwrap();
+    server.store.catalog.commit(&elsewhere(&server, 2).await).await.unwrap();
     let (second, third) = (records("a", 10..20), records("a", 20..30));
     let other = records("b", 0..10);
     let sent = tokio::join!(

@@ -12,6 +12,7 @@ mod feeds;
 mod ingest;
 mod limits;
 mod sealing;
+mod shredding;
 mod takeover;
 mod torn;
 mod upkeep;

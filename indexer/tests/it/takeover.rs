@@ -15,7 +15,7 @@ fn shared() -> Config {
     Config { advertise: Some(String::new()), ..config() }
 }
 
-async fn join(folder: &std::path::Path) -> (Server, Lease) {
+pub(crate) async fn join(folder: &std::path::Path) -> (Server, Lease) {
     let server = Server::start_with(folder, shared(), |store| store).await;
     let found = listed(&server).await;
     let own = found.iter().find(|indexer| indexer.address == server.url).unwrap();

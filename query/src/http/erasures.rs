@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use heliograph_model::filter::Filter;
-use heliograph_store::catalog::{Erasure, NewErasure};
+use heliograph_store::catalog::{Erasure, NewErasure, NewTenantErasure};
 use heliograph_store::erasure::{self, Receipt};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
@@ -59,9 +59,14 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     tenant: String,
-    query: String,
+    query: Option<String>,
     start: Option<String>,
     end: Option<String>,
+    /// The whole tenant, with its key.
+    #[serde(default)]
+    everything: bool,
+    /// With `everything`, the tenant's name once more.
+    confirm: Option<String>,
 }
 
 /// `POST /admin/erasures`: notes the request, to be done by the indexers.
@@ -72,13 +77,33 @@ pub(super) async fn ask(
 ) -> Result<(StatusCode, Json<Receipt>)> {
     let tenant = caller.operated(&asked.tenant)?;
     let now = api.clock.now();
-    let filter = crate::parse_query(&asked.query, now)?;
+    let (id, by) = (Uuid::new_v4(), caller.principal().name());
+    let query = match (asked.query, asked.everything) {
+        (Some(query), false) => query,
+        (None, true) if asked.start.is_none() && asked.end.is_none() => {
+            if !caller.is_admin() {
+                return Err(Error::Forbidden);
+            }
+            if asked.confirm.as_deref() != Some(tenant.as_str()) {
+                let hint = "give the tenant's name in confirm, too: nothing brings its records back";
+                return Err(Error::invalid_hint("everything is not confirmed", hint));
+            }
+            let new = NewTenantErasure { id, tenant, by, at: now };
+            let made = api.store.catalog.erase_tenant(&new).await?;
+            tracing::info!(by = new.by, tenant = %new.tenant, %id, "a tenant is erased");
+            return Ok((StatusCode::ACCEPTED, Json(Receipt::new(made, Vec::new()))));
+        }
+        _ => {
+            let hint = "give query, with start and end if need be, or everything: true with confirm";
+            return Err(Error::invalid_hint("it must be either some records or everything", hint));
+        }
+    };
+    let filter = crate::parse_query(&query, now)?;
     if filter == Filter::All {
         return Err(Error::invalid_hint("this query means every record", "name what is to be erased"));
     }
     let range = RangeText { start: asked.start, end: asked.end }.resolve(now)?;
-    let (id, by) = (Uuid::new_v4(), caller.principal().name());
-    let new = NewErasure { id, tenant, query: asked.query, filter, range, by, at: now };
+    let new = NewErasure { id, tenant, query, filter, range, by, at: now };
     let made = api.store.catalog.request_erasure(&new).await?;
     tracing::info!(by = new.by, tenant = %new.tenant, %id, "records are to be erased");
     Ok((StatusCode::ACCEPTED, Json(Receipt::new(made, Vec::new()))))

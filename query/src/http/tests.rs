@@ -172,6 +172,54 @@ async fn an_operator_asks_for_an_erasure_and_reads_its_receipt() {
 }
 
 #[tokio::test]
+async fn only_an_administrator_erases_a_whole_tenant_and_only_on_purpose() {
+    let stage = Stage::new().await;
+    stage.indexer.commit(&tenant("a"), &[record(1, 1, 1, "canary of a")]).await;
+    stage.indexer.seal(&tenant("a")).await;
+    let (_, own) = stage.token("a", &[Role::Operator, Role::Viewer]).await;
+    let ask = async |cookie: Option<&str>, body: Value| {
+        let request = stage.client.post(format!("{}/api/v1/admin/erasures", stage.url)).json(&body);
+        let request = match cookie {
+            Some(cookie) => request.header("cookie", cookie).header("origin", &stage.url),
+            None => request.bearer_auth(&own),
+        };
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let root = root(&stage).await;
+    let all = json!({ "tenant": "a", "everything": true, "confirm": "a" });
+    assert_eq!(ask(None, all.clone()).await.0, 403, "an operator may not");
+    for (wrong, said) in [
+        (json!({ "tenant": "a" }), "either some records or everything"),
+        (json!({ "tenant": "a", "query": "ada", "everything": true, "confirm": "a" }), "either some records"),
+        (
+            json!({ "tenant": "a", "everything": true, "confirm": "a", "start": "now-1h" }),
+            "either some records",
+        ),
+        (json!({ "tenant": "a", "everything": true }), "not confirmed"),
+        (json!({ "tenant": "a", "everything": true, "confirm": "b" }), "not confirmed"),
+    ] {
+        let (status, body) = ask(Some(&root), wrong.clone()).await;
+        assert!(status == 400 && body.to_string().contains(said), "{wrong}: {status} {body}");
+    }
+    assert_eq!(stage.messages(&own, "/api/v1/search").await, ["canary of a"]);
+    let (status, made) = ask(Some(&root), all.clone()).await;
+    assert_eq!(
+        (status, &made["kind"], &made["state"]),
+        (202, &json!("tenant"), &json!("deleting")),
+        "{made}"
+    );
+    assert_eq!((&made["query_sha256"], made["key_destroyed"].is_string()), (&Value::Null, true));
+    assert_eq!(stage.get(&own, "/api/v1/search").await.0, StatusCode::UNAUTHORIZED, "its tokens are gone");
+    assert_eq!(ask(Some(&root), all).await.0, 404, "there is no such tenant any more");
+    let url = format!("{}/api/v1/admin/tenants", stage.url);
+    let create = stage.client.post(url).header("cookie", &root).header("origin", &stage.url);
+    let answer = create.json(&json!({ "name": "a" })).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
+    assert!(answer.text().await.unwrap().contains("being erased"));
+}
+
+#[tokio::test]
 async fn what_is_no_route_is_no_secret_either() {
     let stage = Stage::new().await;
     let (_, token) = stage.token("a", &[Role::Viewer]).await;

@@ -1,7 +1,8 @@
 //! What was erased is dropped from what is kept of it here.
 //!
 //! No search finds what was erased, for no list names its segment; but its bytes may still be here: opened, or in the
-//! cache on disk. So whenever an erasure is done, all that is not listed goes.
+//! cache on disk. So whenever an erasure is done, or a tenant is erased, all that is not listed goes, and erased
+//! tenants' keys.
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,12 +28,12 @@ impl Search {
         let mut again: Option<Instant> = None;
         loop {
             let looked = async {
-                let done = self.store.catalog.erasures_done().await?;
+                let steps = self.store.catalog.erasure_steps().await?;
                 let is_over = again.is_some_and(|at| at <= Instant::now());
-                if done != heeded || is_over {
+                if steps != heeded || is_over {
                     self.keep_listed().await?;
-                    again = (done != heeded).then(|| Instant::now() + self.timeout);
-                    heeded = done;
+                    again = (steps != heeded).then(|| Instant::now() + self.timeout);
+                    heeded = steps;
                 }
                 Ok::<_, crate::Error>(())
             };
@@ -48,6 +49,8 @@ impl Search {
     async fn keep_listed(&self) -> Result<()> {
         self.lists.forget_all();
         let catalog = &self.store.catalog;
+        let erased = catalog.erased_tenants().await?;
+        self.store.tenants.forget(&erased.iter().map(|tenant| tenant.uid).collect());
         let listed = catalog.newest_segments(u32::MAX).await?;
         self.segments.keep_only(&listed.iter().map(|segment| segment.id).collect::<HashSet<_>>());
         if let Some(cache) = &self.store.cache {
@@ -68,7 +71,7 @@ mod tests {
 
     use heliograph_model::filter::Filter;
     use heliograph_model::time::TimeRange;
-    use heliograph_store::catalog::{NewErasure, Reason, Role};
+    use heliograph_store::catalog::{NewErasure, NewTenantErasure, Reason, Role};
     use prometheus::Registry;
 
     use super::*;
@@ -137,5 +140,43 @@ mod tests {
         tokio::join!(dropping, erasing);
         let (_, token) = stage.token("a", &[Role::Viewer]).await;
         assert_eq!(stage.messages(&token, "/api/v1/search").await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_erased_tenants_key_and_segments_are_let_go() {
+        let mut config = None;
+        let stage = Stage::with(|of_stage| config = Some(of_stage.clone())).await;
+        let (a, b) = (tenant("a"), tenant("b"));
+        for of in [&a, &b] {
+            stage.indexer.commit(of, &[record(1, 1, 1, "a word")]).await;
+            stage.indexer.seal(of).await;
+        }
+        let search =
+            Search::new(&config.unwrap(), stage.store.clone(), Metrics::new(&Registry::new()).unwrap());
+        let search = search.unwrap();
+        search.warm(Duration::from_secs(60)).await;
+        let metas = stage.store.catalog.segments_of(&[a.clone(), b.clone()], &TimeRange::ALL).await.unwrap();
+        let is_open = |of: &TenantId| {
+            let meta = metas.iter().find(|meta| meta.tenant == *of).unwrap();
+            search.segments.opened(meta).is_some()
+        };
+        assert!(is_open(&a) && is_open(&b));
+        let stop = CancellationToken::new();
+        let erasing = async {
+            let at = record(1, 1, 1, "").time;
+            let new = NewTenantErasure { id: Uuid::new_v4(), tenant: a.clone(), by: "a test".to_owned(), at };
+            stage.store.catalog.erase_tenant(&new).await.unwrap();
+            assert!(search.store.tenants.find(&a).await.unwrap().is_some(), "it is remembered");
+            for _ in 0..200 {
+                if !is_open(&a) && search.store.tenants.find(&a).await.unwrap().is_none() {
+                    break;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            assert!(!is_open(&a) && search.store.tenants.find(&a).await.unwrap().is_none());
+            assert!(is_open(&b) && search.store.tenants.find(&b).await.unwrap().is_some());
+            stop.cancel();
+        };
+        tokio::join!(search.drop_erased(stop.clone()), erasing);
     }
 }

@@ -227,7 +227,8 @@ async fn seal(
 /// Brings a tenant back, under its name or another. `source` is the key ring of the place that it comes from, where
 /// that is another.
 ///
-/// A restore that broke off may be made again. [`Error::Exists`] if the name, or the tenant under another name, is
+/// A tenant that was erased here is [`Error::Erased`]: a backup is no way around that. A restore that broke off may be
+/// made again. [`Error::Exists`] if the name, or the tenant under another name, is
 /// there already with anything that is not of this backup.
 pub async fn restore_tenant(
     store: &Store,
@@ -241,6 +242,9 @@ pub async fn restore_tenant(
     let name = name.unwrap_or(&kept.name);
     let wrapped = BASE64.decode(kept.wrapped_key.as_bytes()).map_err(|e| malformed(folder, &e))?;
     let key = source.unwrap_or(&store.keys).unwrap(kept.uid, &wrapped)?;
+    if store.catalog.erased_tenants().await?.iter().any(|erased| erased.uid == kept.uid) {
+        return Err(Error::Erased { tenant: kept.name });
+    }
     let there = store.catalog.tenants().await?.into_iter().find(|t| t.uid == kept.uid || t.name == *name);
     if let Some(there) = &there
         && !is_unfinished(store, there, name, &kept).await?

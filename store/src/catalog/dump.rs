@@ -152,6 +152,7 @@ pub(super) const TABLES: &[Table] = &[
             ("requested", Integer),
             ("trouble", Text),
             ("done", Integer),
+            ("kind", Text),
         ],
         draws_ids: false,
     },
@@ -250,6 +251,14 @@ impl Dump {
             return Err(bad(number, "more than the catalog has"));
         }
         Ok(Self { tables })
+    }
+
+    /// Rows that have a uuid in a column, but for those of some tables.
+    pub(crate) fn rows_with(&self, uuid: uuid::Uuid, but_for: &[&str]) -> u64 {
+        let is_it = |cell: &Cell| matches!(cell, Cell::Bytes(bytes) if bytes == uuid.as_bytes());
+        let tables = self.tables.iter().filter(|of| !but_for.contains(&of.table));
+        let rows = tables.flat_map(|of| &of.rows).filter(|row| row.iter().any(is_it));
+        rows.count() as u64
     }
 
     /// The values of some columns, row by row.

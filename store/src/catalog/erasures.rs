@@ -34,9 +34,7 @@ pub struct NewErasure {
 impl NewErasure {
     /// What is kept of the query when all is done.
     pub(super) fn query_hash(&self) -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, self.query.as_bytes()).as_ref());
-        out
+        query_hash(&self.query)
     }
 
     /// The filter as its column holds it.
@@ -51,6 +49,66 @@ impl NewErasure {
     }
 }
 
+/// A request to remove a tenant with all that it has: its key goes at once.
+#[derive(Clone, Debug)]
+pub struct NewTenantErasure {
+    /// Its random id: making the request again under it changes nothing.
+    pub id: Uuid,
+    /// Who goes.
+    pub tenant: TenantId,
+    /// Who asks for it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A tenant that was erased: nothing of what it had can be read any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasedTenant {
+    /// By which erasure.
+    pub erasure: Uuid,
+    /// What its name was. It is another's, or may be, when all is done.
+    pub name: TenantId,
+    /// Its random id: what is stored under it is nobody's.
+    pub uid: Uuid,
+    /// The newest commit at that moment: none of a later one has anything of it.
+    pub through: CommitId,
+    /// Write-ahead objects of commits up to it that are still there.
+    pub waiting: u64,
+    /// What kept its objects from being deleted when it was tried last.
+    pub trouble: Option<String>,
+    /// Since when its objects are deleted, too.
+    pub done: Option<Timestamp>,
+}
+
+/// What an erasure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureKind {
+    /// The records that a query means.
+    Records,
+    /// A tenant with all that it has.
+    Tenant,
+}
+
+impl ErasureKind {
+    /// The one of this name, in the catalog.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        match name {
+            "records" => Ok(Self::Records),
+            "tenant" => Ok(Self::Tenant),
+            _ => Err(damaged("erasures.kind", format!("unknown {name:?}"))),
+        }
+    }
+}
+
+/// SHA-256 of a query's text.
+pub(super) fn query_hash(query: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, query.as_bytes()).as_ref());
+    out
+}
+
 /// A filter out of its column. Errors do not show it: it may name a person.
 pub(super) fn filter_of(json: &str) -> Result<Filter> {
     serde_json::from_str(json).map_err(|_| damaged("erasures.filter", "it is no filter".to_owned()))
@@ -61,11 +119,13 @@ pub(super) fn filter_of(json: &str) -> Result<Filter> {
 pub struct Erasure {
     /// Its id.
     pub id: Uuid,
+    /// What it is about.
+    pub kind: ErasureKind,
     /// Whose records.
     pub tenant: TenantId,
     /// The query as it was written, until all is done: it may name what is not to be known any more.
     pub query: Option<String>,
-    /// SHA-256 of the query's text.
+    /// SHA-256 of the query's text; of no text where all goes.
     pub query_hash: [u8; 32],
     /// Event times.
     pub range: TimeRange,
@@ -147,10 +207,12 @@ pub enum ErasedAs {
     Retired,
     /// It was never published.
     Unpublished,
+    /// It was searched, and the key that opens it is destroyed.
+    Shredded,
 }
 
 impl ErasedAs {
-    const ALL: [Self; 3] = [Self::Rewritten, Self::Retired, Self::Unpublished];
+    const ALL: [Self; 4] = [Self::Rewritten, Self::Retired, Self::Unpublished, Self::Shredded];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -158,6 +220,7 @@ impl ErasedAs {
             Self::Rewritten => "rewritten",
             Self::Retired => "retired",
             Self::Unpublished => "unpublished",
+            Self::Shredded => "shredded",
         }
     }
 

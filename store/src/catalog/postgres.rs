@@ -15,6 +15,7 @@ mod people;
 mod retention;
 mod rows;
 mod segments;
+mod shredding;
 mod tenants;
 mod upkeep;
 
@@ -33,9 +34,9 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Candidate, Catalog, Dump, ErasedObject, Erasure, Grant, Indexer, Lease, NewCommit, NewErasure,
-    PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage, Token,
-    User, WalObject,
+    Candidate, Catalog, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease, NewCommit,
+    NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant,
+    TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -289,8 +290,8 @@ impl Catalog for Postgres {
     async fn pending_erasures(&self) -> Result<Vec<PendingErasure>> {
         self.call(|| erasures::pending(self)).await
     }
-    async fn erasures_done(&self) -> Result<u64> {
-        self.call(|| erasures::done(self)).await
+    async fn erasure_steps(&self) -> Result<u64> {
+        self.call(|| erasures::steps(self)).await
     }
     async fn rewrite(&self, rewrite: &Rewrite) -> Result<()> {
         self.call(|| erasures::rewrite(self, rewrite)).await
@@ -303,6 +304,12 @@ impl Catalog for Postgres {
     }
     async fn set_erasure_trouble(&self, erasure: Uuid, trouble: Option<&str>) -> Result<()> {
         self.call(|| erasures::set_trouble(self, erasure, trouble)).await
+    }
+    async fn erase_tenant(&self, new: &NewTenantErasure) -> Result<Erasure> {
+        self.call(|| shredding::erase(self, new)).await
+    }
+    async fn erased_tenants(&self) -> Result<Vec<ErasedTenant>> {
+        self.call(|| shredding::all(self)).await
     }
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
         self.call(|| erasures::finish(self, erasure, at)).await

@@ -14,6 +14,7 @@ mod people;
 mod retention;
 mod rows;
 mod segments;
+mod shredding;
 mod tenants;
 mod upkeep;
 
@@ -28,9 +29,9 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Candidate, Catalog, Dump, ErasedObject, Erasure, Grant, Indexer, Lease, NewCommit, NewErasure,
-    PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant, TenantLimits, TenantUsage, Token,
-    User, WalObject,
+    Candidate, Catalog, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease, NewCommit,
+    NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant,
+    TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use crate::error::Result;
 use crate::layout::ObjectId;
@@ -233,8 +234,8 @@ impl Catalog for Sqlite {
     async fn pending_erasures(&self) -> Result<Vec<PendingErasure>> {
         erasures::pending(self).await
     }
-    async fn erasures_done(&self) -> Result<u64> {
-        erasures::done(self).await
+    async fn erasure_steps(&self) -> Result<u64> {
+        erasures::steps(self).await
     }
     async fn rewrite(&self, rewrite: &Rewrite) -> Result<()> {
         erasures::rewrite(self, rewrite).await
@@ -247,6 +248,12 @@ impl Catalog for Sqlite {
     }
     async fn set_erasure_trouble(&self, erasure: Uuid, trouble: Option<&str>) -> Result<()> {
         erasures::set_trouble(self, erasure, trouble).await
+    }
+    async fn erase_tenant(&self, new: &NewTenantErasure) -> Result<Erasure> {
+        shredding::erase(self, new).await
+    }
+    async fn erased_tenants(&self) -> Result<Vec<ErasedTenant>> {
+        shredding::all(self).await
     }
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
         erasures::finish(self, erasure, at).await

@@ -3,6 +3,7 @@
 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
+use uuid::Uuid;
 
 use super::SegmentMeta;
 use crate::layout::ObjectId;
@@ -56,6 +57,8 @@ pub struct Retired {
     pub id: ObjectId,
     /// Whose.
     pub tenant: TenantId,
+    /// That tenant's random id: the object lies under it.
+    pub uid: Uuid,
     /// Its size.
     pub bytes: u64,
     /// Why.

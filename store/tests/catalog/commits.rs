@@ -103,7 +103,9 @@ pub(crate) async fn a_commit_of_an_unknown_tenant_is_refused(place: &dyn Place) 
     let catalog = &*place.open().await;
     add_tenants(catalog, &["a"]).await;
     let both = a_commit(vec![batch(("a", "p", 1, 1)), batch(("no", "p", 1, 1))]);
-    assert!(matches!(catalog.commit(&both).await, Err(Error::Missing { what: "tenant", .. })));
+    assert!(matches!(catalog.commit(&both).await, Err(Error::Erased { tenant }) if tenant == name("no")));
+    let unnumbered = a_commit(vec![batch(("a", "p", 1, 1)), unnumbered("no")]);
+    assert!(matches!(catalog.commit(&unnumbered).await, Err(Error::Erased { .. })));
     assert_eq!(on_record(catalog, "a", "p").await, None);
     assert_eq!(on_record(catalog, "no", "p").await, None);
 }

@@ -12,7 +12,7 @@ use crate::Place;
 use crate::upkeep::{ids, published, retired, searched, union};
 use crate::words::{LEASE, a_commit, add_tenants, at, name, segment, unnumbered};
 
-fn asked(tenant: &str) -> NewErasure {
+pub(crate) fn asked(tenant: &str) -> NewErasure {
     NewErasure {
         id: Uuid::new_v4(),
         tenant: name(tenant),
@@ -59,7 +59,7 @@ pub(crate) async fn a_request_says_what_it_waits_for(place: &dyn Place) {
     let all = catalog.erasures().await.unwrap();
     let of_a = all.iter().find(|erasure| erasure.id == new.id).unwrap();
     assert_eq!((of_a.waiting, of_a.written_ahead, of_a.trouble.as_deref()), (0, 1, Some("a disk is full")));
-    assert_eq!(catalog.erasures_done().await.unwrap(), 0);
+    assert_eq!(catalog.erasure_steps().await.unwrap(), 0);
     for moment in [30, 31] {
         catalog.finish_erasure(new.id, at(moment)).await.unwrap();
     }
@@ -68,7 +68,7 @@ pub(crate) async fn a_request_says_what_it_waits_for(place: &dyn Place) {
     assert_eq!((of_a.done, &of_a.query, &of_a.trouble), (Some(at(30)), &None, &None));
     assert_eq!(of_a.query_hash[..4], [0xfd, 0xee, 0x43, 0x0d], "SHA-256 of the text");
     assert_eq!(catalog.pending_erasures().await.unwrap().len(), 1);
-    assert_eq!(catalog.erasures_done().await.unwrap(), 1);
+    assert_eq!(catalog.erasure_steps().await.unwrap(), 1);
     let unknown = catalog.request_erasure(&asked("no")).await;
     assert!(matches!(unknown, Err(Error::Missing { what: "tenant", .. })), "{unknown:?}");
 }

@@ -24,6 +24,7 @@ mod random;
 mod retention;
 mod segments;
 mod server;
+mod shredding;
 mod upkeep;
 mod words;
 
@@ -92,6 +93,9 @@ macro_rules! histories {
             erasures::a_request_says_what_it_waits_for, erasures::a_rewritten_segment_takes_the_old_ones_place,
             erasures::a_rewrite_is_all_or_nothing, erasures::rewrites_and_merges_race,
             erasures::requests_and_commits_at_once,
+            shredding::an_erased_tenant_is_no_more, shredding::a_new_tenant_of_that_name_is_another,
+            shredding::no_commit_comes_after_the_key_has_gone,
+            shredding::segments_are_published_before_or_not_at_all,
             retention::a_tenants_own_bounds, retention::the_clock_of_retention_does_not_go_back,
         );
     };

@@ -28,7 +28,7 @@ impl Answer {
         match outcome {
             Ok(value) => told(value),
             Err(Error::Fenced { .. }) => Self::Fenced,
-            Err(Error::Missing { .. }) => Self::Missing,
+            Err(Error::Missing { .. } | Error::Erased { .. }) => Self::Missing,
             Err(Error::Exists { .. }) => Self::Exists,
             Err(Error::Sequence { epoch, expected, .. }) => Self::Sequence(epoch, expected),
             Err(error) => panic!("{error:?}"),
@@ -129,11 +129,12 @@ impl State {
 
     fn moved(&self, batches: &[CommittedBatch]) -> Result<Producers, Answer> {
         let mut producers = self.producers.clone();
-        for (tenant, id) in batches.iter().filter_map(|b| b.id.as_ref().map(|id| (b.tenant.to_string(), id)))
-        {
+        for batch in batches {
+            let tenant = batch.tenant.to_string();
             if !self.segments.contains_key(&tenant) {
                 return Err(Answer::Missing);
             }
+            let Some(id) = &batch.id else { continue };
             let producer = (tenant, id.producer.as_str().to_owned());
             let begins = id.sequence == 1;
             let is_next = match producers.get(&producer) {

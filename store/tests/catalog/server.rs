@@ -1,17 +1,19 @@
 //! What only a catalog on a server lives through: one that comes late, crashes, falls silent, or will not do.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_store::Error;
-use heliograph_store::catalog::{self, Catalog};
+use heliograph_store::catalog::{self, Catalog, NewTenantErasure, Tenant};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::postgres_server::{Server, shared};
-use crate::words::{INDEXER, a_commit, add_tenants, batch, name, needed, producer};
+use crate::words::{INDEXER, a_commit, add_tenants, at, batch, name, needed, producer, tenant};
 
 async fn open(url: &str) -> Result<Arc<dyn Catalog>, Error> {
     catalog::open(&url.into(), None).await
@@ -251,4 +253,32 @@ async fn a_silent_server_keeps_nobody_for_ever() {
     silence(&*catalog).await;
     assert_eq!(catalog.commit(&mine).await.unwrap(), id);
     assert_eq!(catalog.wal_objects(INDEXER).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_key_of_an_erased_tenant_is_in_no_table() {
+    let server = Server::start("-c fsync=off");
+    let url = server.url("postgres");
+    let catalog = open(&url).await.unwrap();
+    let key: Vec<u8> = (0..65).map(|n: u8| n.wrapping_mul(37) ^ 0xa5).collect();
+    let a = Tenant { wrapped_key: key.clone(), ..tenant("a") };
+    catalog.create_tenant(&a).await.unwrap();
+    add_tenants(&*catalog, &["b"]).await;
+    let folder = server.tables();
+    let files = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_in_a_table = || {
+        let databases = files(&folder).filter(|path| path.is_dir());
+        databases.flat_map(|database| files(&database)).any(|file| {
+            let bytes = std::fs::read(file).unwrap();
+            bytes.windows(key.len()).any(|part| part == key)
+        })
+    };
+    change(&url, "CHECKPOINT").await;
+    assert!(is_in_a_table());
+    let new = NewTenantErasure { id: Uuid::new_v4(), tenant: name("a"), by: "a test".to_owned(), at: at(1) };
+    catalog.erase_tenant(&new).await.unwrap();
+    catalog.finish_erasure(new.id, at(2)).await.unwrap();
+    change(&url, "CHECKPOINT").await;
+    assert!(!is_in_a_table());
+    assert_eq!(catalog.tenants().await.unwrap().len(), 1);
 }

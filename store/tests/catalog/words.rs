@@ -27,11 +27,20 @@ pub(crate) fn producer(name: &str) -> ProducerId {
     ProducerId::parse(name).unwrap()
 }
 
+/// The id that the tenant of a name has.
+pub(crate) fn uid(of: &str) -> Uuid {
+    let mut bytes = [0x5a_u8; 16];
+    for (at, byte) in of.bytes().enumerate() {
+        bytes[at % 16] = bytes[at % 16].rotate_left(3) ^ byte;
+    }
+    Uuid::from_bytes(bytes)
+}
+
 pub(crate) fn tenant(of: &str) -> Tenant {
     Tenant {
         name: name(of),
         workspace: workspace("w"),
-        uid: Uuid::new_v4(),
+        uid: uid(of),
         wrapped_key: vec![1, 0, 255],
         created: at(1_795_471_396_012_523_008),
     }
@@ -51,11 +60,12 @@ pub(crate) async fn add_tenants(catalog: &dyn Catalog, names: &[&str]) {
 pub(crate) type Numbered<'a> = (&'a str, &'a str, u64, u64);
 
 pub(crate) fn batch((tenant, by, epoch, sequence): Numbered<'_>) -> CommittedBatch {
-    CommittedBatch { tenant: name(tenant), id: Some(BatchId { producer: producer(by), epoch, sequence }) }
+    let id = Some(BatchId { producer: producer(by), epoch, sequence });
+    CommittedBatch { tenant: name(tenant), uid: uid(tenant), id }
 }
 
 pub(crate) fn unnumbered(tenant: &str) -> CommittedBatch {
-    CommittedBatch { tenant: name(tenant), id: None }
+    CommittedBatch { tenant: name(tenant), uid: uid(tenant), id: None }
 }
 
 pub(crate) fn a_commit(batches: Vec<CommittedBatch>) -> NewCommit {

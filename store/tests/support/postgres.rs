@@ -123,6 +123,11 @@ impl Server {
         self.port
     }
 
+    /// Where its tables lie.
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.folder.join("data/base")
+    }
+
     /// The certificate that it shows for `localhost`, if its settings switch TLS on.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.join("data/server.crt")

@@ -25,6 +25,8 @@ pub(super) enum Told {
     Answer(u16),
     /// Expects this sequence.
     Expect(u64),
+    /// Says that the tenant was erased.
+    Erased,
 }
 
 /// What it keeps and saw.
@@ -108,6 +110,9 @@ impl Indexed {
         }
         if let Some(Told::Answer(status)) = told {
             return Some((StatusCode::from_u16(status).unwrap(), [("retry-after", "0")]).into_response());
+        }
+        if let Some(Told::Erased) = told {
+            return Some((StatusCode::GONE, r#"{"erased":true}"#).into_response());
         }
         if let Some((later, _)) = self.last.get(tenant).filter(|(last, _)| last > epoch) {
             return conflict(format!("{{\"expected\":1,\"epoch\":{}}}", later + 1));

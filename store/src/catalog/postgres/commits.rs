@@ -37,7 +37,7 @@ pub(super) async fn commit(catalog: &Postgres, commit: &NewCommit) -> Result<Com
         indexers::hold(&mut write, &commit.lease).await?;
         let places = match Places::after(&mut write, &commit.batches).await {
             Ok(places) => places,
-            Err(refusal @ (Error::Sequence { .. } | Error::Missing { .. })) => {
+            Err(refusal @ (Error::Sequence { .. } | Error::Erased { .. })) => {
                 return recorded_as(&mut write, commit.object).await?.ok_or(refusal);
             }
             Err(error) => return Err(error),
@@ -61,7 +61,9 @@ pub(super) async fn commit(catalog: &Postgres, commit: &NewCommit) -> Result<Com
 async fn one_by_one(write: &mut Write, indexer: Uuid) -> Result<()> {
     // Two indexers whose low halves are alike would only wait for each other.
     let key = indexer.as_u64_pair().1.cast_signed();
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(key).execute(&mut **write).await?;
+    // The second is shared with all commits, and waits for who erases a tenant.
+    let locks = "SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock_shared(1214606441, 1)";
+    sqlx::query(locks).bind(key).execute(&mut **write).await?;
     Ok(())
 }
 

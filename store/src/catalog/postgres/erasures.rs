@@ -5,9 +5,11 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, get, hash, is_storable, tenant, tenant_row, time, time_or_none};
-use super::{Postgres, Write, segments, upkeep};
+use super::{Postgres, Write, segments, shredding, upkeep};
 use crate::catalog::erasures::filter_of;
-use crate::catalog::{ErasedAs, ErasedObject, Erasure, NewErasure, PendingErasure, Reason, Rewrite, stored};
+use crate::catalog::{
+    ErasedAs, ErasedObject, Erasure, ErasureKind, NewErasure, PendingErasure, Reason, Rewrite, stored,
+};
 use crate::error::{Error, Result};
 
 const SELECT: &str = "SELECT e.*, CASE WHEN e.done IS NULL
@@ -42,13 +44,18 @@ pub(super) async fn request(catalog: &Postgres, new: &NewErasure) -> Result<Eras
     .bind(new.at.as_nanos())
     .execute(&mut *write)
     .await?;
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.id = $1")))
-        .bind(new.id)
-        .fetch_one(&mut *write)
-        .await?;
-    let made = read(&row)?;
+    let made = find(&mut write, new.id).await?.ok_or(Error::Catalog(sqlx::Error::RowNotFound))?;
     write.commit().await?;
     Ok(made)
+}
+
+/// The request of an id, if there is one.
+pub(super) async fn find(write: &mut Write, id: Uuid) -> Result<Option<Erasure>> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.id = $1")))
+        .bind(id)
+        .fetch_optional(&mut **write)
+        .await?;
+    row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn all(catalog: &Postgres) -> Result<Vec<Erasure>> {
@@ -59,9 +66,11 @@ pub(super) async fn all(catalog: &Postgres) -> Result<Vec<Erasure>> {
 }
 
 pub(super) async fn pending(catalog: &Postgres) -> Result<Vec<PendingErasure>> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.done IS NULL ORDER BY e.id")))
-        .fetch_all(&catalog.pool)
-        .await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE e.done IS NULL AND e.kind = 'records' ORDER BY e.id"
+    )))
+    .fetch_all(&catalog.pool)
+    .await?;
     let read = |row| {
         Ok(PendingErasure {
             id: get(row, "id")?,
@@ -79,6 +88,7 @@ pub(super) async fn pending(catalog: &Postgres) -> Result<Vec<PendingErasure>> {
 fn read(row: &PgRow) -> Result<Erasure> {
     Ok(Erasure {
         id: get(row, "id")?,
+        kind: ErasureKind::named(get(row, "kind")?)?,
         tenant: tenant(row, "tenant")?,
         query: get(row, "query")?,
         query_hash: hash(row, "query_hash")?,
@@ -97,11 +107,13 @@ fn range(row: &PgRow) -> Result<TimeRange> {
     Ok(TimeRange { start: time(row, "range_start")?, end: time(row, "range_end")? })
 }
 
-pub(super) async fn done(catalog: &Postgres) -> Result<u64> {
-    let row = sqlx::query("SELECT COUNT(*) AS done FROM erasures WHERE done IS NOT NULL")
-        .fetch_one(&catalog.pool)
-        .await?;
-    count(&row, "done")
+pub(super) async fn steps(catalog: &Postgres) -> Result<u64> {
+    let row = sqlx::query(
+        "SELECT COUNT(done) + COUNT(CASE WHEN kind = 'tenant' THEN 1 END) AS steps FROM erasures",
+    )
+    .fetch_one(&catalog.pool)
+    .await?;
+    count(&row, "steps")
 }
 
 pub(super) async fn rewrite(catalog: &Postgres, rewrite: &Rewrite) -> Result<()> {
@@ -220,6 +232,12 @@ pub(super) async fn set_trouble(catalog: &Postgres, erasure: Uuid, trouble: Opti
 
 pub(super) async fn finish(catalog: &Postgres, erasure: Uuid, at: Timestamp) -> Result<()> {
     let mut write = catalog.write().await?;
+    let kind = find(&mut write, erasure).await?.filter(|of| of.done.is_none()).map(|of| of.kind);
+    if kind == Some(ErasureKind::Tenant) {
+        write.rollback().await?;
+        shredding::wipe(catalog).await?;
+        write = catalog.write().await?;
+    }
     sqlx::query(
         "UPDATE erasures SET done = $2, query = NULL, filter = NULL, trouble = NULL
          WHERE id = $1 AND done IS NULL",
@@ -228,6 +246,7 @@ pub(super) async fn finish(catalog: &Postgres, erasure: Uuid, at: Timestamp) -> 
     .bind(at.as_nanos())
     .execute(&mut *write)
     .await?;
+    shredding::finish(&mut write, erasure, at).await?;
     write.commit().await?;
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) async fn usage(catalog: &Postgres) -> Result<Vec<TenantUsage>> {
              COALESCE(SUM(s.records), 0)::BIGINT AS records, COALESCE(SUM(s.bytes), 0)::BIGINT AS bytes,
              COALESCE(SUM(s.raw_bytes), 0)::BIGINT AS raw_bytes
          FROM tenants t LEFT JOIN tenant_limits l ON l.tenant = t.id LEFT JOIN segments s ON s.tenant = t.id
-         GROUP BY t.id, l.tenant ORDER BY t.name",
+         WHERE t.wrapped_key <> '' GROUP BY t.id, l.tenant ORDER BY t.name",
     )
     .fetch_all(&catalog.pool)
     .await?;
@@ -47,7 +47,7 @@ pub(super) async fn usage_of(catalog: &Postgres, tenant: &TenantId) -> Result<Op
              COALESCE(SUM(s.records), 0)::BIGINT AS records, COALESCE(SUM(s.bytes), 0)::BIGINT AS bytes,
              COALESCE(SUM(s.raw_bytes), 0)::BIGINT AS raw_bytes
          FROM tenants t LEFT JOIN tenant_limits l ON l.tenant = t.id LEFT JOIN segments s ON s.tenant = t.id
-         WHERE t.name = $1 GROUP BY t.id, l.tenant",
+         WHERE t.name = $1 AND t.wrapped_key <> '' GROUP BY t.id, l.tenant",
     )
     .bind(tenant.as_str())
     .fetch_optional(&catalog.pool)

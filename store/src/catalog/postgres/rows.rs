@@ -53,9 +53,9 @@ pub(super) fn is_storable(text: &str) -> bool {
     !text.contains('\0')
 }
 
-/// The row of a tenant, or [`Error::Missing`].
+/// The row of a tenant that is not erased, or [`Error::Missing`].
 pub(super) async fn tenant_row(connection: &mut PgConnection, name: &TenantId) -> Result<i64> {
-    sqlx::query_scalar("SELECT id FROM tenants WHERE name = $1")
+    sqlx::query_scalar("SELECT id FROM tenants WHERE name = $1 AND wrapped_key <> ''")
         .bind(name.as_str())
         .fetch_optional(connection)
         .await?

@@ -5,8 +5,8 @@ use sqlx::postgres::PgRow;
 
 use super::Postgres;
 use super::rows::{get, tenant, time, workspace};
-use crate::catalog::Tenant;
-use crate::error::{Error, Result};
+use crate::catalog::{Tenant, taken};
+use crate::error::Result;
 
 pub(super) async fn create(catalog: &Postgres, tenant: &Tenant) -> Result<()> {
     let made = sqlx::query(
@@ -21,21 +21,27 @@ pub(super) async fn create(catalog: &Postgres, tenant: &Tenant) -> Result<()> {
     .execute(&catalog.pool)
     .await?;
     if made.rows_affected() == 0 {
-        return Err(Error::Exists { what: "tenant", name: tenant.name.to_string() });
+        let of_one_that_goes = find(catalog, &tenant.name).await?.is_none();
+        return Err(taken(&tenant.name, of_one_that_goes));
     }
     Ok(())
 }
 
 pub(super) async fn find(catalog: &Postgres, name: &TenantId) -> Result<Option<Tenant>> {
-    let row = sqlx::query("SELECT name, workspace, uid, wrapped_key, created FROM tenants WHERE name = $1")
-        .bind(name.as_str())
-        .fetch_optional(&catalog.pool)
-        .await?;
+    let row = sqlx::query(
+        "SELECT name, workspace, uid, wrapped_key, created FROM tenants
+         WHERE name = $1 AND wrapped_key <> ''",
+    )
+    .bind(name.as_str())
+    .fetch_optional(&catalog.pool)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn all(catalog: &Postgres) -> Result<Vec<Tenant>> {
-    sqlx::query("SELECT name, workspace, uid, wrapped_key, created FROM tenants ORDER BY name")
+    sqlx::query(
+        "SELECT name, workspace, uid, wrapped_key, created FROM tenants WHERE wrapped_key <> '' ORDER BY name",
+    )
         .fetch_all(&catalog.pool)
         .await?
         .iter()

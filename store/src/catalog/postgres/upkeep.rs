@@ -8,7 +8,7 @@ use heliograph_model::time::Timestamp;
 use sqlx::postgres::PgRow;
 
 use super::rows::{count, get, tenant, tenant_row, time};
-use super::{Postgres, Write, segments};
+use super::{Postgres, Write, segments, shredding};
 use crate::catalog::{Candidate, Reason, Retired, SegmentMeta, damaged};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -38,7 +38,7 @@ pub(super) async fn replace(
     at: Timestamp,
 ) -> Result<()> {
     let mut write = catalog.write().await?;
-    let tenant = tenant_row(&mut write, &by.tenant).await?;
+    let tenant = shredding::row(&mut write, &by.tenant).await?;
     if !segments::add(&mut write, tenant, by).await? {
         // An earlier try whose answer got lost; then it has also retired the others.
         return Ok(());
@@ -125,7 +125,7 @@ pub(super) async fn retire(
 
 pub(super) async fn retired(catalog: &Postgres, limit: u32) -> Result<Vec<Retired>> {
     let rows = sqlx::query(
-        "SELECT r.id, r.bytes, r.reason, r.at, t.name AS tenant_name
+        "SELECT r.id, r.bytes, r.reason, r.at, t.name AS tenant_name, t.uid AS tenant_uid
          FROM retired_segments r JOIN tenants t ON t.id = r.tenant ORDER BY r.id LIMIT $1",
     )
     .bind(i64::from(limit))
@@ -137,6 +137,7 @@ pub(super) async fn retired(catalog: &Postgres, limit: u32) -> Result<Vec<Retire
         Ok(Retired {
             id: get(row, "id")?,
             tenant: tenant(row, "tenant_name")?,
+            uid: get(row, "tenant_uid")?,
             bytes: count(row, "bytes")?,
             reason: Reason::parse(reason).ok_or_else(unknown)?,
             at: time(row, "at")?,

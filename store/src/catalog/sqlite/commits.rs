@@ -6,9 +6,9 @@ use heliograph_model::tenant::TenantId;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::rows::{commit_id, count, tenant_row, uuid};
-use super::{Sqlite, Write, indexers};
-use crate::catalog::{Lease, NewCommit, WalObject, damaged, stored};
+use super::rows::{commit_id, count, uuid};
+use super::{Sqlite, Write, indexers, shredding};
+use crate::catalog::{CommittedBatch, Lease, NewCommit, WalObject, damaged, erased, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
 
@@ -30,9 +30,12 @@ pub(super) async fn commit(catalog: &Sqlite, commit: &NewCommit) -> Result<Commi
     let mut write = catalog.write().await?;
     indexers::hold(&mut write, &commit.lease).await?;
     for batch in &commit.batches {
-        let Some(id) = &batch.id else { continue };
-        if !accept(&mut write, &batch.tenant, id).await? {
-            return refuse(catalog, write, commit, &batch.tenant, id).await;
+        let is_accepted = match &batch.id {
+            Some(id) => accept(&mut write, batch.uid, id).await?,
+            None => shredding::has_key(&mut write, batch.uid).await?,
+        };
+        if !is_accepted {
+            return refuse(catalog, write, commit, batch).await;
         }
     }
     let recorded = sqlx::query(
@@ -54,16 +57,16 @@ pub(super) async fn commit(catalog: &Sqlite, commit: &NewCommit) -> Result<Commi
 }
 
 /// Moves a producer on, if the batch is the next one or begins a higher epoch.
-async fn accept(write: &mut Write, tenant: &TenantId, id: &BatchId) -> Result<bool> {
+async fn accept(write: &mut Write, tenant: Uuid, id: &BatchId) -> Result<bool> {
     let moved = sqlx::query(
         "INSERT INTO producers (tenant, producer, epoch, sequence)
-         SELECT t.id, ?2, ?3, ?4 FROM tenants t WHERE t.name = ?1 AND
+         SELECT t.id, ?2, ?3, ?4 FROM tenants t WHERE t.uid = ?1 AND length(t.wrapped_key) > 0 AND
              (?4 = 1 OR EXISTS (SELECT 1 FROM producers p WHERE p.tenant = t.id AND p.producer = ?2))
          ON CONFLICT (tenant, producer) DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence
              WHERE (excluded.epoch = producers.epoch AND excluded.sequence = producers.sequence + 1)
                 OR (excluded.epoch > producers.epoch AND excluded.sequence = 1)",
     )
-    .bind(tenant.as_str())
+    .bind(tenant.as_bytes().as_slice())
     .bind(id.producer.as_str())
     .bind(stored("epoch of a batch", id.epoch)?)
     .bind(stored("sequence of a batch", id.sequence)?)
@@ -77,14 +80,17 @@ async fn refuse(
     catalog: &Sqlite,
     mut write: Write,
     commit: &NewCommit,
-    tenant: &TenantId,
-    id: &BatchId,
+    batch: &CommittedBatch,
 ) -> Result<CommitId> {
     if let Some(known) = recorded_as(&mut write, commit.object).await? {
         return Ok(known);
     }
-    tenant_row(&mut write, tenant).await?;
+    let has_key = shredding::has_key(&mut write, batch.uid).await?;
     write.rollback().await?;
+    let CommittedBatch { tenant, id: Some(id), .. } = batch else { return Err(erased(&batch.tenant)) };
+    if !has_key {
+        return Err(erased(tenant));
+    }
     let (epoch, expected) = match producer(catalog, tenant, &id.producer).await? {
         Some((epoch, sequence)) if epoch >= id.epoch => (epoch, sequence.saturating_add(1)),
         _ => (id.epoch, 1),

@@ -5,10 +5,11 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::rows::{commit_id, count, get, hash, tenant, tenant_row, time, time_or_none, uuid};
-use super::{Sqlite, Write, segments, upkeep};
+use super::{Sqlite, Write, segments, shredding, upkeep};
 use crate::catalog::erasures::filter_of;
 use crate::catalog::{
-    ErasedAs, ErasedObject, Erasure, NewErasure, PendingErasure, Reason, Rewrite, damaged, stored,
+    ErasedAs, ErasedObject, Erasure, ErasureKind, NewErasure, PendingErasure, Reason, Rewrite, damaged,
+    stored,
 };
 use crate::error::{Error, Result};
 
@@ -39,13 +40,18 @@ pub(super) async fn request(catalog: &Sqlite, new: &NewErasure) -> Result<Erasur
     .bind(new.at.as_nanos())
     .execute(&mut *write)
     .await?;
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.id = ?1")))
-        .bind(new.id.as_bytes().as_slice())
-        .fetch_one(&mut *write)
-        .await?;
-    let made = read(&row)?;
+    let made = find(&mut write, new.id).await?.ok_or(Error::Catalog(sqlx::Error::RowNotFound))?;
     write.commit().await?;
     Ok(made)
+}
+
+/// The request of an id, if there is one.
+pub(super) async fn find(write: &mut Write, id: Uuid) -> Result<Option<Erasure>> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.id = ?1")))
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(&mut **write)
+        .await?;
+    row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn all(catalog: &Sqlite) -> Result<Vec<Erasure>> {
@@ -56,9 +62,11 @@ pub(super) async fn all(catalog: &Sqlite) -> Result<Vec<Erasure>> {
 }
 
 pub(super) async fn pending(catalog: &Sqlite) -> Result<Vec<PendingErasure>> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE e.done IS NULL ORDER BY e.id")))
-        .fetch_all(&catalog.readers)
-        .await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{SELECT} WHERE e.done IS NULL AND e.kind = 'records' ORDER BY e.id"
+    )))
+    .fetch_all(&catalog.readers)
+    .await?;
     let read = |row| {
         Ok(PendingErasure {
             id: uuid(row, "id")?,
@@ -76,6 +84,7 @@ pub(super) async fn pending(catalog: &Sqlite) -> Result<Vec<PendingErasure>> {
 fn read(row: &SqliteRow) -> Result<Erasure> {
     Ok(Erasure {
         id: uuid(row, "id")?,
+        kind: ErasureKind::named(get(row, "kind")?)?,
         tenant: tenant(row, "tenant")?,
         query: get(row, "query")?,
         query_hash: hash(row, "query_hash")?,
@@ -94,11 +103,13 @@ fn range(row: &SqliteRow) -> Result<TimeRange> {
     Ok(TimeRange { start: time(row, "range_start")?, end: time(row, "range_end")? })
 }
 
-pub(super) async fn done(catalog: &Sqlite) -> Result<u64> {
-    let row = sqlx::query("SELECT COUNT(*) AS done FROM erasures WHERE done IS NOT NULL")
-        .fetch_one(&catalog.readers)
-        .await?;
-    count(&row, "done")
+pub(super) async fn steps(catalog: &Sqlite) -> Result<u64> {
+    let row = sqlx::query(
+        "SELECT COUNT(done) + COUNT(CASE WHEN kind = 'tenant' THEN 1 END) AS steps FROM erasures",
+    )
+    .fetch_one(&catalog.readers)
+    .await?;
+    count(&row, "steps")
 }
 
 pub(super) async fn rewrite(catalog: &Sqlite, rewrite: &Rewrite) -> Result<()> {
@@ -230,6 +241,7 @@ pub(super) async fn finish(catalog: &Sqlite, erasure: Uuid, at: Timestamp) -> Re
     .bind(at.as_nanos())
     .execute(&mut *write)
     .await?;
+    shredding::finish(&mut write, erasure, at).await?;
     write.commit().await?;
     catalog.wipe().await
 }

@@ -32,7 +32,7 @@ pub(super) async fn usage(catalog: &Sqlite) -> Result<Vec<TenantUsage>> {
              COALESCE(SUM(s.records), 0) AS records, COALESCE(SUM(s.bytes), 0) AS bytes,
              COALESCE(SUM(s.raw_bytes), 0) AS raw_bytes
          FROM tenants t LEFT JOIN tenant_limits l ON l.tenant = t.id LEFT JOIN segments s ON s.tenant = t.id
-         GROUP BY t.id ORDER BY t.name",
+         WHERE length(t.wrapped_key) > 0 GROUP BY t.id ORDER BY t.name",
     )
     .fetch_all(&catalog.readers)
     .await?;
@@ -45,7 +45,7 @@ pub(super) async fn usage_of(catalog: &Sqlite, tenant: &TenantId) -> Result<Opti
              COALESCE(SUM(s.records), 0) AS records, COALESCE(SUM(s.bytes), 0) AS bytes,
              COALESCE(SUM(s.raw_bytes), 0) AS raw_bytes
          FROM tenants t LEFT JOIN tenant_limits l ON l.tenant = t.id LEFT JOIN segments s ON s.tenant = t.id
-         WHERE t.name = ?1 GROUP BY t.id",
+         WHERE t.name = ?1 AND length(t.wrapped_key) > 0 GROUP BY t.id",
     )
     .bind(tenant.as_str())
     .fetch_optional(&catalog.readers)

@@ -54,9 +54,9 @@ pub(super) fn workspace(row: &SqliteRow, column: &'static str) -> Result<Workspa
     Workspace::parse(get(row, column)?).map_err(|e| damaged(column, e.to_string()))
 }
 
-/// The row of a tenant, or [`Error::Missing`].
+/// The row of a tenant that is not erased, or [`Error::Missing`].
 pub(super) async fn tenant_row(connection: &mut SqliteConnection, name: &TenantId) -> Result<i64> {
-    sqlx::query_scalar("SELECT id FROM tenants WHERE name = ?1")
+    sqlx::query_scalar("SELECT id FROM tenants WHERE name = ?1 AND length(wrapped_key) > 0")
         .bind(name.as_str())
         .fetch_optional(connection)
         .await?

@@ -8,8 +8,8 @@ use heliograph_model::time::TimeRange;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::rows::{commit_id, count, get, tenant, tenant_row, time, uuid};
-use super::{Sqlite, Write, commits, indexers, upkeep};
+use super::rows::{commit_id, count, get, tenant, time, uuid};
+use super::{Sqlite, Write, commits, indexers, shredding, upkeep};
 use crate::catalog::{Lease, SegmentMeta, stored};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -35,7 +35,7 @@ pub(super) async fn publish(
 ) -> Result<()> {
     let mut write = catalog.write().await?;
     indexers::hold(&mut write, lease).await?;
-    let tenant = tenant_row(&mut write, &segment.tenant).await?;
+    let tenant = shredding::row(&mut write, &segment.tenant).await?;
     if !add(&mut write, tenant, segment).await? {
         // An earlier try whose answer got lost; then it has also moved the mark and released the objects.
         return Ok(());

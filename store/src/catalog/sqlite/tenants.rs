@@ -3,9 +3,9 @@
 use sqlx::sqlite::SqliteRow;
 
 use super::Sqlite;
-use super::rows::{get, tenant, time, uuid, workspace};
-use crate::catalog::Tenant;
-use crate::error::{Error, Result};
+use super::rows::{get, tenant, tenant_row, time, uuid, workspace};
+use crate::catalog::{Tenant, taken};
+use crate::error::Result;
 use heliograph_model::tenant::TenantId;
 
 pub(super) async fn create(catalog: &Sqlite, tenant: &Tenant) -> Result<()> {
@@ -22,21 +22,27 @@ pub(super) async fn create(catalog: &Sqlite, tenant: &Tenant) -> Result<()> {
     .execute(&mut *write)
     .await?;
     if made.rows_affected() == 0 {
-        return Err(Error::Exists { what: "tenant", name: tenant.name.to_string() });
+        let of_one_that_goes = tenant_row(&mut write, &tenant.name).await.is_err();
+        return Err(taken(&tenant.name, of_one_that_goes));
     }
     Ok(write.commit().await?)
 }
 
 pub(super) async fn find(catalog: &Sqlite, name: &TenantId) -> Result<Option<Tenant>> {
-    let row = sqlx::query("SELECT name, workspace, uid, wrapped_key, created FROM tenants WHERE name = ?1")
-        .bind(name.as_str())
-        .fetch_optional(&catalog.readers)
-        .await?;
+    let row = sqlx::query(
+        "SELECT name, workspace, uid, wrapped_key, created FROM tenants
+         WHERE name = ?1 AND length(wrapped_key) > 0",
+    )
+    .bind(name.as_str())
+    .fetch_optional(&catalog.readers)
+    .await?;
     row.as_ref().map(read).transpose()
 }
 
 pub(super) async fn all(catalog: &Sqlite) -> Result<Vec<Tenant>> {
-    sqlx::query("SELECT name, workspace, uid, wrapped_key, created FROM tenants ORDER BY name")
+    sqlx::query(
+        "SELECT name, workspace, uid, wrapped_key, created FROM tenants WHERE length(wrapped_key) > 0 ORDER BY name",
+    )
         .fetch_all(&catalog.readers)
         .await?
         .iter()

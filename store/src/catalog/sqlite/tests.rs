@@ -2,7 +2,10 @@
 
 use heliograph_model::time::Timestamp;
 
-use super::{Catalog, Sqlite, User};
+use heliograph_model::tenant::{TenantId, Workspace};
+use uuid::Uuid;
+
+use super::{Catalog, NewTenantErasure, Sqlite, Tenant, User};
 use crate::error::Error;
 
 async fn a_catalog(folder: &tempfile::TempDir) -> Sqlite {
@@ -62,4 +65,40 @@ async fn readers_cannot_write() {
     let catalog = a_catalog(&folder).await;
     let refused = sqlx::query("DELETE FROM users").execute(&catalog.readers).await;
     assert!(refused.unwrap_err().to_string().contains("readonly"));
+}
+
+#[tokio::test]
+async fn the_key_of_an_erased_tenant_is_in_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = a_catalog(&folder).await;
+    let key: Vec<u8> = (0..65).map(|n: u8| n.wrapping_mul(37) ^ 0xa5).collect();
+    let name = TenantId::parse("a").unwrap();
+    let tenant = Tenant {
+        name: name.clone(),
+        workspace: Workspace::parse("w").unwrap(),
+        uid: Uuid::new_v4(),
+        wrapped_key: key.clone(),
+        created: Timestamp::from_nanos(0),
+    };
+    catalog.create_tenant(&tenant).await.unwrap();
+    let is_in_a_file = || {
+        std::fs::read_dir(folder.path()).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(key.len()).any(|part| part == key)
+        })
+    };
+    assert!(is_in_a_file());
+    // It is in the file itself, and not only in the journal.
+    catalog.wipe().await.unwrap();
+    assert!(is_in_a_file());
+    let new = NewTenantErasure {
+        id: Uuid::new_v4(),
+        tenant: name,
+        by: "a test".to_owned(),
+        at: Timestamp::from_nanos(1),
+    };
+    catalog.erase_tenant(&new).await.unwrap();
+    assert!(!is_in_a_file(), "from the first moment on");
+    catalog.finish_erasure(new.id, Timestamp::from_nanos(2)).await.unwrap();
+    assert!(!is_in_a_file());
 }

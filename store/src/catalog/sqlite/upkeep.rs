@@ -4,7 +4,7 @@ use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 
 use super::rows::{count, get, tenant, tenant_row, time, uuid};
-use super::{Sqlite, Write, segments};
+use super::{Sqlite, Write, segments, shredding};
 use crate::catalog::{Candidate, Reason, Retired, SegmentMeta, damaged};
 use crate::error::{Error, Result};
 use crate::layout::ObjectId;
@@ -31,7 +31,7 @@ pub(super) async fn replace(
     at: Timestamp,
 ) -> Result<()> {
     let mut write = catalog.write().await?;
-    let tenant = tenant_row(&mut write, &by.tenant).await?;
+    let tenant = shredding::row(&mut write, &by.tenant).await?;
     if !segments::add(&mut write, tenant, by).await? {
         // An earlier try whose answer got lost; then it has also retired the others.
         return Ok(());
@@ -122,7 +122,7 @@ pub(super) async fn retire(
 
 pub(super) async fn retired(catalog: &Sqlite, limit: u32) -> Result<Vec<Retired>> {
     let rows = sqlx::query(
-        "SELECT r.*, t.name AS tenant_name FROM retired_segments r JOIN tenants t ON t.id = r.tenant
+        "SELECT r.*, t.name AS tenant_name, t.uid AS tenant_uid FROM retired_segments r JOIN tenants t ON t.id = r.tenant
          ORDER BY r.id LIMIT ?1",
     )
     .bind(limit)
@@ -134,6 +134,7 @@ pub(super) async fn retired(catalog: &Sqlite, limit: u32) -> Result<Vec<Retired>
         Ok(Retired {
             id: uuid(row, "id")?,
             tenant: tenant(row, "tenant_name")?,
+            uid: uuid(row, "tenant_uid")?,
             bytes: count(row, "bytes")?,
             reason: Reason::parse(reason).ok_or_else(unknown)?,
             at: time(row, "at")?,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
-use crate::catalog::{CommittedBatch, stored};
+use crate::catalog::{CommittedBatch, erased, stored};
 use crate::error::{Error, Result};
 
 /// A tenant's row and a producer of it, in the order in which rows are locked.
@@ -54,26 +55,22 @@ impl<'a> Rows<'a> {
 
 impl<'a> Places<'a> {
     /// Locks the producers of these batches and moves them on, if each batch is the next of its producer or
-    /// begins a higher epoch; else names the first that is not.
+    /// begins a higher epoch; else names the first that is not. [`Error::Erased`] where a tenant has no key any more.
     pub(super) async fn after(write: &mut PgConnection, batches: &'a [CommittedBatch]) -> Result<Self> {
-        let numbered: Vec<_> =
-            batches.iter().filter_map(|batch| batch.id.as_ref().map(|id| (&batch.tenant, id))).collect();
-        if numbered.is_empty() {
-            return Ok(Self { moved: Rows::default(), begun: Rows::default() });
-        }
-        let tenants =
-            tenant_rows(write, numbered.iter().map(|(tenant, _)| tenant.as_str()).collect()).await?;
-        let row = |tenant| tenants.get(tenant).copied();
+        let tenants = tenant_rows(write, batches.iter().map(|batch| batch.uid).collect()).await?;
+        let row = |batch: &CommittedBatch| tenants.get(&batch.uid).copied();
         let asked =
-            numbered.iter().filter_map(|(tenant, id)| Some((row(tenant.as_str())?, id.producer.as_str())));
+            batches.iter().filter_map(|batch| Some((row(batch)?, batch.id.as_ref()?.producer.as_str())));
         let on_record = lock(write, asked.collect()).await?;
 
         let mut after: BTreeMap<Producer<'a>, Place> = BTreeMap::new();
-        for (tenant, id) in numbered {
+        for batch in batches {
+            let tenant = &batch.tenant;
+            let row = row(batch).ok_or_else(|| erased(tenant))?;
+            let Some(id) = &batch.id else { continue };
             let (epoch, sequence) =
                 (stored("epoch of a batch", id.epoch)?, stored("sequence of a batch", id.sequence)?);
-            let missing = || Error::Missing { what: "tenant", name: tenant.to_string() };
-            let producer = (row(tenant.as_str()).ok_or_else(missing)?, id.producer.as_str());
+            let producer = (row, id.producer.as_str());
             let before = on_record.get(&producer).copied();
             if !is_next(after.get(&producer).copied().or(before), (epoch, sequence)) {
                 let (epoch, expected) = match before {
@@ -103,11 +100,14 @@ fn is_next(place: Option<Place>, (epoch, sequence): Place) -> bool {
     }
 }
 
-async fn tenant_rows(write: &mut PgConnection, names: BTreeSet<&str>) -> Result<HashMap<String, i64>> {
-    let names: Vec<_> = names.into_iter().collect();
-    let rows =
-        sqlx::query("SELECT name, id FROM tenants WHERE name = ANY($1)").bind(names).fetch_all(write).await?;
-    rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("id")?))).collect()
+/// The rows of those tenants that have their keys.
+async fn tenant_rows(write: &mut PgConnection, uids: BTreeSet<Uuid>) -> Result<HashMap<Uuid, i64>> {
+    let uids: Vec<_> = uids.into_iter().collect();
+    let rows = sqlx::query("SELECT uid, id FROM tenants WHERE uid = ANY($1) AND wrapped_key <> ''")
+        .bind(uids)
+        .fetch_all(write)
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("uid")?, row.try_get("id")?))).collect()
 }
 
 /// Locks the producers that are on record, in order, and reads their places.
@@ -115,6 +115,9 @@ async fn lock<'a>(
     write: &mut PgConnection,
     asked: BTreeSet<Producer<'a>>,
 ) -> Result<HashMap<Producer<'a>, Place>> {
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
     let (tenants, producers): (Vec<_>, Vec<_>) = asked.iter().copied().unzip();
     let rows = sqlx::query(
         "SELECT n.number, p.epoch, p.sequence FROM producers p
