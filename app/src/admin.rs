@@ -2,6 +2,7 @@
 
 mod backup;
 mod erase;
+mod key;
 mod limits;
 mod retention;
 
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::User(command) => users(command).await,
         AdminCommand::Grant(command) => grants(command).await,
         AdminCommand::Usage { tenant, place } => limits::usage(tenant, &open(&place).await?).await,
+        AdminCommand::Key(command) => key::run(command).await,
         AdminCommand::Erase(command) => erase::run(command).await,
         AdminCommand::Backup { to, tenant, with_master_key, place } => {
             backup::make(&to, tenant.as_ref(), with_master_key, &place).await

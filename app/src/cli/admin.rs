@@ -36,6 +36,9 @@ pub(crate) enum AdminCommand {
     /// What people may do
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The master keys, which wrap tenants' keys
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// What tenants have stored, and the limits that are their own
     Usage {
         /// Only this tenant
@@ -136,6 +139,33 @@ pub(crate) enum EraseCommand {
         /// Which of them
         #[arg(long)]
         query: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// List the keys of the key file, and how many tenants' keys each wraps
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Put a new key first into the key file; the others stay
+    Add {
+        /// Only print a new key, for a Secret that others put in place
+        #[arg(long)]
+        print: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Go over to the first key of the file: wraps all tenants' keys anew, beside running servers
+    Rotate {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take all keys but the first out of the file; refused as long as one is needed
+    Forget {
         #[command(flatten)]
         place: Place,
     },

@@ -21,6 +21,7 @@ mod drain;
 mod erase;
 mod flow;
 mod full_disk;
+mod keys;
 #[expect(dead_code, reason = "the store's tests need more of it")]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres_server;
