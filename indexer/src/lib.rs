@@ -17,6 +17,8 @@ mod config;
 mod credential;
 mod error;
 mod feed;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod holdings;
 mod hot;
 mod http;

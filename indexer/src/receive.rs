@@ -6,6 +6,8 @@ mod body;
 mod bulk;
 mod encoding;
 mod envelope;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod otlp;
 mod weight;
 

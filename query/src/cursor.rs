@@ -62,6 +62,12 @@ impl Cursors {
         Ok(Self { keys: keys.derive("cursor v1")? })
     }
 
+    /// With these keys.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn with(keys: Vec<SecretKey>) -> Self {
+        Self { keys }
+    }
+
     /// The text of a place.
     pub(crate) fn seal(&self, binding: &Binding, place: &impl Serialize, now: Timestamp) -> Result<String> {
         let failed = |e| Error::server("sealing a cursor", e);
@@ -118,7 +124,7 @@ mod tests {
     use super::*;
 
     fn cursors() -> Cursors {
-        Cursors { keys: vec![SecretKey::from_bytes([3; 32])] }
+        Cursors::with(vec![SecretKey::from_bytes([3; 32])])
     }
 
     fn binding(user: &str, query: &str) -> Binding {

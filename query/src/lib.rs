@@ -10,6 +10,8 @@ pub mod access;
 mod config;
 mod cursor;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hot;
 mod http;
 mod lists;

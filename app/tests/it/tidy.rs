@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which of our crates each may name. A new arrow is the rarest kind of change: a commit of its own.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("store", &["model"]),
     ("agent", &["model"]),
@@ -14,6 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("app", &["agent", "indexer", "model", "query", "serve", "store"]),
     ("testbed", &[]),
     ("benches", &["model", "store", "testbed"]),
+    ("fuzz", &["agent", "indexer", "model", "query", "store"]),
 ];
 /// What tests may name beside those.
 const TESTS_ONLY: &str = "testbed";

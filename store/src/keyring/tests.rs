@@ -1,3 +1,5 @@
+//! The ring and its file: made once, read in any form, changed as a whole.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
