@@ -9,6 +9,8 @@ use super::rules::Text;
 
 /// Longest value in quotes; a longer one is taken as if it had none.
 const QUOTED_BYTES_MAX: usize = 200;
+/// Bytes of a value without quotes by which it is judged: names can stand behind names without an end.
+const JUDGED_BYTES_MAX: usize = 128;
 /// Shortest random value.
 const RANDOM_BYTES_MIN: usize = 16;
 /// Most spaces around the sign between name and value.
@@ -56,7 +58,10 @@ pub(super) fn find(text: Text<'_>, anchor: Range<usize>, wanted: Wanted) -> Opti
             Wanted::Password => is_password(&value),
             Wanted::Random { .. } => is_random(value.text),
         };
-    is_secret.then_some(value.bytes)
+    is_secret.then(|| {
+        let Range { start, end } = value.bytes;
+        start..if value.is_quoted { end } else { end_of(text.text, end) }
+    })
 }
 
 /// How long `_key`, `-access-key` or the like at the begin of a text is.
@@ -122,11 +127,17 @@ fn value(text: &str, at: usize) -> Option<Value<'_>> {
         }
         start = inner;
     }
-    let rest = text.get(start..)?;
+    let end = end_of(text.get(..text.floor_char_boundary(start + JUDGED_BYTES_MAX))?, start);
+    let next = bytes.get(end).copied();
+    // What ends a sentence is no part of a word.
+    let judged = text.get(start..end)?.trim_end_matches(['.', ':', '!', '?']);
+    Some(Value { text: judged, bytes: start..end, is_quoted: false, is_tight, next })
+}
+
+/// Where the value without quotes ends that `at` lies in.
+fn end_of(text: &str, at: usize) -> usize {
     let is_end = |c: char| c.is_whitespace() || "\"'`<>,;&(){}[]|\\".contains(c);
-    let length = rest.find(is_end).unwrap_or(rest.len());
-    let (bytes, next) = (start..start + length, bytes.get(start + length).copied());
-    Some(Value { text: rest.get(..length)?, bytes, is_quoted: false, is_tight, next })
+    text.get(at..).and_then(|rest| rest.find(is_end)).map_or(text.len(), |length| at + length)
 }
 
 /// How long the value before the closing quote is; nothing where there is none near.

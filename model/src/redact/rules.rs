@@ -98,7 +98,12 @@ const RULES: [Written; 24] = [
         "(?:gh[pousr]_[A-Za-z0-9_]{36,}|github_pat_[A-Za-z0-9_]{50,})",
     ),
     pattern("gitlab-token", &["glpat-"], Begins::Apart, "glpat-[A-Za-z0-9_.-]{20,}"),
-    pattern("slack-token", &["xox"], Begins::Apart, r"xox[abeprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}"),
+    pattern(
+        "slack-token",
+        &["xoxa", "xoxb", "xoxe", "xoxp", "xoxr", "xoxs"],
+        Begins::Apart,
+        r"xox[abeprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}",
+    ),
     pattern(
         "slack-webhook",
         &["hooks.slack.com"],
