@@ -186,12 +186,12 @@ fn in_real_logs_without_secrets_nothing_is_redacted() {
     let dir = tempfile::tempdir().unwrap();
     let mut theatre = Theatre::open(dir.path(), now(), FILE_BYTES_MAX).unwrap();
     theatre.play_until(now()).unwrap();
-    let source = std::sync::Arc::new(Source::default());
+    let source = Arc::new(Source::default());
     let record = |line: &str| Record {
         time: Timestamp::default(),
         observed: Timestamp::default(),
         position: Position(0),
-        source: std::sync::Arc::clone(&source),
+        source: Arc::clone(&source),
         level: None,
         stream: None,
         identity: heliograph_model::airflow::Identity::default(),
