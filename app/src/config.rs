@@ -4,6 +4,7 @@
 mod agent;
 mod kubernetes;
 mod reader;
+mod redaction;
 mod shipping;
 mod show;
 mod storage;
@@ -14,10 +15,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_agent::Tls;
 use heliograph_indexer::TenantBounds;
+use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use heliograph_store::catalog;
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
@@ -42,6 +45,8 @@ pub(crate) struct Config {
     /// `[tls]`: files for the agent's connections.
     pub(crate) tls: Tls,
     pub(crate) indexer: Indexer,
+    /// `[redaction]`: what is taken out of records at ingest.
+    pub(crate) redaction: Option<Arc<Redactor>>,
     pub(crate) retention: Retention,
     pub(crate) query: Query,
     pub(crate) places: Places,
@@ -241,6 +246,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             seal_after: r.setting("seal_after", Span(Duration::from_mins(10))).0,
             merge_bytes: r.setting("merge_bytes", Bytes(64 * MIB)).0,
         }),
+        redaction: r.section("redaction", redaction::read),
         retention: r.section("retention", |r| Retention {
             keep: Keep {
                 age: r.optional("age").map(|age: Span| age.0),

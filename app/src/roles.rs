@@ -69,6 +69,7 @@ pub(crate) fn indexer_config(
         hot_bytes_max: indexer.hot_bytes_max,
         seal_bytes: indexer.seal_bytes,
         seal_after: indexer.seal_after,
+        redaction: config.redaction.clone(),
         tenant_bounds: limits.tenant,
         upkeep: heliograph_indexer::Upkeep {
             merge_bytes: indexer.merge_bytes,

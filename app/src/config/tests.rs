@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::Config;
 
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+pub(super) fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("heliograph.toml");
     std::fs::write(&file, text).unwrap();
@@ -17,7 +17,7 @@ fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 #[track_caller]
-fn refuses(text: &str, expected: &str) {
+pub(super) fn refuses(text: &str, expected: &str) {
     assert_eq!(read(text, &[]).map(|c| c.to_toml()).unwrap_err(), expected);
 }
 
