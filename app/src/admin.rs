@@ -5,6 +5,7 @@ mod erase;
 mod key;
 mod limits;
 mod retention;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::Backup { to, tenant, with_master_key, place } => {
             backup::make(&to, tenant.as_ref(), with_master_key, &place).await
         }
+        AdminCommand::Tls(command) => tls::run(command).await,
         AdminCommand::Restore { from, r#as, master_key_file, place } => {
             backup::restore(&from, r#as.as_ref(), master_key_file.as_deref(), &place).await
         }

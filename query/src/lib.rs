@@ -29,21 +29,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
 use heliograph_model::filter::Filter;
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
-use heliograph_serve::Bounds;
+use heliograph_serve::{Bounds, Port};
 use heliograph_store::Store;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use config::{Config, Discovery};
+pub use config::{Config, Discovery, Tls};
 pub use error::{Error, Result};
 
 /// Connections at the same time.
 const CONNECTIONS_MAX: usize = 4_096;
+/// Told to browsers over TLS: come so again, for a year.
+const HSTS: &str = "max-age=31536000";
 /// How long we get ready before we say so: opening the newest segments' indexes.
 const WARM_MAX: Duration = Duration::from_secs(2);
 /// How long requests under way may take once we stop.
@@ -64,7 +67,7 @@ pub fn parse_query(text: &str, now: Timestamp) -> Result<Filter> {
 #[expect(clippy::too_many_arguments, reason = "what a role is given at its start, each a thing of its own")]
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    port: Port,
     store: Store,
     clock: Arc<dyn Clock>,
     registry: &Registry,
@@ -73,7 +76,24 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<()> {
     let tracker = TaskTracker::new();
-    let (router, search) = router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
+    let metrics = metrics::Metrics::new(registry)?;
+    if let Some(cache) = &store.cache {
+        metrics::Metrics::watch(registry, cache)?;
+    }
+    let client = hot::Client::open(&config.tls)
+        .await
+        .map_err(|e| Error::server("the client for indexers, [tls]", e))?;
+    let search = Arc::new(search::Search::new(&config, store.clone(), client.clone(), metrics.clone()));
+    let (stopping, failures) = (stop.clone(), metrics.tls_reload_failures.clone());
+    tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&failures)).await });
+    let mut router =
+        router(&config, store, clock, metrics, Arc::clone(&search), status, tracker.clone(), stop.clone())?;
+    if port.is_encrypted() {
+        router = router.layer(SetResponseHeaderLayer::overriding(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static(HSTS),
+        ));
+    }
     let (stopping, dropping) = (stop.clone(), Arc::clone(&search));
     tracker.spawn(async move { dropping.drop_erased(stopping).await });
     let stopping = stop.clone();
@@ -85,33 +105,30 @@ pub async fn run(
         ready.send_replace(false);
     });
     let bounds = Bounds { connections_max: CONNECTIONS_MAX, drain_max: DRAIN_MAX, connections: None };
-    heliograph_serve::serve(listener, router, bounds, stop).await;
+    heliograph_serve::serve(port, router, bounds, stop).await;
     tracker.close();
     tracker.wait().await;
     Ok(())
 }
 
-/// The whole service over its parts, and the search in it.
+/// The whole service over its parts.
+#[expect(clippy::too_many_arguments, reason = "the parts, each a thing of its own")]
 fn router(
     config: &Config,
     store: Store,
     clock: Arc<dyn Clock>,
-    registry: &Registry,
+    metrics: metrics::Metrics,
+    search: Arc<search::Search>,
     status: Router,
     tracker: TaskTracker,
     stop: CancellationToken,
-) -> Result<(Router, Arc<search::Search>)> {
-    let metrics = metrics::Metrics::new(registry)?;
-    if let Some(cache) = &store.cache {
-        metrics::Metrics::watch(registry, cache)?;
-    }
+) -> Result<Router> {
     let access = Arc::new(access::Access::new(
         config,
         Arc::clone(&store.catalog),
         Arc::clone(&clock),
         metrics.clone(),
     )?);
-    let search = Arc::new(search::Search::new(config, store.clone(), metrics.clone())?);
     let cursors = Arc::new(cursor::Cursors::new(&store.keys)?);
     let tails = tail::Tails {
         search: Arc::clone(&search),
@@ -124,7 +141,7 @@ fn router(
     };
     let api = http::Api {
         access,
-        search: Arc::clone(&search),
+        search,
         cursors,
         tails: Arc::new(tails),
         store,
@@ -134,5 +151,5 @@ fn router(
         tail_turns: Arc::new(Semaphore::new(config.tails_max)),
         stop,
     };
-    Ok((http::router(Arc::new(api), status), search))
+    Ok(http::router(Arc::new(api), status))
 }

@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) export_bytes: IntCounter,
     /// Sign-ins by outcome.
     pub(crate) sign_ins: IntCounterVec,
+    /// Changed files of certificates for indexers that could not be used.
+    pub(crate) tls_reload_failures: IntCounter,
     /// Memory held by opened segments' index parts.
     pub(crate) segment_cache_bytes: IntGauge,
     pub(crate) page_cache_bytes: IntGauge,
@@ -94,6 +96,10 @@ impl Metrics {
             tail_skipped: counter("tail_skipped_records_total", "Records that live tails missed.")?,
             export_bytes: counter("export_bytes_total", "Bytes of exports, before compression.")?,
             sign_ins: counters("sign_ins_total", "Sign-ins by outcome.", &["outcome"])?,
+            tls_reload_failures: counter(
+                "tls_reload_failures_total",
+                "Changed files of certificates for indexers that could not be used.",
+            )?,
             segment_cache_bytes: gauge("segment_cache_bytes", "Memory of opened segments' index parts.")?,
             page_cache_bytes: gauge("page_cache_bytes", "Memory of segments' opened pages.")?,
             segment_cache_segments: gauge("segment_cache_segments", "Opened segments.")?,

@@ -9,6 +9,7 @@
 )]
 
 mod backup;
+mod certificates;
 mod clock_jumps;
 mod cluster;
 mod command;
@@ -34,6 +35,7 @@ mod sidecar;
 mod strace;
 mod tenants;
 mod tidy;
+mod tls;
 mod upgrade;
 mod writer;
 mod wrong_input;

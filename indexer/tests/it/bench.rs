@@ -17,6 +17,7 @@ use heliograph_model::scan::{Answer, Collector, HotHead, HotHeads, Order, Scan, 
 use heliograph_model::source::{Component, Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
+use heliograph_serve::Port;
 use heliograph_store::catalog::Role;
 use heliograph_store::segment::{PageCache, ScanStats, Segment};
 use heliograph_store::{Store, objects};
@@ -156,6 +157,7 @@ impl Server {
         let (store, listener) = opened.await.unwrap();
         let store = change(store);
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let port = Port::plain(listener);
         // Known only now.
         config.advertise = config.advertise.map(|_| url.clone());
         let registry = prometheus::Registry::new();
@@ -166,10 +168,8 @@ impl Server {
             let clock: Arc<dyn Clock> = Arc::<Ticks>::clone(&clock);
             runtime.spawn(async move {
                 let status = axum::Router::new().route("/healthz", axum::routing::get(|| async { "ok" }));
-                Box::pin(heliograph_indexer::run(
-                    config, listener, store, clock, &registry, status, ready, stop,
-                ))
-                .await
+                Box::pin(heliograph_indexer::run(config, port, store, clock, &registry, status, ready, stop))
+                    .await
             })
         };
         Self {
