@@ -151,7 +151,9 @@ impl Redactor {
             let rules = self.of_anchor.get(hit.pattern().as_usize()).map(Vec::as_slice).unwrap_or_default();
             let secret = rules.iter().find_map(|&number| {
                 let bytes = self.rules.get(number)?.secret(text, hit.range())?;
-                let is_new = !bytes.is_empty() && !text.text.get(bytes.clone())?.contains(MARK);
+                let is_new = !bytes.is_empty()
+                    && !text.text.get(bytes.clone())?.contains(MARK)
+                    && !is_in_mark(text.text, bytes.start);
                 (is_new && bytes.start >= text.value_at).then_some(Secret { bytes, rule: number })
             });
             found.extend(secret);
@@ -165,6 +167,13 @@ impl Redactor {
         });
         found
     }
+}
+
+/// Whether a place is within what stands for a secret.
+fn is_in_mark(text: &str, at: usize) -> bool {
+    let near = text.get(text.floor_char_boundary(at.saturating_sub(64))..at).unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    near.trim_end_matches(is_name).ends_with(MARK)
 }
 
 /// Finds the leftmost of the literals. The few there are let it use vector instructions.
