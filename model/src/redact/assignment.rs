@@ -53,7 +53,10 @@ pub(super) fn find(text: Text<'_>, anchor: Range<usize>, wanted: Wanted) -> Opti
     } else {
         value(text.text, name_end)?
     };
-    let is_secret = !is_stand_in(value.text)
+    // What was taken out behind it by another rule was part of the value, which was none then.
+    let is_rest = !value.is_quoted && text.text.get(value.bytes.end..)?.starts_with(super::MARK);
+    let is_secret = !is_rest
+        && !is_stand_in(value.text)
         && match wanted {
             Wanted::Password => is_password(&value),
             Wanted::Random { .. } => is_random(value.text),

@@ -204,6 +204,8 @@ fn passwords_by_name() {
     hit("dbPassword: b'hunter2'", "dbPassword: b'[]'");
     hit("user=a, password=hunter2, host=b", "user=a, password=[], host=b");
     hit("SSH_PASSPHRASE='x' passphrase = 'open sesame'", "SSH_PASSPHRASE='x' passphrase = '[]'");
+    miss("://[redacted:aws-access-key-id]@host/x");
+    miss("token: k3J9xQ2mP7vL5nR8tW4y[redacted:airflow-connection]");
     miss("bad password: error: wrong! password: None. password: token: x");
     miss(
         "password: must be given password=None, password=*** password=<hidden> password=${DB_PASSWORD} password=$PW",
