@@ -46,6 +46,8 @@ pub(crate) struct Shipper {
     requests: Semaphore,
     bodies: Semaphore,
     denied_logged: Mutex<Option<Instant>>,
+    /// Erased tenants whose batches are thrown away.
+    erased_told: complaint::Complaints,
     quarantine: Quarantine,
     metrics: Metrics,
 }
@@ -67,6 +69,7 @@ impl Shipper {
             requests: Semaphore::new(REQUESTS_MAX),
             bodies: Semaphore::new(BODIES_KIB_MAX as usize),
             denied_logged: Mutex::new(None),
+            erased_told: complaint::Complaints::default(),
             quarantine,
             metrics,
         })

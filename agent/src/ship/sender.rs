@@ -258,7 +258,9 @@ impl Shipper {
                 Next::Again(None)
             }
             Outcome::Answered(Answer::Erased) => {
-                tracing::warn!(%tenant, records = pending.records, "tenant was erased, batch thrown away");
+                if self.erased_told.is_due(tenant.as_str(), Instant::now()) {
+                    tracing::warn!(%tenant, "tenant was erased, its batches are thrown away");
+                }
                 self.give_up(tenant, pending.ordinal, Reason::Erased).await
             }
             Outcome::Answered(Answer::Rejected(status)) => self.reject(tenant, pending, status).await,

@@ -152,19 +152,9 @@ impl Eraser {
                     not_before.insert(erasure.id, Instant::now() + AGAIN_AFTER);
                     let trouble = error.to_string();
                     tell(&erasure, &error);
-                    self.note(&erasure, &trouble).await;
+                    note(&self.store, erasure.id, erasure.trouble.as_deref(), &trouble).await;
                 }
             }
-        }
-    }
-
-    async fn note(&self, erasure: &PendingErasure, trouble: &str) {
-        if erasure.trouble.as_deref() == Some(trouble) {
-            return;
-        }
-        if let Err(error) = self.store.catalog.set_erasure_trouble(erasure.id, Some(trouble)).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "cannot note what keeps an erasure from being done");
         }
     }
 
@@ -260,6 +250,17 @@ impl Eraser {
         } else {
             Err(crate::Error::Unavailable { reason: "some objects cannot be deleted" })
         }
+    }
+}
+
+/// Notes what keeps an erasure from being done, unless that is what is noted.
+pub(super) async fn note(store: &Store, erasure: Uuid, noted: Option<&str>, trouble: &str) {
+    if noted == Some(trouble) {
+        return;
+    }
+    if let Err(error) = store.catalog.set_erasure_trouble(erasure, Some(trouble)).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "cannot note what keeps an erasure from being done");
     }
 }
 

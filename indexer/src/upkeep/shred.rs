@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::collect::{delete_all_of, objects_of};
-use super::erase::{AGAIN_AFTER, Asked, LINGER, NOTED_AT_ONCE};
+use super::erase::{AGAIN_AFTER, Asked, LINGER, NOTED_AT_ONCE, note};
 use super::is_ours;
 use crate::error::Result;
 use crate::metrics::UpkeepMetrics;
@@ -59,19 +59,9 @@ impl Shredder {
                     self.metrics.erasures.failures.inc();
                     not_before.insert(tenant.erasure, Instant::now() + AGAIN_AFTER);
                     tell(tenant, &error);
-                    self.note(tenant, &error.to_string()).await;
+                    note(&self.store, tenant.erasure, tenant.trouble.as_deref(), &error.to_string()).await;
                 }
             }
-        }
-    }
-
-    async fn note(&self, erased: &ErasedTenant, trouble: &str) {
-        if erased.trouble.as_deref() == Some(trouble) {
-            return;
-        }
-        if let Err(error) = self.store.catalog.set_erasure_trouble(erased.erasure, Some(trouble)).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "cannot note what keeps an erasure from being done");
         }
     }
 
