@@ -7,6 +7,7 @@
 //! Stateless but for caches: any number of these run over the same catalog, objects and indexers.
 
 pub mod access;
+mod audit;
 mod config;
 mod cursor;
 mod error;
@@ -71,7 +72,9 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<()> {
     let tracker = TaskTracker::new();
-    let (router, search) = router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
+    let (router, search, writer) =
+        router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
+    tracker.spawn(writer.run(stop.clone()));
     let (stopping, dropping) = (stop.clone(), Arc::clone(&search));
     tracker.spawn(async move { dropping.drop_erased(stopping).await });
     let stopping = stop.clone();
@@ -89,7 +92,7 @@ pub async fn run(
     Ok(())
 }
 
-/// The whole service over its parts, and the search in it.
+/// The whole service over its parts, the search in it, and the writer of its audit log.
 fn router(
     config: &Config,
     store: Store,
@@ -98,8 +101,10 @@ fn router(
     status: Router,
     tracker: TaskTracker,
     stop: CancellationToken,
-) -> Result<(Router, Arc<search::Search>)> {
+) -> Result<(Router, Arc<search::Search>, audit::Writer)> {
     let metrics = metrics::Metrics::new(registry)?;
+    let log = heliograph_store::audit::Log::of(&store)?;
+    let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
     if let Some(cache) = &store.cache {
         metrics::Metrics::watch(registry, cache)?;
     }
@@ -117,6 +122,7 @@ fn router(
         cursors: Arc::clone(&cursors),
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
+        audit: audit.clone(),
         tracker,
         stop: stop.clone(),
     };
@@ -130,7 +136,9 @@ fn router(
         metrics,
         exports: Arc::new(Semaphore::new(config.search_concurrency.max(1))),
         tail_turns: Arc::new(Semaphore::new(config.tails_max)),
+        audit,
+        refusals: access::Refusals::default(),
         stop,
     };
-    Ok((http::router(Arc::new(api), status), search))
+    Ok((http::router(Arc::new(api), status), search, writer))
 }
