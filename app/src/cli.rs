@@ -10,8 +10,8 @@ use heliograph_model::tenant::TenantId;
 use secrecy::SecretString;
 
 pub(crate) use admin::{
-    AdminCommand, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords, LimitWords, PasswordFrom,
-    Place, TenantCommand, TokenCommand, UserCommand,
+    AdminCommand, AuditCommand, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords, LimitWords,
+    PasswordFrom, Place, TenantCommand, TokenCommand, UserCommand,
 };
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.

@@ -34,6 +34,10 @@ use written::{Origin, Table};
 const PREFIX: &str = "HELIOGRAPH_";
 
 const MIB: u64 = 1 << 20;
+/// A year, and time to look back at it.
+const AUDIT_KEEP: Duration = Duration::from_hours(400 * 24);
+/// Less would be as good as no log.
+const AUDIT_KEEP_MIN: Duration = Duration::from_hours(24);
 
 /// Everything that can be set, checked and with defaults.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) indexer: Indexer,
     pub(crate) retention: Retention,
     pub(crate) query: Query,
+    pub(crate) audit: Audit,
     pub(crate) places: Places,
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
@@ -87,6 +92,13 @@ pub(crate) struct Query {
     /// Memory for opened pages of segments.
     pub(crate) page_cache_bytes: usize,
     pub(crate) secure_cookies: bool,
+}
+
+/// `[audit]`.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    /// How long rows of the audit log are kept.
+    pub(crate) keep: Duration,
 }
 
 /// `[storage]`, `[catalog]`, `[keys]`: where things lie; unset, they lie in the data folder.
@@ -256,6 +268,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
             secure_cookies: r.setting("secure_cookies", false),
         }),
+        audit: r.section("audit", |r| Audit { keep: r.setting("keep", Span(AUDIT_KEEP)).0 }),
         places: read_places(r, clouds),
         auth: r.section("auth", |r| Auth {
             agent_token: r.secret("agent_token", "agent_token_file"),
@@ -287,6 +300,11 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
 
 /// Mistakes of settings that are right each by itself.
 fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let keep = config.audit.keep;
+    if keep < AUDIT_KEEP_MIN {
+        mistakes
+            .push(Mistake::new(format!("audit.keep: expected at least {AUDIT_KEEP_MIN:?}, found {keep:?}")));
+    }
     let (stays, search) = (config.retention.delete_after, config.limits.search_timeout);
     if stays < search * 2 {
         mistakes.push(Mistake::new(format!(
