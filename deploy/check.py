@@ -5,6 +5,7 @@ Usage: check.py RENDERED.yaml. Prints what is wrong, one line each, and exits 1 
 """
 
 import sys
+import tomllib
 
 import yaml
 
@@ -42,6 +43,8 @@ def faults_of_container(owner, spec, container):
     for probe in ("readinessProbe", "livenessProbe"):
         if probe not in container:
             yield f"{name}: lacks a {probe}"
+        elif container[probe]["httpGet"].get("scheme") != "HTTPS":
+            yield f"{name}: its {probe} asks in plain text"
 
 
 def faults_of_pod(owner, spec):
@@ -55,6 +58,25 @@ def faults_of_pod(owner, spec):
         yield f"{owner}: mounts the node's {sorted(host_paths.values())}"
     for container in spec["containers"]:
         yield from faults_of_container(owner, spec, container)
+
+
+def faults_of_certificates(documents):
+    """Each container has a Secret of its own where its configuration looks for certificates."""
+    for owner, spec in pods(documents):
+        secrets = {v["name"]: v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v}
+        for container in spec["containers"]:
+            at = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == "/run/heliograph/tls"]
+            wanted = f"heliograph-tls-{container['name']}"
+            if [secrets.get(name) for name in at] != [wanted]:
+                yield f"{owner}/{container['name']}: {wanted} is not mounted"
+
+
+def faults_of_plain_text(documents):
+    for doc in (d for d in documents if d["kind"] == "ConfigMap"):
+        settings = tomllib.loads(doc["data"]["heliograph.toml"])
+        for role in ("agent", "indexer", "query"):
+            if role in settings and "cert_file" not in settings[role].get("tls", {}):
+                yield f"{doc['metadata']['name']}: the port of {role} has no TLS"
 
 
 def faults_of_names(documents):
@@ -77,6 +99,8 @@ def faults(documents):
     for owner, spec in pods(documents):
         yield from faults_of_pod(owner, spec)
     yield from faults_of_names(documents)
+    yield from faults_of_certificates(documents)
+    yield from faults_of_plain_text(documents)
     kinds = {d["kind"] for d in documents}
     for wanted in ("DaemonSet", "StatefulSet", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy"):
         if wanted not in kinds:

@@ -51,6 +51,26 @@ class TheCheck(unittest.TestCase):
             for mode in MODES:
                 self.found(mode, f"{path} is not mounted", drop)
 
+    def test_finds_plain_text_and_certificates_that_are_missing_or_anothers(self):
+        def probe_in_plain_text(documents):
+            container(documents)["readinessProbe"]["httpGet"].pop("scheme")
+
+        def no_certificate(documents):
+            container(documents)["volumeMounts"][:] = [m for m in container(documents)["volumeMounts"] if m["name"] != "tls"]
+
+        def certificate_of_another(documents):
+            next(v for v in pod(documents)["volumes"] if v["name"] == "tls")["secret"]["secretName"] = "heliograph-tls-query"
+
+        def no_tls(documents):
+            data = next(d for d in documents if d["kind"] == "ConfigMap" and "agent" in d["metadata"]["name"])["data"]
+            data["heliograph.toml"] = data["heliograph.toml"].replace("[agent.tls]", "[other.tls]")
+
+        for mode in MODES:
+            self.found(mode, "agent: its readinessProbe asks in plain text", probe_in_plain_text)
+            self.found(mode, "agent: heliograph-tls-agent is not mounted", no_certificate)
+            self.found(mode, "agent: heliograph-tls-agent is not mounted", certificate_of_another)
+            self.found(mode, "the port of agent has no TLS", no_tls)
+
     def test_finds_a_mount_that_is_writable_or_does_not_follow_the_node(self):
         def without(path, field):
             def change(documents):

@@ -129,6 +129,10 @@ impl Framer {
             [0xEF, 0xBB, 0xBF, rest @ ..] if line.start.0 & 0xFF_FFFF_FFFF == 0 => rest,
             bytes => bytes,
         };
+        // A text under way ends where the form does: joined behind what comes later, it would end before it begins.
+        if let Some((head, bytes)) = self.lanes.first_mut().and_then(|lane| lane.pieces.take()) {
+            self.text(0, head, &bytes, now);
+        }
         let (start, end, cut) = (line.start, line.end, line.cut);
         let event = Event { start, end, stream: None, at: None, text: String::new(), cut };
         self.text(0, event, bytes, now);

@@ -17,6 +17,8 @@ mod error;
 mod fault;
 mod follow;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gather;
 mod metrics;
 mod pods;

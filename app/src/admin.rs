@@ -3,9 +3,11 @@
 mod audit;
 mod backup;
 mod erase;
+mod key;
 mod limits;
 mod record;
 mod retention;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,11 +37,13 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::User(command) => users(command).await,
         AdminCommand::Grant(command) => grants(command).await,
         AdminCommand::Usage { tenant, place } => limits::usage(tenant, &open(&place).await?).await,
+        AdminCommand::Key(command) => key::run(command).await,
         AdminCommand::Erase(command) => erase::run(command).await,
         AdminCommand::Audit(command) => audit::run(command).await,
         AdminCommand::Backup { to, tenant, with_master_key, place } => {
             backup::make(&to, tenant.as_ref(), with_master_key, &place).await
         }
+        AdminCommand::Tls(command) => tls::run(command).await,
         AdminCommand::Restore { from, r#as, master_key_file, place } => {
             backup::restore(&from, r#as.as_ref(), master_key_file.as_deref(), &place).await
         }

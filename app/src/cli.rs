@@ -10,8 +10,8 @@ use heliograph_model::tenant::TenantId;
 use secrecy::SecretString;
 
 pub(crate) use admin::{
-    AdminCommand, AuditCommand, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords, LimitWords,
-    PasswordFrom, Place, TenantCommand, TokenCommand, UserCommand,
+    AdminCommand, AuditCommand, CertificateName, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords,
+    KeyCommand, LimitWords, PasswordFrom, Place, TenantCommand, TlsCommand, TokenCommand, UserCommand,
 };
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Tenants, users, grants, tokens, limits, usage, erasures and backups; works beside a running server
+    /// Tenants, users, grants, tokens, limits, usage, erasures, backups and certificates; works beside a running server
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Find records
@@ -91,6 +91,9 @@ pub(crate) struct Server {
     /// A token with role viewer; rather set HELIOGRAPH_TOKEN than show it in the list of processes
     #[arg(long, env = "HELIOGRAPH_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<SecretString>,
+    /// PEM file with authorities to trust besides the system's
+    #[arg(long, value_name = "FILE", env = "HELIOGRAPH_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Which records.

@@ -3,7 +3,9 @@
 
 mod agent;
 mod kubernetes;
+mod listener;
 mod reader;
+mod redaction;
 mod shipping;
 mod show;
 mod storage;
@@ -14,10 +16,12 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_agent::Tls;
 use heliograph_indexer::TenantBounds;
+use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use heliograph_store::catalog;
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
@@ -25,6 +29,7 @@ use heliograph_store::retention::Keep;
 use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
+pub(crate) use listener::Listener;
 use reader::{Notes, Reader};
 use values::{BaseUrl, Count, Shown};
 pub(crate) use values::{Bytes, Span};
@@ -43,9 +48,11 @@ const AUDIT_KEEP_MIN: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) agent: Agent,
-    /// `[tls]`: files for the agent's connections.
+    /// `[tls]`: files for connections to indexers.
     pub(crate) tls: Tls,
     pub(crate) indexer: Indexer,
+    /// `[redaction]`: what is taken out of records at ingest.
+    pub(crate) redaction: Option<Arc<Redactor>>,
     pub(crate) retention: Retention,
     pub(crate) query: Query,
     pub(crate) audit: Audit,
@@ -60,7 +67,7 @@ pub(crate) struct Config {
 /// `[indexer]`.
 #[derive(Debug)]
 pub(crate) struct Indexer {
-    pub(crate) listen: SocketAddr,
+    pub(crate) listener: Listener,
     /// The base URL at which query nodes reach it; unset, it is made of host name and port.
     pub(crate) advertise: Option<String>,
     /// The workspace of tenants that agents bring.
@@ -84,7 +91,7 @@ pub(crate) struct Retention {
 /// `[query]`.
 #[derive(Debug)]
 pub(crate) struct Query {
-    pub(crate) listen: SocketAddr,
+    pub(crate) listener: Listener,
     pub(crate) public_urls: Vec<String>,
     pub(crate) session_ttl: Duration,
     /// Memory for the index parts of segments.
@@ -234,6 +241,12 @@ pub(crate) fn colour_wanted() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Self {
+        Self(vec![mistake])
+    }
+}
+
 /// A mistake of settings that are right each by itself but not enough for what was asked.
 pub(crate) fn missing(setting: &str, why: &str) -> Mistakes {
     Mistakes(vec![Mistake::new(format!("{setting}: {why}"))])
@@ -244,7 +257,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         agent: r.section("agent", agent::read),
         tls: r.section("tls", shipping::read_tls),
         indexer: r.section("indexer", |r| Indexer {
-            listen: r.setting("listen", loopback(7710)),
+            listener: Listener::read(r, "listen", 7710),
             advertise: r.optional::<BaseUrl>("advertise").map(|url| url.0),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
@@ -253,6 +266,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             seal_after: r.setting("seal_after", Span(Duration::from_mins(10))).0,
             merge_bytes: r.setting("merge_bytes", Bytes(64 * MIB)).0,
         }),
+        redaction: r.section("redaction", redaction::read),
         retention: r.section("retention", |r| Retention {
             keep: Keep {
                 age: r.optional("age").map(|age: Span| age.0),
@@ -260,14 +274,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             },
             delete_after: r.setting("delete_after", Span(Duration::from_mins(10))).0,
         }),
-        query: r.section("query", |r| Query {
-            listen: r.setting("listen", loopback(7700)),
-            public_urls: urls(r.optional("public_urls")),
-            session_ttl: r.setting("session_ttl", Span(Duration::from_hours(12))).0,
-            index_cache_bytes: bytes(r, "index_cache_bytes", 256 * MIB),
-            page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
-            secure_cookies: r.setting("secure_cookies", false),
-        }),
+        query: r.section("query", read_query),
         audit: r.section("audit", |r| Audit { keep: r.setting("keep", Span(AUDIT_KEEP)).0 }),
         places: read_places(r, clouds),
         auth: r.section("auth", |r| Auth {
@@ -298,6 +305,19 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
     }
 }
 
+fn read_query(r: &mut Reader<'_>) -> Query {
+    let listener = Listener::read(r, "listen", 7700);
+    Query {
+        public_urls: urls(r.optional("public_urls")),
+        session_ttl: r.setting("session_ttl", Span(Duration::from_hours(12))).0,
+        index_cache_bytes: bytes(r, "index_cache_bytes", 256 * MIB),
+        page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
+        // Behind a proxy that has TLS, it must be told.
+        secure_cookies: r.setting("secure_cookies", listener.tls.is_some()),
+        listener,
+    }
+}
+
 /// Mistakes of settings that are right each by itself.
 fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
     let keep = config.audit.keep;
@@ -305,6 +325,8 @@ fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
         mistakes
             .push(Mistake::new(format!("audit.keep: expected at least {AUDIT_KEEP_MIN:?}, found {keep:?}")));
     }
+    let listeners = [&config.agent.listener, &config.indexer.listener, &config.query.listener];
+    mistakes.extend(listeners.into_iter().filter_map(|listener| listener.check().err()));
     let (stays, search) = (config.retention.delete_after, config.limits.search_timeout);
     if stays < search * 2 {
         mistakes.push(Mistake::new(format!(

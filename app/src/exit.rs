@@ -20,10 +20,12 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         use heliograph_agent::Error as Agent;
+        use heliograph_serve::Error as Serve;
         use heliograph_store::Error as Store;
         let usage = error.chain().any(|e| {
             matches!(e.downcast_ref::<Agent>(), Some(Agent::Config { .. }))
                 || matches!(e.downcast_ref::<Store>(), Some(Store::Config { .. }))
+                || matches!(e.downcast_ref::<Serve>(), Some(Serve::File { .. }))
                 || e.is::<Mistakes>()
         });
         if usage { Self::Usage(error) } else { Self::Failed(error) }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use heliograph_serve::{Port, Tls, TlsMetrics};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,13 +14,38 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{self, Listener, Mistakes};
 use crate::exit::{Failure, Outcome};
 
 /// How long stopping may take; less than the ten seconds promised, and than what Kubernetes waits.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 
+/// Opens a role's port, with TLS where that is configured; refuses plain text where others could read it.
+pub(crate) async fn open(listener: &Listener, role: &'static str, metrics: &TlsMetrics) -> Outcome<Port> {
+    listener.check().map_err(Mistakes::from)?;
+    let tls = match listener.tls.clone() {
+        Some(files) => Some(Tls::open(files, role, metrics).await.map_err(|e| misconfigured(listener, e))?),
+        None => None,
+    };
+    let bound = bind(listener.address, &listener.setting, tls.is_some()).await?;
+    Ok(match tls {
+        Some(tls) => Port::encrypted(bound, tls),
+        None => Port::plain(bound),
+    })
+}
+
+fn misconfigured(listener: &Listener, error: heliograph_serve::Error) -> Failure {
+    match error {
+        heliograph_serve::Error::File { field, path, reason } => {
+            let setting = format!("{}.{field}", listener.section);
+            config::missing(&setting, &format!("{}: {reason}", path.display())).into()
+        }
+        other => anyhow::Error::new(other).into(),
+    }
+}
+
 /// Binds a port; the error names address and setting.
-pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+async fn bind(address: SocketAddr, setting: &str, tls: bool) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await.map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow!("{address} is in use by another process: stop it, or set {setting}")
@@ -27,7 +53,7 @@ pub(crate) async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<T
         _ => anyhow::Error::new(e).context(format!("cannot listen on {address} ({setting})")),
     })?;
     // The port is the system's choice where 0 is configured.
-    tracing::info!(setting, address = %listener.local_addr()?, "listening");
+    tracing::info!(setting, address = %listener.local_addr()?, tls, "listening");
     Ok(listener)
 }
 

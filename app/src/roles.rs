@@ -7,14 +7,16 @@ use std::sync::Arc;
 use heliograph_agent::Token;
 use heliograph_model::time::Clock;
 use heliograph_query::Discovery;
+use heliograph_serve::TlsMetrics;
 use heliograph_store::Store;
+use prometheus::Registry;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Mistakes};
 use crate::exit::Outcome;
 use crate::first_start::{self, SignIn};
-use crate::process::{Process, bind};
+use crate::process::{Process, open};
 use crate::telemetry::{Readiness, Status};
 use crate::{console, places, telemetry};
 
@@ -69,6 +71,7 @@ pub(crate) fn indexer_config(
         hot_bytes_max: indexer.hot_bytes_max,
         seal_bytes: indexer.seal_bytes,
         seal_after: indexer.seal_after,
+        redaction: config.redaction.clone(),
         tenant_bounds: limits.tenant,
         upkeep: heliograph_indexer::Upkeep {
             merge_bytes: indexer.merge_bytes,
@@ -88,6 +91,10 @@ pub(crate) fn query_config(
     let (query, limits) = (&config.query, &config.limits);
     heliograph_query::Config {
         indexers,
+        tls: heliograph_query::Tls {
+            ca_file: config.tls.ca_file.clone(),
+            identity: config.tls.identity.clone(),
+        },
         cluster_token,
         public_urls: query.public_urls.clone(),
         session_ttl: query.session_ttl,
@@ -116,15 +123,15 @@ pub(crate) async fn run_agent(config: Config) -> Outcome {
         .clone()
         .ok_or_else(|| config::missing("agent.data_dir", "is needed by this role"))?;
     tracing::info!(settings = config.to_line(), "settings in effect");
-    let listener = bind(config.agent.status_listen, "agent.status_listen").await?;
-    let agent = agent_config(&config, data_dir, config.agent.indexers.clone(), token);
     let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    let port = open(&config.agent.listener, "agent", &tls_metrics(&registry)?).await?;
+    let agent = agent_config(&config, data_dir, config.agent.indexers.clone(), token);
     let ready = readiness.add("agent");
     let status = Status::new(registry.clone(), readiness, &config.telemetry);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut process = Process::default();
     process.add("agent status", |stop| async move {
-        telemetry::serve(listener, status.router(), stop).await;
+        telemetry::serve(port, status.router(), stop).await;
         Ok(())
     });
     let ends = agent.sidecar.is_some();
@@ -143,19 +150,20 @@ pub(crate) async fn run_indexer(config: Config) -> Outcome {
     // It reads no segment twice, and the cache is the query role's.
     let places = heliograph_store::Config { cache: None, ..places::named(&config)? };
     tracing::info!(settings = config.to_line(), "settings in effect");
-    let listener = bind(config.indexer.listen, "indexer.listen").await?;
+    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    let port = open(&config.indexer.listener, "indexer", &tls_metrics(&registry)?).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&places, Arc::clone(&clock)).await?;
-    let address = listener.local_addr().map_err(anyhow::Error::from)?;
-    let advertise = config.indexer.advertise.clone().unwrap_or_else(|| advertised(address));
+    let address = port.local_addr().map_err(anyhow::Error::from)?;
+    let advertise = config.indexer.advertise.clone();
+    let advertise = advertise.unwrap_or_else(|| advertised(port.is_encrypted(), address));
     let indexer = indexer_config(&config, Some(advertise), config.auth.agent_token.clone(), cluster_token);
-    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
     store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("indexer");
     let status = Status::new(registry.clone(), readiness, &config.telemetry).router();
     let mut process = Process::default();
     process.add("indexer", |stop| async move {
-        heliograph_indexer::run(indexer, listener, store, clock, &registry, status, ready, stop)
+        heliograph_indexer::run(indexer, port, store, clock, &registry, status, ready, stop)
             .await
             .map_err(Into::into)
     });
@@ -167,7 +175,8 @@ pub(crate) async fn run_query(config: Config) -> Outcome {
     let cluster_token = needed(config.auth.cluster_token.as_ref(), "auth.cluster_token")?;
     let places = places::named(&config)?;
     tracing::info!(settings = config.to_line(), "settings in effect");
-    let listener = bind(config.query.listen, "query.listen").await?;
+    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
+    let port = open(&config.query.listener, "query", &tls_metrics(&registry)?).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&places, Arc::clone(&clock)).await?;
     if let SignIn::Generated(password) = first_start::prepare(&store, &config, &*clock).await? {
@@ -177,13 +186,12 @@ pub(crate) async fn run_query(config: Config) -> Outcome {
         ));
     }
     let query = query_config(&config, Discovery::Catalog, cluster_token);
-    let (registry, mut readiness) = (telemetry::registry()?, Readiness::default());
     store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("query");
     let status = Status::new(registry.clone(), readiness, &config.telemetry).router();
     let mut process = Process::default();
     process.add("query", |stop| async move {
-        heliograph_query::run(query, listener, store, clock, &registry, status, ready, stop)
+        heliograph_query::run(query, port, store, clock, &registry, status, ready, stop)
             .await
             .map_err(Into::into)
     });
@@ -198,12 +206,23 @@ fn needed(secret: Option<&SecretString>, setting: &'static str) -> Result<Secret
 }
 
 /// How others reach what listens here: by the machine's name, where it listens on all of its addresses.
-fn advertised(address: SocketAddr) -> String {
+fn advertised(is_encrypted: bool, address: SocketAddr) -> String {
+    let scheme = scheme(is_encrypted);
     if address.ip().is_unspecified() {
-        format!("http://{}:{}", host_name(), address.port())
+        format!("{scheme}://{}:{}", host_name(), address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
+}
+
+/// What the URL of a port begins with.
+pub(crate) const fn scheme(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "https" } else { "http" }
+}
+
+/// What this process's ports tell about their TLS.
+pub(crate) fn tls_metrics(registry: &Registry) -> anyhow::Result<TlsMetrics> {
+    Ok(TlsMetrics::new(registry)?)
 }
 
 /// The machine's name; logs carry it as their node.

@@ -11,30 +11,31 @@ use heliograph_agent::Token;
 use heliograph_model::cipher;
 use heliograph_model::time::Clock;
 use heliograph_query::Discovery;
+use heliograph_serve::Port;
 use heliograph_store::Store;
+use prometheus::Registry;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::exit::{Failure, Outcome};
 use crate::first_start::{self, SignIn};
-use crate::process::{Process, bind};
+use crate::process::{Process, open};
 use crate::telemetry::{Readiness, Status};
 use crate::{cli, console, demo, places, roles, telemetry};
 use data_dir::DataDir;
 
-/// The three ports, bound.
-struct Listeners {
-    query: TcpListener,
-    indexer: TcpListener,
-    agent: TcpListener,
+/// The three ports, open.
+struct Ports {
+    query: Port,
+    indexer: Port,
+    agent: Port,
 }
 
 /// Runs until a signal comes or a part fails.
 pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
     if let Some(address) = options.listen {
-        config.query.listen = address;
+        config.query.listener.address = address;
     }
     if config.agent.sidecar.is_some() {
         return Err(
@@ -51,10 +52,12 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
     let follows = !config.agent.inputs.is_empty();
 
     let data_dir = DataDir::open(folders.data)?;
-    let listeners = Listeners {
-        query: bind(config.query.listen, "query.listen").await?,
-        indexer: bind(config.indexer.listen, "indexer.listen").await?,
-        agent: bind(config.agent.status_listen, "agent.status_listen").await?,
+    let registry = telemetry::registry()?;
+    let tls = roles::tls_metrics(&registry)?;
+    let ports = Ports {
+        query: open(&config.query.listener, "query", &tls).await?,
+        indexer: open(&config.indexer.listener, "indexer", &tls).await?,
+        agent: open(&config.agent.listener, "agent", &tls).await?,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&places::in_data_dir(&config, data_dir.path()), Arc::clone(&clock)).await?;
@@ -63,14 +66,15 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
         store.tenants.find_or_create(&tenant, &config.indexer.agent_workspace).await?;
     }
 
-    let address = listeners.query.local_addr().map_err(anyhow::Error::from)?;
+    let page = url_of(&ports.query)?;
     let demo_logs = options.demo.then_some(folders.demo_logs);
-    let (process, readiness) = start(config, data_dir.path().to_owned(), store, listeners, clock, demo_logs)?;
+    let (process, readiness) =
+        start(config, data_dir.path().to_owned(), store, ports, registry, clock, demo_logs)?;
     process
         .run_until_signal(async {
             readiness.wait().await;
             if readiness.waiting_for().is_empty() {
-                greet(address, &sign_in, &data_dir, follows);
+                greet(&page, &sign_in, &data_dir, follows);
             }
         })
         .await
@@ -81,18 +85,18 @@ fn start(
     config: Config,
     data_dir: PathBuf,
     store: Store,
-    listeners: Listeners,
+    ports: Ports,
+    registry: Registry,
     clock: Arc<dyn Clock>,
     demo_logs: Option<PathBuf>,
 ) -> Result<(Process, Readiness), Failure> {
-    let registry = telemetry::registry()?;
     store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let mut readiness = Readiness::default();
     let ready = ["agent", "indexer", "query"].map(|part| readiness.add(part));
     let status = Status::new(registry.clone(), readiness.clone(), &config.telemetry);
     let [agent_ready, indexer_ready, query_ready] = ready;
 
-    let indexer_url = url_of(listeners.indexer.local_addr().map_err(anyhow::Error::from)?);
+    let indexer_url = url_of(&ports.indexer)?;
     let agent_token = config.auth.agent_token.clone().map_or_else(random_token, Ok)?;
     let cluster_token = config.auth.cluster_token.clone().map_or_else(random_token, Ok)?;
 
@@ -106,7 +110,7 @@ fn start(
         let (store, clock, registry, status) =
             (store.clone(), Arc::clone(&clock), registry.clone(), status.router());
         process.add("query", |stop| async move {
-            heliograph_query::run(query, listeners.query, store, clock, &registry, status, query_ready, stop)
+            heliograph_query::run(query, ports.query, store, clock, &registry, status, query_ready, stop)
                 .await
                 .map_err(Into::into)
         });
@@ -116,7 +120,7 @@ fn start(
         process.add("indexer", |stop| async move {
             heliograph_indexer::run(
                 indexer,
-                listeners.indexer,
+                ports.indexer,
                 store,
                 clock,
                 &registry,
@@ -130,7 +134,7 @@ fn start(
     }
     let agent_clock = Arc::clone(&clock);
     process.add("agent status", |stop| async move {
-        telemetry::serve(listeners.agent, status.router(), stop).await;
+        telemetry::serve(ports.agent, status.router(), stop).await;
         Ok(())
     });
     process.add("agent", |stop| async move {
@@ -148,18 +152,18 @@ fn random_token() -> anyhow::Result<SecretString> {
 }
 
 /// How a part of this process reaches another that listens there.
-fn url_of(address: SocketAddr) -> String {
-    let mut address = address;
+fn url_of(port: &Port) -> anyhow::Result<String> {
+    let mut address = port.local_addr()?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    Ok(format!("{}://{address}", roles::scheme(port.is_encrypted())))
 }
 
-fn greet(address: SocketAddr, sign_in: &SignIn, data_dir: &DataDir, follows: bool) {
+fn greet(page: &str, sign_in: &SignIn, data_dir: &DataDir, follows: bool) {
     let dir = data_dir.path().display();
     let secret = match sign_in {
         SignIn::Generated(password) => {
@@ -172,7 +176,6 @@ fn greet(address: SocketAddr, sign_in: &SignIn, data_dir: &DataDir, follows: boo
     };
     let hint = if follows { "" } else { "    note      no files are followed: add --logs GLOB, or --demo\n" };
     console::say(&format!(
-        "\n  Heliograph is running; Ctrl-C stops it.\n\n    page      {}/\n    sign in   {secret}\n    data      {dir}\n{hint}",
-        url_of(address)
+        "\n  Heliograph is running; Ctrl-C stops it.\n\n    page      {page}/\n    sign in   {secret}\n    data      {dir}\n{hint}"
     ));
 }

@@ -4,6 +4,7 @@
 #[path = "micro/throughput.rs"]
 mod throughput;
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use heliograph_benches::sample::Sample;
 use heliograph_model::cipher::SecretKey;
 use heliograph_model::codec;
 use heliograph_model::filter::{Field, Filter, Matcher, Test};
+use heliograph_model::redact::Redactor;
 use heliograph_model::rows::Rows;
 use heliograph_model::scan::{Answer, Collector, CommitId, Order, Scan, Want};
 use heliograph_model::tenant::TenantId;
@@ -55,7 +57,7 @@ fn main() -> anyhow::Result<()> {
         .measurement_time(Duration::from_secs(3))
         .without_plots()
         .configure_from_args();
-    wire(&mut criterion, &input);
+    wire(&mut criterion, &input)?;
     sealed(&mut criterion, &input)?;
     criterion.final_summary();
     Ok(())
@@ -123,7 +125,12 @@ impl Input {
 }
 
 /// Words, and the wire's forms.
-fn wire(criterion: &mut Criterion<BothBytes>, input: &Input) {
+fn wire(criterion: &mut Criterion<BothBytes>, input: &Input) -> anyhow::Result<()> {
+    let redactor = Redactor::new(&BTreeSet::new(), Vec::new())?;
+    let redacted = |rows: &Rows| redactor.redact(&input.tenant.name, rows);
+    for rows in &input.rows {
+        anyhow::ensure!(redacted(rows)?.is_none(), "the sample has no secrets");
+    }
     let mut group = input.group(criterion, "wire");
     group.bench_function("tokenise", |b| {
         b.iter(|| {
@@ -155,6 +162,14 @@ fn wire(criterion: &mut Criterion<BothBytes>, input: &Input) {
             }
         });
     });
+    // By how much it lengthens the step before, which is what a batch of an agent costs otherwise.
+    group.bench_function("redact", |b| {
+        b.iter(|| {
+            for rows in &input.rows {
+                drop(black_box(redacted(rows)));
+            }
+        });
+    });
     group.bench_function("encode_rows", |b| {
         b.iter(|| {
             for rows in &input.rows {
@@ -163,6 +178,7 @@ fn wire(criterion: &mut Criterion<BothBytes>, input: &Input) {
         });
     });
     group.finish();
+    Ok(())
 }
 
 /// Segments in an object store in memory, and beside them the same questions to rows as hot ones lie.

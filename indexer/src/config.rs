@@ -1,8 +1,10 @@
 //! What the indexer needs to know to run, as finished types.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
+use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub seal_bytes: usize,
     /// … or when the oldest has waited so long.
     pub seal_after: Duration,
+    /// What is taken out of records before anything keeps them; without it, nothing is.
+    pub redaction: Option<Arc<Redactor>>,
     /// What a tenant may use for which nothing else is set in the catalog.
     pub tenant_bounds: TenantBounds,
     /// What becomes of segments afterwards.

@@ -17,6 +17,8 @@ mod config;
 mod credential;
 mod error;
 mod feed;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod holdings;
 mod hot;
 mod http;
@@ -34,9 +36,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heliograph_model::time::Clock;
-use heliograph_serve::Bounds;
+use heliograph_serve::{Bounds, Port};
 use heliograph_store::Store;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// Batches that wait for the committer; their memory is bounded by the hot budget.
 const QUEUE_BATCHES: usize = 1024;
 
-/// Runs the indexer until `stop`: takes batches in on `listener`, beside the routes of `status`.
+/// Runs the indexer until `stop`: takes batches in on `port`, beside the routes of `status`.
 ///
 /// Says `ready` when everything acknowledged earlier is searchable again; until then every route of its own
 /// answers 503. Returns when all accepted requests are answered, with [`Error::Fenced`] if another process has
@@ -75,7 +76,7 @@ const QUEUE_BATCHES: usize = 1024;
 #[expect(clippy::too_many_arguments, reason = "each is one thing that the caller owns and lends")]
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    port: Port,
     store: Store,
     clock: Arc<dyn Clock>,
     registry: &prometheus::Registry,
@@ -92,13 +93,13 @@ pub async fn run(
         None => Held::embedded(store.catalog.embedded_indexer().await?, &halt),
     });
     let app = Arc::new(OnceLock::new());
-    let router = http::router(Arc::clone(&app)).merge(status);
+    let router = port.guard(http::router(Arc::clone(&app))).merge(status);
     let bounds = Bounds {
         connections_max: CONNECTIONS_MAX,
         drain_max: DRAIN_MAX,
         connections: Some(metrics.connections.clone()),
     };
-    let serving = tasks.spawn(heliograph_serve::serve(listener, router, bounds, halt.clone()));
+    let serving = tasks.spawn(heliograph_serve::serve(port, router, bounds, halt.clone()));
 
     let (catalog, advertise) = (Arc::clone(&store.catalog), config.advertise.clone());
     let parts = Parts { config, store, clock, metrics, held: Arc::clone(&held), tasks: tasks.clone() };

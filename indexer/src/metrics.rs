@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) batches: IntCounterVec,
     /// Requests of tenants that had reached a limit, by the limit.
     pub(crate) limited: IntCounterVec,
+    /// Secrets taken out of records that were made durable, by rule.
+    pub(crate) redactions: IntCounterVec,
     /// Records made durable.
     pub(crate) lines: IntCounter,
     /// Bytes of bodies as they came.
@@ -71,6 +73,16 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("heliograph_indexer_limited_total", "Requests of tenants over a limit."),
                     &["limit"],
+                )?,
+            )?,
+            redactions: add(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "heliograph_indexer_redactions_total",
+                        "Secrets taken out of records, by rule.",
+                    ),
+                    &["rule"],
                 )?,
             )?,
             lines: counter(registry, "lines_total", "Records made durable.")?,

@@ -6,7 +6,10 @@ mod body;
 mod bulk;
 mod encoding;
 mod envelope;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod otlp;
+mod redaction;
 mod weight;
 
 use std::sync::Arc;
@@ -15,9 +18,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use heliograph_model::redact::Redactor;
 use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
-use heliograph_model::tenant::Workspace;
+use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
 use heliograph_store::Error as StoreError;
 use heliograph_store::catalog::Catalog;
@@ -36,6 +40,7 @@ use crate::quota::{Admission, Quotas};
 use encoding::Limits;
 use envelope::Envelope;
 use otlp::Origin;
+use redaction::{Counters, Redaction, Taken};
 
 pub(crate) use body::read as read_body;
 pub(crate) use bulk::Items;
@@ -57,6 +62,8 @@ pub(crate) struct Intake {
     quotas: Quotas,
     decoders: Arc<Semaphore>,
     limits: Limits,
+    redactor: Option<Arc<Redactor>>,
+    redactions: Counters,
     positions: Arc<Positions>,
     commits: mpsc::Sender<Pending>,
     metrics: Metrics,
@@ -67,8 +74,10 @@ pub(crate) struct Intake {
 struct Decoded {
     /// The body's size before compression.
     expanded_bytes: usize,
-    /// Its records.
+    /// Its records, without secrets.
     rows: Rows,
+    /// How many secrets there were.
+    taken: Taken,
     /// Zstd of what [`heliograph_model::codec::decode`] reads as the same records.
     payload: Bytes,
 }
@@ -116,6 +125,8 @@ impl Intake {
             quotas,
             decoders: Arc::new(Semaphore::new(decoders)),
             limits: Limits { body: config.body_bytes_max, expanded: config.expanded_bytes_max },
+            redactor: config.redaction.clone(),
+            redactions: Counters::new(config.redaction.as_deref(), &metrics),
             positions: Arc::default(),
             commits,
             metrics,
@@ -161,8 +172,9 @@ impl Intake {
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
         let origin = self.origin(&envelope, format);
-        let (encoding, limits) = (envelope.encoding, self.limits);
-        let decode = move || otlp::decode(origin, format, encoding, &bytes, limits);
+        let (encoding, limits, redaction) =
+            (envelope.encoding, self.limits, self.redaction(&envelope.tenant));
+        let decode = move || otlp::decode(origin, format, encoding, &bytes, limits, &redaction);
         let decoded = self.on_a_thread(decode).await?;
         self.store(envelope, decoded, &mut admission).await
     }
@@ -186,7 +198,8 @@ impl Intake {
             received: self.clock.now(),
             index,
         };
-        let decode = move || bulk::decode(&batch, &positions, encoding, &bytes, limits);
+        let redaction = self.redaction(&envelope.tenant);
+        let decode = move || bulk::decode(&batch, &positions, encoding, &bytes, limits, &redaction);
         let (decoded, items) = self.on_a_thread(decode).await?;
         // Before anything is stored: afterwards the answer must be given.
         let full = Error::Full { what: "memory for requests" };
@@ -219,6 +232,10 @@ impl Intake {
         Origin::Foreign { producer: envelope.producer(), received, next_position }
     }
 
+    fn redaction(&self, tenant: &TenantId) -> Redaction {
+        Redaction { redactor: self.redactor.clone(), tenant: tenant.clone() }
+    }
+
     /// Does CPU work, at most as much at a time as there are CPUs.
     async fn on_a_thread<T: Send + 'static>(
         &self,
@@ -242,7 +259,7 @@ impl Intake {
         decoded: Decoded,
         admission: &mut Admission<'_>,
     ) -> Result<Outcome> {
-        let Decoded { expanded_bytes, rows, payload } = decoded;
+        let Decoded { expanded_bytes, rows, taken, payload } = decoded;
         admission.expanded(expanded_bytes);
         if rows.is_empty() && envelope.batch_id.is_none() {
             return Ok(Outcome::Stored);
@@ -260,6 +277,10 @@ impl Intake {
         self.metrics.commit_queue.inc();
         let outcome = self.commit(Batch { tenant, id: envelope.batch_id, payload, rows, room }).await;
         self.metrics.commit_queue.dec();
+        // Not those of a batch that was stored before.
+        if let (Ok(Outcome::Stored), Some(taken)) = (&outcome, taken) {
+            self.redactions.add(&taken);
+        }
         outcome
     }
 

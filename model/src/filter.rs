@@ -114,6 +114,16 @@ impl Field {
     }
 }
 
+impl Field {
+    /// What [`Self::named`] reads as this field: the name, and `attributes.` before it where that means another.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Attribute(name) if Self::named(name) != *self => format!("attributes.{name}").into(),
+            other => other.name().into(),
+        }
+    }
+}
+
 impl From<String> for Field {
     fn from(name: String) -> Self {
         Self::named(&name)
@@ -122,7 +132,7 @@ impl From<String> for Field {
 
 impl From<Field> for String {
     fn from(field: Field) -> Self {
-        field.name().to_owned()
+        field.text().into_owned()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod codec;
 pub mod filter;
 pub mod level;
 pub mod record;
+pub mod redact;
 pub mod rows;
 pub mod source;
 pub mod tenant;

@@ -166,6 +166,11 @@ impl Attributes {
         Ok(Cow::Owned(Self::from_map(&map).as_json().to_owned()))
     }
 
+    /// The object that stands for dropped ones.
+    pub(crate) fn cut_json() -> String {
+        CUT_ATTRIBUTES.to_owned()
+    }
+
     /// From text that [`Self::as_json`] gave, unchecked but for its first byte: for authenticated stores.
     pub fn from_trusted_json(text: &str) -> Self {
         if text.starts_with('{') { Self(Some(text.into())) } else { Self(None) }

@@ -1,6 +1,7 @@
 //! Many records close together: all texts in one buffer, what records share once. What waits in memory to be
 //! sealed waits in this form: about fifty bytes a record beside its texts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +29,15 @@ struct Slot {
     identity: u32,
     level: Option<Level>,
     stream: Option<Stream>,
+}
+
+/// Texts in the place of a record's.
+#[derive(Clone, Debug)]
+pub struct NewTexts<'a> {
+    /// The message.
+    pub message: Cow<'a, str>,
+    /// A JSON object, or empty.
+    pub attributes: Cow<'a, str>,
 }
 
 /// Records in the order in which they came.
@@ -102,6 +112,44 @@ impl Rows {
     /// Which of the identities a record has.
     pub fn identity_of(&self, row: usize) -> usize {
         self.slots.get(row).map_or(0, |slot| slot.identity as usize)
+    }
+
+    /// Messages and attributes of all records, one after the other.
+    pub fn texts(&self) -> &str {
+        &self.texts
+    }
+
+    /// The record that has this byte of [`Self::texts`], and where its texts end.
+    pub fn row_at(&self, at: usize) -> Option<(usize, usize)> {
+        // Records without texts begin where the next one does.
+        let row = self.slots.partition_point(|slot| slot.start as usize <= at).checked_sub(1)?;
+        let slot = self.slots.get(row)?;
+        let end = slot.start as usize + slot.message_bytes as usize + slot.attributes_bytes as usize;
+        (at < end).then_some((row, end))
+    }
+
+    /// The same records, some with other texts: `changes` rise by row. [`Error::TooLarge`] where the texts no longer
+    /// fit.
+    pub fn with_texts(&self, changes: &[(usize, NewTexts<'_>)]) -> Result<Self> {
+        let mut builder = RowsBuilder::with_capacity(self.texts.len());
+        builder.rows.sources.clone_from(&self.sources);
+        builder.rows.identities.clone_from(&self.identities);
+        let mut changes = changes.iter().peekable();
+        for (row, (slot, record)) in self.slots.iter().zip(self.iter()).enumerate() {
+            let new = changes.next_if(|(changed, _)| *changed == row).map(|(_, texts)| texts);
+            builder.row(NewRow {
+                time: slot.time,
+                observed: slot.observed,
+                position: slot.position,
+                source: slot.source,
+                identity: slot.identity,
+                level: slot.level,
+                stream: slot.stream,
+                message: new.map_or(record.message, |new| &new.message),
+                attributes: new.map_or(record.attributes, |new| &new.attributes),
+            })?;
+        }
+        Ok(builder.finish())
     }
 
     /// The records, each on its own.

@@ -1,5 +1,6 @@
 //! What the query role needs to know to run, as finished types.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -13,11 +14,22 @@ pub enum Discovery {
     Catalog,
 }
 
+/// PEM files for `https` connections to indexers, read anew when they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 /// The settings of the query role.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the indexers are.
     pub indexers: Discovery,
+    /// What connections to indexers are made with.
+    pub tls: Tls,
     /// What we show the indexers' internal API.
     pub cluster_token: SecretString,
     /// Origins (`https://logs.example.com`) whose pages may use the session cookie for unsafe calls and tails;

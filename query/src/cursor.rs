@@ -52,13 +52,20 @@ impl Binding {
 
 /// Seals and opens cursors.
 pub(crate) struct Cursors {
-    key: SecretKey,
+    /// The first seals; what was sealed before the master key was changed opens with one of the others.
+    keys: Vec<SecretKey>,
 }
 
 impl Cursors {
-    /// With a key of the ring's own for cursors.
+    /// With keys of the ring's own for cursors.
     pub(crate) fn new(keys: &KeyRing) -> Result<Self> {
-        Ok(Self { key: keys.derive("cursor v1")? })
+        Ok(Self { keys: keys.derive("cursor v1")? })
+    }
+
+    /// With these keys.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn with(keys: Vec<SecretKey>) -> Self {
+        Self { keys }
     }
 
     /// The text of a place.
@@ -68,7 +75,8 @@ impl Cursors {
         let mut sealed = serde_json::to_vec(&(expires.as_nanos(), place))
             .map_err(|e| Error::server("sealing a cursor", e))?;
         let id: [u8; 16] = cipher::random().map_err(failed)?;
-        let pages = self.key.derive("cursor", &id).and_then(|key| key.pages()).map_err(failed)?;
+        let key = self.keys.first().ok_or_else(|| failed(heliograph_model::Error::Sealed))?;
+        let pages = key.derive("cursor", &id).and_then(|key| key.pages()).map_err(failed)?;
         pages.seal(0, &binding.0, &mut sealed).map_err(failed)?;
         let mut bytes = Vec::with_capacity(1 + id.len() + sealed.len());
         bytes.push(VERSION);
@@ -101,9 +109,11 @@ impl Cursors {
         if version != VERSION {
             return None;
         }
-        let mut sealed = sealed.to_vec();
-        self.key.derive("cursor", id).ok()?.pages().ok()?.open(0, &binding.0, &mut sealed).ok()?;
-        Some(sealed)
+        self.keys.iter().find_map(|key| {
+            let mut sealed = sealed.to_vec();
+            key.derive("cursor", id).ok()?.pages().ok()?.open(0, &binding.0, &mut sealed).ok()?;
+            Some(sealed)
+        })
     }
 }
 
@@ -114,7 +124,7 @@ mod tests {
     use super::*;
 
     fn cursors() -> Cursors {
-        Cursors { key: SecretKey::from_bytes([3; 32]) }
+        Cursors::with(vec![SecretKey::from_bytes([3; 32])])
     }
 
     fn binding(user: &str, query: &str) -> Binding {

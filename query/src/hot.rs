@@ -8,6 +8,7 @@
 //! place only, the one that the catalog names, so that a record that two processes hold for a moment counts once.
 //! Who is listed and has no head in any answer is missing from it.
 
+mod client;
 mod list;
 
 use std::collections::{HashMap, HashSet};
@@ -29,13 +30,13 @@ use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
 use crate::config::Discovery;
-use crate::error::{Error, Result};
+use crate::error::Result;
+pub(crate) use client::Client;
 pub(crate) use list::Indexer;
 use list::List;
 
 /// Longest line of an answer: a commit's records in a feed frame, at most a batch of 16 MiB and its escapes.
 const LINE_BYTES_MAX: usize = 64 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time to the first line of an answer to a scan: a process that is stopped must not hold all searches.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -64,7 +65,7 @@ pub(crate) type Lines = BoxStream<'static, Result<String, Silent>>;
 
 /// All indexers.
 pub(crate) struct Indexers {
-    client: reqwest::Client,
+    client: Client,
     token: SecretString,
     list: List,
 }
@@ -125,15 +126,14 @@ pub(crate) struct Opened {
 }
 
 impl Indexers {
-    /// The indexers that are found so; what is shown to them.
-    pub(crate) fn new(discovery: &Discovery, catalog: Arc<dyn Catalog>, token: SecretString) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|e| Error::server("the client for indexers", e))?;
-        Ok(Self { client, token, list: List::new(discovery, catalog) })
+    /// The indexers that are found so; what they are asked with, and what is shown to them.
+    pub(crate) fn new(
+        discovery: &Discovery,
+        catalog: Arc<dyn Catalog>,
+        client: Client,
+        token: SecretString,
+    ) -> Self {
+        Self { client, token, list: List::new(discovery, catalog) }
     }
 
     /// All of them, no longer ago than a new one waits before it takes anything.
@@ -223,6 +223,7 @@ impl Indexers {
     async fn post(&self, url: &str, what: &str, body: &impl Serialize) -> Result<Lines, Silent> {
         let response = self
             .client
+            .get()
             .post(format!("{url}/internal/v1/{what}"))
             .bearer_auth(self.token.expose_secret())
             .json(body)

@@ -11,6 +11,8 @@ mod audit;
 mod config;
 mod cursor;
 mod error;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hot;
 mod http;
 mod lists;
@@ -28,21 +30,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
 use heliograph_model::filter::Filter;
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
-use heliograph_serve::Bounds;
+use heliograph_serve::{Bounds, Port};
 use heliograph_store::Store;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use config::{Config, Discovery};
+pub use config::{Config, Discovery, Tls};
 pub use error::{Error, Result};
 
 /// Connections at the same time.
 const CONNECTIONS_MAX: usize = 4_096;
+/// Told to browsers over TLS: come so again, for a year.
+const HSTS: &str = "max-age=31536000";
 /// How long we get ready before we say so: opening the newest segments' indexes.
 const WARM_MAX: Duration = Duration::from_secs(2);
 /// How long requests under way may take once we stop.
@@ -63,7 +68,7 @@ pub fn parse_query(text: &str, now: Timestamp) -> Result<Filter> {
 #[expect(clippy::too_many_arguments, reason = "what a role is given at its start, each a thing of its own")]
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    port: Port,
     store: Store,
     clock: Arc<dyn Clock>,
     registry: &Registry,
@@ -72,9 +77,27 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<()> {
     let tracker = TaskTracker::new();
-    let (router, search, writer) =
-        router(&config, store, clock, registry, status, tracker.clone(), stop.clone())?;
+    let metrics = metrics::Metrics::new(registry)?;
+    if let Some(cache) = &store.cache {
+        metrics::Metrics::watch(registry, cache)?;
+    }
+    let client = hot::Client::open(&config.tls)
+        .await
+        .map_err(|e| Error::server("the client for indexers, [tls]", e))?;
+    let search = Arc::new(search::Search::new(&config, store.clone(), client.clone(), metrics.clone()));
+    let (stopping, failures) = (stop.clone(), metrics.tls_reload_failures.clone());
+    tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&failures)).await });
+    let log = heliograph_store::audit::Log::of(&store)?;
+    let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
     tracker.spawn(writer.run(stop.clone()));
+    let parts = Parts { store, clock, metrics, search: Arc::clone(&search), audit, status };
+    let mut router = router(&config, parts, tracker.clone(), stop.clone())?;
+    if port.is_encrypted() {
+        router = router.layer(SetResponseHeaderLayer::overriding(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static(HSTS),
+        ));
+    }
     let (stopping, dropping) = (stop.clone(), Arc::clone(&search));
     tracker.spawn(async move { dropping.drop_erased(stopping).await });
     let stopping = stop.clone();
@@ -86,35 +109,31 @@ pub async fn run(
         ready.send_replace(false);
     });
     let bounds = Bounds { connections_max: CONNECTIONS_MAX, drain_max: DRAIN_MAX, connections: None };
-    heliograph_serve::serve(listener, router, bounds, stop).await;
+    heliograph_serve::serve(port, router, bounds, stop).await;
     tracker.close();
     tracker.wait().await;
     Ok(())
 }
 
-/// The whole service over its parts, the search in it, and the writer of its audit log.
-fn router(
-    config: &Config,
+/// What the service is made of.
+struct Parts {
     store: Store,
     clock: Arc<dyn Clock>,
-    registry: &Registry,
+    metrics: metrics::Metrics,
+    search: Arc<search::Search>,
+    audit: audit::Recorder,
     status: Router,
-    tracker: TaskTracker,
-    stop: CancellationToken,
-) -> Result<(Router, Arc<search::Search>, audit::Writer)> {
-    let metrics = metrics::Metrics::new(registry)?;
-    let log = heliograph_store::audit::Log::of(&store)?;
-    let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
-    if let Some(cache) = &store.cache {
-        metrics::Metrics::watch(registry, cache)?;
-    }
+}
+
+/// The whole service over its parts.
+fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: CancellationToken) -> Result<Router> {
+    let Parts { store, clock, metrics, search, audit, status } = parts;
     let access = Arc::new(access::Access::new(
         config,
         Arc::clone(&store.catalog),
         Arc::clone(&clock),
         metrics.clone(),
     )?);
-    let search = Arc::new(search::Search::new(config, store.clone(), metrics.clone())?);
     let cursors = Arc::new(cursor::Cursors::new(&store.keys)?);
     let tails = tail::Tails {
         search: Arc::clone(&search),
@@ -128,7 +147,7 @@ fn router(
     };
     let api = http::Api {
         access,
-        search: Arc::clone(&search),
+        search,
         cursors,
         tails: Arc::new(tails),
         store,
@@ -140,5 +159,5 @@ fn router(
         refusals: access::Refusals::default(),
         stop,
     };
-    Ok((http::router(Arc::new(api), status), search, writer))
+    Ok(http::router(Arc::new(api), status))
 }

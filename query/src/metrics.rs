@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     pub(crate) audit_failures: IntCounter,
     /// Refused credentials that were too many of one address to be recorded one by one.
     pub(crate) audit_refusals_left_out: IntCounter,
+    /// Changed files of certificates for indexers that could not be used.
+    pub(crate) tls_reload_failures: IntCounter,
     /// Memory held by opened segments' index parts.
     pub(crate) segment_cache_bytes: IntGauge,
     pub(crate) page_cache_bytes: IntGauge,
@@ -108,6 +110,10 @@ impl Metrics {
             audit_refusals_left_out: counter(
                 "audit_refusals_left_out_total",
                 "Refused credentials beyond those that are recorded one by one.",
+            )?,
+            tls_reload_failures: counter(
+                "tls_reload_failures_total",
+                "Changed files of certificates for indexers that could not be used.",
             )?,
             segment_cache_bytes: gauge("segment_cache_bytes", "Memory of opened segments' index parts.")?,
             page_cache_bytes: gauge("page_cache_bytes", "Memory of segments' opened pages.")?,

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::access::Scope;
 use crate::error::{Error, Result};
-use crate::hot::Indexers;
+use crate::hot::{Client, Indexers};
 use crate::lists::Lists;
 use crate::metrics::Metrics;
 use crate::plan;
@@ -136,14 +136,15 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// Over a store and its indexers.
-    pub(crate) fn new(config: &crate::Config, store: Store, metrics: Metrics) -> Result<Self> {
-        Ok(Self {
+    /// Over a store and its indexers, which are asked with `client`.
+    pub(crate) fn new(config: &crate::Config, store: Store, client: Client, metrics: Metrics) -> Self {
+        Self {
             indexers: Indexers::new(
                 &config.indexers,
                 Arc::clone(&store.catalog),
+                client,
                 config.cluster_token.clone(),
-            )?,
+            ),
             segments: Segments::new(config, store.clone(), metrics.clone()),
             lists: Lists::default(),
             store,
@@ -151,7 +152,7 @@ impl Search {
             turns: Turns::new(config.search_concurrency),
             timeout: config.search_timeout,
             cores: std::thread::available_parallelism().map_or(2, usize::from),
-        })
+        }
     }
 
     /// Makes ready for the first questions: opens what most will look at, for so long at most.

@@ -16,6 +16,7 @@ use heliograph_model::scan::CommitId;
 use heliograph_model::source::{Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_serve::Port;
 use heliograph_store::Store;
 use heliograph_store::catalog::{Extent, Grant, Role, SegmentMeta, User};
 use http::StatusCode;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::access::password;
-use crate::{Config, Discovery, Error};
+use crate::{Config, Discovery, Error, Tls};
 pub(crate) use indexer::FakeIndexer;
 
 pub(crate) const CLUSTER_TOKEN: &str = "cluster";
@@ -140,6 +141,7 @@ impl Stage {
 
         let mut config = Config {
             indexers: Discovery::Embedded(indexer_url),
+            tls: Tls::default(),
             cluster_token: CLUSTER_TOKEN.into(),
             public_urls: vec!["https://logs.example.com".to_owned()],
             session_ttl: Duration::from_secs(12 * 3600),
@@ -163,7 +165,8 @@ impl Stage {
         running.spawn(async move {
             let status = Router::new().route("/healthz", axum::routing::get(|| async { "ok" }));
             let (store, clock, stop) = (running_store, running_clock, running_stop);
-            crate::run(config, listener, store, clock, &running_registry, status, ready, stop).await
+            crate::run(config, Port::plain(listener), store, clock, &running_registry, status, ready, stop)
+                .await
         });
         Self {
             url: format!("http://{addr}"),

@@ -1,7 +1,12 @@
-//! Serves a router on a listener: bounded in connections and in the time that a client may take to say what it
-//! wants, and drained at the end. Knows nothing of what is served.
+//! Serves a router on a port: encrypted where told so, bounded in connections and in the time that a client may take
+//! to say what it wants, and drained at the end. Knows nothing of what is served.
 //!
-//! One place for every role's port, so that a limit (and later TLS) cannot be forgotten on one of them.
+//! One place for every role's port, so that neither a limit nor TLS can be forgotten on one of them.
+
+mod error;
+mod port;
+mod tls;
+mod watched;
 
 use std::convert::Infallible;
 use std::io::Cursor;
@@ -12,20 +17,25 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus::IntGauge;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+pub use error::{Error, Result};
+pub use port::Port;
+pub use tls::{ClientCertificates, PeerCertificate, Tls, TlsFiles, TlsMetrics};
+pub use watched::{RENEW_EVERY, Renewal, Watched};
 
 /// Longest time from the first to the last byte of a request's head; also of silence between requests.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -53,20 +63,25 @@ pub struct Bounds {
 
 /// Serves until `stop`; returns when all requests have ended, or were given up.
 ///
-/// Each request carries its [`ConnectInfo`]. A connection that was upgraded (a WebSocket) belongs to its handler.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: CancellationToken) {
+/// Each request carries its [`ConnectInfo`], and its [`PeerCertificate`] if the client has proved one. A connection
+/// that was upgraded (a WebSocket) belongs to its handler. Certificates are read anew meanwhile.
+pub async fn serve(port: Port, router: Router, bounds: Bounds, stop: CancellationToken) {
+    let Port { listener, tls } = port;
     let places = Arc::new(Semaphore::new(bounds.connections_max));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let mut renewing = std::pin::pin!(keep_fresh(tls.as_ref()));
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            never = &mut renewing => match never {},
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
-        let connection = connection(stream, peer, router.clone(), graceful.watcher(), stop.clone());
+        let answering = Answering { router: router.clone(), peer, certificate: None };
+        let connection = connection(stream, tls.clone(), answering, graceful.watcher(), stop.clone());
         let shown = bounds.connections.clone();
         shown.iter().for_each(IntGauge::inc);
         connections.spawn(async move {
@@ -81,6 +96,13 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
         tracing::warn!(connections = connections.len(), "gave up requests that did not end in time");
     }
     connections.shutdown().await;
+}
+
+async fn keep_fresh(tls: Option<&Tls>) -> Infallible {
+    match tls {
+        Some(tls) => tls.keep_fresh().await,
+        None => std::future::pending().await,
+    }
 }
 
 type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
@@ -110,10 +132,17 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+/// What requests of one connection are answered with.
+struct Answering {
+    router: Router,
+    peer: SocketAddr,
+    certificate: Option<PeerCertificate>,
+}
+
 async fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
+    tls: Option<Tls>,
+    mut answering: Answering,
     watcher: Watcher,
     stop: CancellationToken,
 ) {
@@ -121,7 +150,28 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let (mut input, output) = stream.into_split();
+    let Some(tls) = tls else {
+        let (input, output) = stream.into_split();
+        return speak(input, output, answering, watcher, stop).await;
+    };
+    let agreed = tokio::select! {
+        () = stop.cancelled() => return,
+        agreed = tls.handshake(stream) => agreed,
+    };
+    let Some((stream, certificate)) = agreed else { return };
+    answering.certificate = certificate;
+    let (input, output) = tokio::io::split(stream);
+    speak(input, output, answering, watcher, stop).await;
+}
+
+/// Answers what comes on a connection, until it ends.
+async fn speak(
+    mut input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+    answering: Answering,
+    watcher: Watcher,
+    stop: CancellationToken,
+) {
     // The builder tells HTTP/1 and 2 apart without a bound on time, so the bytes it needs are read here.
     let begun = tokio::select! {
         () = stop.cancelled() => return,
@@ -129,9 +179,14 @@ async fn connection(
     };
     let Ok(Ok(begun)) = begun else { return };
     let io = TokioIo::new(tokio::io::join(Cursor::new(begun).chain(input), output));
+    let Answering { router, peer, certificate } = answering;
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        name_host(&mut request);
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
@@ -139,6 +194,17 @@ async fn connection(
     if let Err(error) = watcher.watch(connection).await {
         // How a connection broke is the client's matter.
         tracing::debug!(error = &*error as &dyn std::error::Error, "a connection broke off");
+    }
+}
+
+/// HTTP/2 names the host beside the headers; whoever asks for it looks in one place.
+fn name_host(request: &mut Request<Body>) {
+    if request.headers().contains_key(header::HOST) {
+        return;
+    }
+    let host = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use heliograph_serve::{Bounds, serve};
+use heliograph_serve::{Bounds, Port, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -41,7 +41,7 @@ async fn start(connections_max: usize) -> Server {
     let stop = CancellationToken::new();
     let bounds = Bounds { connections_max, drain_max: Duration::from_secs(5), connections: None };
     #[expect(clippy::disallowed_methods, reason = "the test holds the handle")]
-    let serving = tokio::spawn(serve(listener, router, bounds, stop.clone()));
+    let serving = tokio::spawn(serve(Port::plain(listener), router, bounds, stop.clone()));
     Server { address, stop, begun, end, serving }
 }
 

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::audit;
 use crate::error::{Error, Result};
+use crate::keyring::KeyId;
 use crate::layout::ObjectId;
 use crate::retention::OwnKeep;
 
@@ -287,8 +288,16 @@ pub struct SegmentMeta {
 /// Every method is one transaction. Where a method changes something, the change is on disk when it returns.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
-    /// Adds a tenant; [`Error::Exists`] if the name is taken, [`Error::BeingErased`] if it is taken by one that goes.
+    /// Adds a tenant; [`Error::Exists`] if the name is taken, [`Error::BeingErased`] if it is taken by one that goes,
+    /// [`Error::OtherKey`] if its key is not wrapped by the master key that is set.
     async fn create_tenant(&self, tenant: &Tenant) -> Result<()>;
+    /// By which master key tenants' keys are to be wrapped; none where it was never said.
+    async fn master_key(&self) -> Result<Option<KeyId>>;
+    /// From now on tenants' keys are to be wrapped by this one: none is made any more that is wrapped by another, however
+    /// slow its maker is.
+    async fn set_master_key(&self, key: KeyId) -> Result<()>;
+    /// Puts a tenant's key, wrapped otherwise, in the place of the one that is there; whether that was still this one.
+    async fn rewrap(&self, tenant: Uuid, old: &[u8], new: &[u8]) -> Result<bool>;
     /// The tenant of a name.
     async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>>;
     /// All tenants, by name.

@@ -3,6 +3,7 @@
 use heliograph_model::tenant::TenantId;
 
 use crate::catalog::{Lease, SegmentMeta};
+use crate::keyring::KeyId;
 use crate::layout::ObjectId;
 
 /// The result of touching what lies at rest.
@@ -87,6 +88,22 @@ pub enum Error {
         object: String,
         /// What was found.
         reason: String,
+    },
+    /// Tenants' keys are wrapped by this master key, and the key file does not hold it.
+    #[error(
+        "tenants' keys are wrapped by master key {current} now, which keys.master_key_file does not hold: put it there"
+    )]
+    OtherKey {
+        /// What that key is called.
+        current: KeyId,
+    },
+    /// A master key that is to go is still needed.
+    #[error(
+        "{tenants} tenants' keys are wrapped by a master key that would go: run `heliograph admin key rotate` first"
+    )]
+    KeyNeeded {
+        /// How many.
+        tenants: usize,
     },
     /// The key does not open what it should.
     #[error("{what} does not open with this key")]

@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod layout;
 pub mod objects;
 pub mod retention;
+pub mod rotation;
 pub mod segment;
 pub mod tenants;
 pub mod token;
@@ -71,7 +72,7 @@ impl Store {
         let cache = open_cache(&objects, config).await;
         let objects = cache.clone().map_or(objects, |cache| Arc::new(cache));
         let catalog = catalog::open(&config.catalog_url, config.catalog_password.as_ref()).await?;
-        let keys = open_keys(&config.master_key_file, catalog.tenants().await?.first())?;
+        let keys = open_keys(&config.master_key_file, &catalog.tenants().await?)?;
         let tenants = tenants::Tenants::new(Arc::clone(&catalog), keys.clone(), clock);
         Ok(Self { catalog, objects, disk, object_metrics, cache, keys, tenants })
     }
@@ -100,9 +101,11 @@ async fn open_cache(
     objects::cached(objects, cache).await
 }
 
-/// The key ring that opens this tenant's key. All are wrapped by one master key, so one tells of all.
-fn open_keys(file: &Path, tenant: Option<&catalog::Tenant>) -> Result<keyring::KeyRing> {
-    let Some(tenant) = tenant else { return keyring::KeyRing::open(file) };
+/// The key ring that opens these tenants' keys.
+fn open_keys(file: &Path, tenants: &[catalog::Tenant]) -> Result<keyring::KeyRing> {
+    if tenants.is_empty() {
+        return keyring::KeyRing::open(file);
+    }
     let unusable = |what: &str| Error::Config {
         setting: "keys.master_key_file",
         reason: format!(
@@ -113,8 +116,8 @@ fn open_keys(file: &Path, tenant: Option<&catalog::Tenant>) -> Result<keyring::K
     };
     // A new key would open nothing, and would hide that the old one is gone.
     let keys = keyring::KeyRing::read(file)?.ok_or_else(|| unusable("does not exist"))?;
-    match keys.unwrap(tenant.uid, &tenant.wrapped_key) {
-        Ok(_) => Ok(keys),
+    match keys.opens_all(tenants.iter().map(|tenant| (tenant.uid, tenant.wrapped_key.as_slice()))) {
+        Ok(()) => Ok(keys),
         Err(Error::Key { .. }) => Err(unusable("holds another master key")),
         Err(error) => Err(error),
     }

@@ -17,6 +17,10 @@ use crate::catalog::{Catalog, Tenant};
 use crate::crash;
 use crate::error::{Error, Result};
 use crate::keyring::KeyRing;
+use crate::rotation;
+
+/// How often a new tenant's key is wrapped anew because the master key was changed.
+const KEY_CHANGES_MAX: usize = 4;
 
 /// A tenant whose data key is at hand.
 #[derive(Debug)]
@@ -48,18 +52,27 @@ impl Tenants {
     pub async fn create(&self, name: &TenantId, workspace: &Workspace) -> Result<Arc<OpenTenant>> {
         let uid = Uuid::new_v4();
         let key = SecretKey::generate()?;
-        let wrapped_key = self.keys.wrap(uid, &key)?;
-        let tenant = Tenant {
+        let mut tenant = Tenant {
             name: name.clone(),
             workspace: workspace.clone(),
             uid,
-            wrapped_key,
+            wrapped_key: Vec::new(),
             created: self.clock.now(),
         };
-        crash::point("tenant.create.before");
-        self.catalog.create_tenant(&tenant).await?;
-        crash::point("tenant.create.after");
-        Ok(self.remember(&tenant, key))
+        for _ in 0..KEY_CHANGES_MAX {
+            tenant.wrapped_key = rotation::wrap(&*self.catalog, &self.keys, uid, &key).await?;
+            crash::point("tenant.create.before");
+            match self.catalog.create_tenant(&tenant).await {
+                Ok(()) => {
+                    crash::point("tenant.create.after");
+                    return Ok(self.remember(&tenant, key));
+                }
+                // The master key was changed this moment.
+                Err(Error::OtherKey { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Key { what: "new tenant".to_owned() })
     }
 
     /// The tenant of this name, if there is one.
@@ -68,7 +81,14 @@ impl Tenants {
             return Ok(Some(Arc::clone(open)));
         }
         let Some(tenant) = self.catalog.tenant(name).await? else { return Ok(None) };
-        let key = self.keys.unwrap(tenant.uid, &tenant.wrapped_key)?;
+        let key = match self.keys.unwrap(tenant.uid, &tenant.wrapped_key) {
+            // It may be wrapped by a key that was put into the file lately.
+            Err(Error::Key { .. }) => {
+                self.keys.reload().await?;
+                self.keys.unwrap(tenant.uid, &tenant.wrapped_key)?
+            }
+            key => key?,
+        };
         Ok(Some(self.remember(&tenant, key)))
     }
 

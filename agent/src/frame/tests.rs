@@ -62,6 +62,12 @@ fn pieces_are_joined_by_stream() {
 }
 
 #[test]
+fn a_torn_line_between_pieces_ends_their_text() {
+    let lines = [format!("{AT} stdout P   one"), "2026-11-24T1".to_owned(), format!("{AT} stdout F two")];
+    check(Form::Cri, &lines.each_ref().map(String::as_str), &["  one", "2026-11-24T1", "two"]);
+}
+
+#[test]
 fn what_is_not_text_is_replaced_and_counted() {
     let now = Instant::now();
     let (mut framer, read) = fed(Form::Plain, &[b"\xEF\xBB\xBFbom", b"a\xFF\xFEb", b"nul\0", b""], now);

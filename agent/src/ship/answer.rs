@@ -170,8 +170,8 @@ mod tests {
         check(413, "", Answer::Rejected(413)).await;
         check(403, "", Answer::Denied(403)).await;
         check(410, r#"{"erased":true,"code":9,"message":"tenant a was erased"}"#, Answer::Erased).await;
-        check(410, r#"{"erased":false}"#, Answer::Unexpected(410, None)).await;
-        check(410, "gone", Answer::Unexpected(410, None)).await;
+        check(410, r#"{"erased":false}"#, Answer::Unexpected(410, wait)).await;
+        check(410, "gone", Answer::Unexpected(410, wait)).await;
         for status in [301, 404, 405, 415, 501] {
             check(status, "", Answer::Unexpected(status, wait)).await;
         }

@@ -38,6 +38,9 @@ pub(crate) enum AdminCommand {
     /// What people may do
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// The master keys, which wrap tenants' keys
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// What tenants have stored, and the limits that are their own
     Usage {
         /// Only this tenant
@@ -65,6 +68,9 @@ pub(crate) enum AdminCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Certificates of a cluster
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Bring back what `backup` copied: a catalog into an empty place, a tenant where it is not
     Restore {
         /// Folder of the backup
@@ -173,6 +179,33 @@ pub(crate) enum EraseCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// List the keys of the key file, and how many tenants' keys each wraps
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Put a new key first into the key file; the others stay
+    Add {
+        /// Only print a new key, for a Secret that others put in place
+        #[arg(long)]
+        print: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Go over to the first key of the file: wraps all tenants' keys anew, beside running servers
+    Rotate {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take all keys but the first out of the file; refused as long as one is needed
+    Forget {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
     /// Make a tenant, with a key of its own
     Create {
@@ -262,6 +295,56 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         place: Place,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Make a private authority, and a certificate and key for each role; where the authority is there already, new
+    /// certificates of it
+    Init {
+        /// Folder for all of it
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// A further DNS name or address of indexers and query nodes, or of one role as in query=logs.example.com; may
+        /// be repeated
+        #[arg(long = "name", value_name = "[ROLE=]NAME", value_parser = CertificateName::parse)]
+        names: Vec<CertificateName>,
+        /// How long the certificates hold, five years at most; the authority holds ten
+        #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=1825))]
+        days: u16,
+        /// Make a new authority in the place of one that is there: nobody trusts it until everybody has its ca.crt
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A name that certificates shall hold for: of one role, or of all that others connect to by name.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateName {
+    pub(crate) role: Option<String>,
+    pub(crate) name: String,
+}
+
+impl CertificateName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (role, name) = match text.split_once('=') {
+            Some((role, name)) => (Some(role), name),
+            None => (None, text),
+        };
+        if let Some(role) = role.filter(|role| !["indexer", "query", "agent"].contains(role)) {
+            return Err(format!("there is no role {role:?}: the roles are indexer, query, agent"));
+        }
+        let of_label = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        let is_dns = name.strip_prefix("*.").unwrap_or(name).split('.').all(of_label) && name.len() <= 253;
+        if !is_dns && name.parse::<std::net::IpAddr>().is_err() {
+            return Err(format!("{name:?} is not a name like \"logs.example.com\" or an address"));
+        }
+        Ok(Self { role: role.map(str::to_owned), name: name.to_owned() })
+    }
 }
 
 #[derive(Debug, Subcommand)]

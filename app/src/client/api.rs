@@ -1,8 +1,10 @@
 //! Calls to the query API, and its errors in words for the person who called.
 
+use std::path::Path;
+
 use anyhow::{Context, anyhow};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -54,7 +56,11 @@ impl Api {
             }
         };
         // HTTP/1.1, which the live tail's upgrade needs.
-        let http = Client::builder().http1_only().build().context("cannot set up HTTP")?;
+        let mut builder = Client::builder().http1_only();
+        if let Some(path) = &server.ca_file {
+            builder = builder.tls_certs_merge(authorities(path).map_err(Failure::Usage)?);
+        }
+        let http = builder.build().context("cannot set up HTTP")?;
         Ok(Self { http, base: server.url.trim_end_matches('/').to_owned(), authorization })
     }
 
@@ -108,6 +114,16 @@ impl Api {
             self.get(route, parameters, query).await?.bytes().await.context("the answer broke off")?;
         Ok(serde_json::from_slice(&bytes).context("the answer is not what a Heliograph server gives")?)
     }
+}
+
+/// What a PEM file says whom to trust.
+fn authorities(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let at = || format!("--ca-file {}", path.display());
+    let found = Certificate::from_pem_bundle(&std::fs::read(path).with_context(at)?).with_context(at)?;
+    if found.is_empty() {
+        return Err(anyhow!("{}: it has no certificate: give PEM", at()));
+    }
+    Ok(found)
 }
 
 fn failure(status: StatusCode, body: &str, query: &str) -> Failure {

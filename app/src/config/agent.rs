@@ -1,6 +1,5 @@
 //! `[agent]`: what is followed on this node, and where it goes.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +9,13 @@ use heliograph_agent::{
 
 use super::reader::Reader;
 use super::values::{Bytes, Span};
-use super::{Mistake, bytes, kubernetes, loopback, shipping, urls};
+use super::{Listener, Mistake, bytes, kubernetes, shipping, urls};
 
 /// The section, as used.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    pub(crate) status_listen: SocketAddr,
+    /// Of the status port.
+    pub(crate) listener: Listener,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) node: Option<String>,
     pub(crate) indexers: Vec<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Agent {
 /// Reads the section.
 pub(super) fn read(r: &mut Reader<'_>) -> Agent {
     let mut agent = Agent {
-        status_listen: r.setting("status_listen", loopback(7730)),
+        listener: Listener::read(r, "status_listen", 7730),
         data_dir: r.optional("data_dir"),
         node: r.optional("node"),
         indexers: urls(r.optional("indexers")),

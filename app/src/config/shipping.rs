@@ -26,7 +26,7 @@ pub(super) fn read_when_full(r: &mut Reader<'_>) -> WhenFull {
     }
 }
 
-/// `[tls]`: PEM files for the agent's connections to indexers.
+/// `[tls]`: PEM files for connections to indexers, of the agent and of the query role.
 pub(super) fn read_tls(r: &mut Reader<'_>) -> Tls {
     let (chain, key): (Option<PathBuf>, Option<PathBuf>) = (r.optional("cert_file"), r.optional("key_file"));
     if chain.is_some() != key.is_some() {

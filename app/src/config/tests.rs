@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use heliograph_agent::{ApiAccess, Input, NamespaceSelection, Otherwise, Rights, WhenFull};
+use heliograph_serve::ClientCertificates;
 use secrecy::ExposeSecret;
 
 use super::Config;
 
-fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+pub(super) fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("heliograph.toml");
     std::fs::write(&file, text).unwrap();
@@ -17,16 +18,16 @@ fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 #[track_caller]
-fn refuses(text: &str, expected: &str) {
+pub(super) fn refuses(text: &str, expected: &str) {
     assert_eq!(read(text, &[]).map(|c| c.to_toml()).unwrap_err(), expected);
 }
 
 #[test]
 fn without_anything_the_defaults_hold() {
     let config = Config::read(None, []).unwrap();
-    assert_eq!(config.query.listen.to_string(), "127.0.0.1:7700");
-    assert_eq!(config.indexer.listen.to_string(), "127.0.0.1:7710");
-    assert_eq!(config.agent.status_listen.to_string(), "127.0.0.1:7730");
+    assert_eq!(config.query.listener.address.to_string(), "127.0.0.1:7700");
+    assert_eq!(config.indexer.listener.address.to_string(), "127.0.0.1:7710");
+    assert_eq!(config.agent.listener.address.to_string(), "127.0.0.1:7730");
     assert!(config.auth.agent_token.is_none() && !config.telemetry.metrics_open);
     assert!(config.places.cache.is_none());
 }
@@ -114,6 +115,79 @@ fn a_certificate_needs_its_key() {
 }
 
 #[test]
+fn plain_text_stays_on_this_machine_unless_allowed() {
+    let refused = |setting: &str, address: &str, role: &str| {
+        format!(
+            "{setting}: {address} is not loopback, and others could read what is said there: set {role}.tls.cert_file \
+             and {role}.tls.key_file (`heliograph admin tls init` makes both), or {role}.allow_plain_text = true where \
+             something else encrypts"
+        )
+    };
+    let all = "[agent]\nstatus_listen = \"[::]:1\"\n[indexer]\nlisten = \"10.0.0.1:2\"\n[query]\nlisten = \"0.0.0.0:3\"\n";
+    refuses(
+        all,
+        &format!(
+            "invalid configuration: 3 mistakes\n  {}\n  {}\n  {}",
+            refused("agent.status_listen", "[::]:1", "agent"),
+            refused("indexer.listen", "10.0.0.1:2", "indexer"),
+            refused("query.listen", "0.0.0.0:3", "query"),
+        ),
+    );
+    let tls = "tls.cert_file = \"/c\"\ntls.key_file = \"/k\"\n";
+    for more in [tls, "allow_plain_text = true\n"] {
+        let text = all.replace("\"\n", &format!("\"\n{more}"));
+        let shown = read(&text, &[]).unwrap().to_toml();
+        assert_eq!(read(&shown, &[]).unwrap().to_toml(), shown);
+    }
+    for local in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        read(&format!("[query]\nlisten = {local:?}\n"), &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_port_is_told_its_certificate_and_who_needs_one() {
+    let tls = "[query]\ntls = { cert_file = \"/c\", key_file = \"/k\"";
+    let read_tls = |more: &str| read(&format!("{tls}{more} }}\n"), &[]).unwrap().query.listener.tls.unwrap();
+    assert_eq!(read_tls("").clients, None);
+    let authority = ", client_ca_file = \"/a\"";
+    for (more, expected) in [
+        ("", ClientCertificates::Required),
+        (", client_certificates = \"required\"", ClientCertificates::Required),
+        (", client_certificates = \"except_status\"", ClientCertificates::ExceptStatus),
+        (", client_certificates = \"optional\"", ClientCertificates::Optional),
+    ] {
+        assert_eq!(read_tls(&format!("{authority}{more}")).clients, Some(("/a".into(), expected)));
+    }
+    let wrong = |keys: &str, expected: &str| {
+        refuses(&format!("[query.tls]\n{keys}\n"), &format!("invalid configuration: {expected}"));
+    };
+    wrong(
+        "cert_file = \"/c\"",
+        "query.tls.cert_file and query.tls.key_file belong together: give both or none",
+    );
+    wrong(
+        "client_ca_file = \"/a\"",
+        "query.tls.client_ca_file needs query.tls.cert_file and query.tls.key_file",
+    );
+    wrong(
+        "client_certificates = \"optional\"",
+        "query.tls.client_certificates needs query.tls.client_ca_file",
+    );
+    wrong(
+        "cert_file = \"/c\"\nkey_file = \"/k\"\nclient_ca_file = \"/a\"\nclient_certificates = \"yes\"",
+        "FILE:5: query.tls.client_certificates: expected \"required\", \"except_status\" or \"optional\", found \"yes\"",
+    );
+}
+
+#[test]
+fn over_tls_cookies_are_secure() {
+    let secure = |text: &str| read(text, &[]).unwrap().query.secure_cookies;
+    assert!(!secure(""));
+    assert!(secure("[query]\ntls = { cert_file = \"/c\", key_file = \"/k\" }\n"));
+    assert!(secure("[query]\nsecure_cookies = true\n"), "behind a proxy");
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest() {
     refuses(
         "[query]\nlisten = \"127.0.0.1:1\"\nlisen = 3\n",
@@ -180,7 +254,7 @@ fn the_environment_wins() {
         ],
     )
     .unwrap();
-    assert_eq!(config.query.listen.port(), 2);
+    assert_eq!(config.query.listener.address.port(), 2);
     assert!(config.telemetry.metrics_open);
     assert_eq!(config.limits.tails_max, 7);
     assert_eq!(config.indexer.seal_after, Duration::from_secs(90));

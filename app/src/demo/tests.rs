@@ -5,6 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use heliograph_model::airflow::{parse_line, task_from_path};
+use heliograph_model::record::{Attributes, Record};
+use heliograph_model::redact::Redactor;
+use heliograph_model::rows::Rows;
+use heliograph_model::source::{Position, Source};
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 
 use super::*;
@@ -174,4 +179,34 @@ async fn it_ends_when_cancelled() {
     };
     let (ended, ()) = tokio::join!(replaying, watch);
     ended.unwrap();
+}
+
+#[test]
+fn in_real_logs_without_secrets_nothing_is_redacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut theatre = Theatre::open(dir.path(), now(), FILE_BYTES_MAX).unwrap();
+    theatre.play_until(now()).unwrap();
+    let source = Arc::new(Source::default());
+    let record = |line: &str| Record {
+        time: Timestamp::default(),
+        observed: Timestamp::default(),
+        position: Position(0),
+        source: Arc::clone(&source),
+        level: None,
+        stream: None,
+        identity: heliograph_model::airflow::Identity::default(),
+        message: line.into(),
+        attributes: Attributes::from_json(line).unwrap_or_default(),
+    };
+    let files = files(dir.path());
+    let records: Vec<_> = files.values().flat_map(|text| text.lines()).map(record).collect();
+    assert!(records.len() > 3_000 && records.iter().any(|record| !record.attributes.is_empty()));
+    let redactor = Redactor::new(&std::collections::BTreeSet::new(), Vec::new()).unwrap();
+    let rows = Rows::try_from(records.as_slice()).unwrap();
+    let redacted = redactor.redact(&TenantId::parse("demo").unwrap(), &rows).unwrap();
+    let found = redacted.map(|redacted| {
+        let marked = |r: &Record| r.message.contains("[redacted:").then(|| r.message.clone());
+        redacted.rows.to_records().iter().filter_map(marked).take(20).collect::<Vec<_>>()
+    });
+    assert_eq!(found, None);
 }

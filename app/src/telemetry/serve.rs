@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use axum::Router;
-use heliograph_serve::Bounds;
-use tokio::net::TcpListener;
+use heliograph_serve::{Bounds, Port};
 use tokio_util::sync::CancellationToken;
 
 /// Probes and a scraper or two.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Serves until told to stop; requests under way are cut off, as probes and scrapes come again.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(port: Port, router: Router, stop: CancellationToken) {
     let bounds = Bounds { connections_max: CONNECTIONS_MAX, drain_max: Duration::ZERO, connections: None };
-    heliograph_serve::serve(listener, router, bounds, stop).await;
+    heliograph_serve::serve(port, router, bounds, stop).await;
 }

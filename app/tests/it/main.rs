@@ -10,6 +10,7 @@
 
 mod audit;
 mod backup;
+mod certificates;
 mod clock_jumps;
 mod cluster;
 mod command;
@@ -22,6 +23,7 @@ mod drain;
 mod erase;
 mod flow;
 mod full_disk;
+mod keys;
 #[expect(dead_code, reason = "the store's tests need more of it")]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres_server;
@@ -34,6 +36,7 @@ mod sidecar;
 mod strace;
 mod tenants;
 mod tidy;
+mod tls;
 mod upgrade;
 mod writer;
 mod wrong_input;

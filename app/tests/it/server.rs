@@ -115,7 +115,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a command that serves.
-    pub(crate) fn spawn(mut command: Command, main: &'static str) -> Self {
+    pub(crate) fn spawn(command: Command, main: &'static str) -> Self {
+        Self::spawn_for(reqwest::Client::new(), command, main)
+    }
+
+    /// Likewise, to be talked to with this client.
+    pub(crate) fn spawn_for(http: reqwest::Client, mut command: Command, main: &'static str) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -127,7 +132,7 @@ impl Server {
         };
         // Ends with the child, or with the test's runtime.
         spawn_listener(listening);
-        Self { child, main, http: reqwest::Client::new(), said }
+        Self { child, main, http, said }
     }
 
     /// Waits until `/readyz` says so.
@@ -180,7 +185,8 @@ impl Server {
         self.said.lock().unwrap().iter().find_map(|line| {
             let entry: Value = serde_json::from_str(line).ok()?;
             let found = entry["message"] == "listening" && entry["setting"] == setting;
-            found.then(|| format!("http://{}", entry["address"].as_str().unwrap()))
+            let scheme = if entry["tls"] == true { "https" } else { "http" };
+            found.then(|| format!("{scheme}://{}", entry["address"].as_str().unwrap()))
         })
     }
 

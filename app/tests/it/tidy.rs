@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which of our crates each may name. A new arrow is the rarest kind of change: a commit of its own.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("store", &["model"]),
     ("agent", &["model"]),
@@ -14,6 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("app", &["agent", "indexer", "model", "query", "serve", "store"]),
     ("testbed", &[]),
     ("benches", &["model", "store", "testbed"]),
+    ("fuzz", &["agent", "indexer", "model", "query", "store"]),
 ];
 /// What tests may name beside those.
 const TESTS_ONLY: &str = "testbed";
@@ -114,6 +115,27 @@ fn files_are_short_and_whole() {
         );
     }
     assert_none("files that are too long, misnamed or unfinished", &found);
+}
+
+/// What the docs name as the proof of a promise is there, and still has that name.
+#[test]
+fn every_test_that_the_docs_name_is_there() {
+    let sources = sources();
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let named: BTreeSet<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|word| word.trim_start_matches('…').rsplit("::").next())
+        .filter(|word| {
+            word.matches('_').count() > 2 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    let is_there = |name: &&str| sources.iter().any(|(_, text)| text.contains(&format!("fn {name}()")));
+    let missing: Vec<_> =
+        named.iter().filter(|name| !is_there(name)).map(|name| (*name).to_owned()).collect();
+    assert_none("tests that docs/security.md names", &missing);
 }
 
 /// Where packages come from is each machine's own affair, and differs between ours.

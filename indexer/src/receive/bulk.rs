@@ -18,6 +18,7 @@ use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 
 use super::encoding::{Encoding, Limits};
+use super::redaction::Redaction;
 use super::{Decoded, Positions};
 use crate::error::{Error, Result};
 use action::{Action, Actions};
@@ -73,6 +74,7 @@ pub(super) fn decode(
     encoding: Encoding,
     body: &Bytes,
     limits: Limits,
+    redaction: &Redaction,
 ) -> Result<(Decoded, Items)> {
     let plain = encoding.expand(body, limits)?;
     let memory_max = limits.expanded.saturating_mul(TIMES_MAX);
@@ -116,10 +118,10 @@ pub(super) fn decode(
             lines.refusal("there is no action: send {\"create\":{}}, and the document on the next line")
         );
     }
-    let rows = documents.finish();
+    let (rows, taken) = redaction.apply(documents.finish())?;
     let payload = codec::compress(&codec::encode_rows(&rows), LEVEL)?.into();
     Ok((
-        Decoded { expanded_bytes: plain.len(), rows, payload },
+        Decoded { expanded_bytes: plain.len(), rows, taken, payload },
         Items { bytes: answer.items.into(), has_errors: answer.has_errors },
     ))
 }

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
 use super::encoding::{Encoding, Limits};
+use super::redaction::Redaction;
 use super::{Decoded, weight};
 use crate::error::{Error, Result};
 
@@ -67,24 +68,27 @@ pub(crate) enum Origin {
 }
 
 /// Takes a body apart.
-pub(crate) fn decode(
+pub(super) fn decode(
     origin: Origin,
     format: Format,
     encoding: Encoding,
     body: &Bytes,
     limits: Limits,
+    redaction: &Redaction,
 ) -> Result<Decoded> {
     let plain = encoding.expand(body, limits)?;
+    let expanded_bytes = plain.len();
     match origin {
         // Rows take a few times their bytes at most: only what is decoded otherwise must be weighed before.
-        Origin::Agent => Ok(Decoded {
-            expanded_bytes: plain.len(),
-            rows: codec::decode(&plain)?,
-            payload: match encoding {
-                Encoding::Zstd => body.clone(),
-                _ => codec::compress(&plain, LEVEL)?.into(),
-            },
-        }),
+        Origin::Agent => {
+            let (rows, taken) = redaction.apply(codec::decode(&plain)?)?;
+            let payload = match (&taken, encoding) {
+                (Some(_), _) => payload(&rows)?,
+                (None, Encoding::Zstd) => body.clone(),
+                (None, _) => codec::compress(&plain, LEVEL)?.into(),
+            };
+            Ok(Decoded { expanded_bytes, rows, taken, payload })
+        }
         Origin::Foreign { producer, received, next_position } => {
             weight::check(format, &plain, limits.expanded)?;
             let request = match format {
@@ -92,9 +96,15 @@ pub(crate) fn decode(
                 Format::Json => foreign::from_json(&plain)?,
             };
             let records = foreign::records(request, &producer, received, next_position);
-            let rows = Rows::try_from(records.as_slice())?;
-            let payload = codec::compress(&codec::encode_rows(&rows), LEVEL)?.into();
-            Ok(Decoded { expanded_bytes: plain.len(), rows, payload })
+            let (rows, taken) = redaction.apply(Rows::try_from(records.as_slice())?)?;
+            Ok(Decoded { expanded_bytes, payload: payload(&rows)?, rows, taken })
         }
     }
 }
+
+fn payload(rows: &Rows) -> Result<Bytes> {
+    Ok(codec::compress(&codec::encode_rows(rows), LEVEL)?.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! A running indexer with its folder, senders for it, and the eyes of a query role.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use heliograph_indexer::{Config, TenantBounds, Upkeep};
@@ -12,10 +12,12 @@ use heliograph_model::codec;
 use heliograph_model::filter::{Filter, Matcher};
 use heliograph_model::level::Level;
 use heliograph_model::record::{ApiRecord, Attributes, Record};
+use heliograph_model::redact::Redactor;
 use heliograph_model::scan::{Answer, Collector, HotHead, HotHeads, Order, Scan, Scans, Want};
 use heliograph_model::source::{Component, Position, Source, SourceId};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
+use heliograph_serve::Port;
 use heliograph_store::catalog::Role;
 use heliograph_store::segment::{PageCache, ScanStats, Segment};
 use heliograph_store::{Store, objects};
@@ -52,6 +54,10 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
     Ticks::new()
 }
 
+/// The default rules: compiled once for all servers.
+pub(crate) static REDACTOR: LazyLock<Arc<Redactor>> =
+    LazyLock::new(|| Arc::new(Redactor::new(&BTreeSet::new(), Vec::new()).unwrap()));
+
 pub(crate) fn config() -> Config {
     Config {
         agent_token: Some(AGENT.into()),
@@ -64,6 +70,7 @@ pub(crate) fn config() -> Config {
         hot_bytes_max: 64 << 20,
         seal_bytes: 1 << 40,
         seal_after: Duration::from_secs(3600),
+        redaction: Some(Arc::clone(&REDACTOR)),
         tenant_bounds: TenantBounds::default(),
         upkeep: Upkeep::default(),
     }
@@ -150,6 +157,7 @@ impl Server {
         let (store, listener) = opened.await.unwrap();
         let store = change(store);
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let port = Port::plain(listener);
         // Known only now.
         config.advertise = config.advertise.map(|_| url.clone());
         let registry = prometheus::Registry::new();
@@ -160,10 +168,8 @@ impl Server {
             let clock: Arc<dyn Clock> = Arc::<Ticks>::clone(&clock);
             runtime.spawn(async move {
                 let status = axum::Router::new().route("/healthz", axum::routing::get(|| async { "ok" }));
-                Box::pin(heliograph_indexer::run(
-                    config, listener, store, clock, &registry, status, ready, stop,
-                ))
-                .await
+                Box::pin(heliograph_indexer::run(config, port, store, clock, &registry, status, ready, stop))
+                    .await
             })
         };
         Self {
@@ -264,18 +270,19 @@ impl Server {
         (heads, lines.map(record).collect())
     }
 
-    /// All of a tenant's records as a query finds them: hot, and of the segments what hot says is not in it.
-    /// A message that is there twice counts twice.
+    /// The messages of all of a tenant's records. One that is there twice counts twice.
     pub(crate) async fn everything(&self, tenant: &str) -> BTreeMap<String, usize> {
-        let scan = all_of(tenant);
-        let (head, hot) = self.scan(&scan).await;
         let mut found = BTreeMap::new();
-        let mut count = |records: &[Record]| {
-            for record in records {
-                *found.entry(record.message.to_string()).or_default() += 1;
-            }
-        };
-        count(&hot);
+        for record in self.all_records(tenant).await {
+            *found.entry(record.message.to_string()).or_default() += 1;
+        }
+        found
+    }
+
+    /// All of a tenant's records as a query finds them: hot, and of the segments what hot says is not in it.
+    pub(crate) async fn all_records(&self, tenant: &str) -> Vec<Record> {
+        let scan = all_of(tenant);
+        let (head, mut found) = self.scan(&scan).await;
         let segments = self.store.catalog.segments(&scan.tenant, &TimeRange::ALL).await.unwrap();
         let open = self.store.tenants.find(&scan.tenant).await.unwrap();
         let sealed = Scan { committed_through: Some(head.sealed_through), ..scan.clone() };
@@ -293,7 +300,7 @@ impl Server {
             let mut stats = ScanStats::default();
             let answer = segment.scan(scan, &matcher, collector, &mut stats).await.unwrap().finish();
             let Answer::Records(records) = answer else { panic!("records were wanted") };
-            count(&records);
+            found.extend(records);
         }
         found
     }

@@ -19,6 +19,7 @@ use heliograph_store::catalog::{
     NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session,
     Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
+use heliograph_store::keyring::KeyId;
 use heliograph_store::layout::ObjectId;
 use heliograph_store::retention::OwnKeep;
 use heliograph_store::{Error, Result, Store};
@@ -222,6 +223,9 @@ through! {
     create_tenant(tenant: &Tenant) -> ();
     tenant(name: &TenantId) -> Option<Tenant>;
     tenants() -> Vec<Tenant>;
+    master_key() -> Option<KeyId>;
+    set_master_key(key: KeyId) -> ();
+    rewrap(tenant: Uuid, old: &[u8], new: &[u8]) -> bool;
     set_limits(tenant: &TenantId, limits: &TenantLimits) -> ();
     usage() -> Vec<TenantUsage>;
     usage_of(tenant: &TenantId) -> Option<TenantUsage>;

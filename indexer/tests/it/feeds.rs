@@ -23,7 +23,7 @@ impl Tail {
     }
 
     /// The next line; `None` at the end.
-    async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.held.iter().position(|b| *b == b'\n') {
                 let line = self.held.drain(..=end).collect();

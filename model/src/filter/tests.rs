@@ -138,3 +138,23 @@ fn an_oversized_expression_is_refused() {
     let huge = Filter::Is(Field::Message, Test::Regex(r"(\w{1000}){100}".into()));
     assert!(Matcher::new(&huge).unwrap_err().to_string().contains("invalid pattern"));
 }
+
+#[test]
+fn an_attribute_with_the_name_of_a_field_stays_one() {
+    for (text, name) in [
+        ("attributes.level", "level"),
+        ("attributes.message", "message"),
+        ("attributes.attributes.user", "attributes.user"),
+        ("attributes.attributes.level", "attributes.level"),
+        ("user", "user"),
+        ("attributes.", ""),
+    ] {
+        let field = Field::named(text);
+        assert_eq!(field, Field::Attribute(name.into()), "{text}");
+        let sent: Field = serde_json::from_str(&serde_json::to_string(&field).unwrap()).unwrap();
+        assert_eq!(sent, field, "{text}");
+    }
+    for field in Field::NAMED {
+        assert_eq!(Field::named(&field.text()), field);
+    }
+}

@@ -113,7 +113,7 @@ pub(super) async fn values(
         .map(|(value, count)| json!({ "value": value, "count": count }))
         .collect();
     written(&json!({
-        "field": field.name(),
+        "field": field.text(),
         "values": values,
         "complete": outcome.is_complete() && !counts.truncated,
         "stats": stats(&outcome, begun),

@@ -75,6 +75,7 @@ mod tests {
     use prometheus::Registry;
 
     use super::*;
+    use crate::hot::Client;
     use crate::metrics::Metrics;
     use crate::segments::Segments;
     use crate::stage::{Stage, record, tenant};
@@ -102,7 +103,9 @@ mod tests {
             ..stage.store.clone()
         };
         let metrics = Metrics::new(&Registry::new()).unwrap();
-        let search = Search::new(&config.unwrap(), store, metrics).unwrap();
+        let config = config.unwrap();
+        let client = Client::open(&config.tls).await.unwrap();
+        let search = Search::new(&config, store, client, metrics);
         let all = stage.store.catalog.segments(&a, &TimeRange::ALL).await.unwrap();
         let is_open =
             |segments: &Segments| all.iter().map(|s| segments.opened(s).is_some()).collect::<Vec<_>>();
@@ -151,9 +154,10 @@ mod tests {
             stage.indexer.commit(of, &[record(1, 1, 1, "a word")]).await;
             stage.indexer.seal(of).await;
         }
-        let search =
-            Search::new(&config.unwrap(), stage.store.clone(), Metrics::new(&Registry::new()).unwrap());
-        let search = search.unwrap();
+        let config = config.unwrap();
+        let client = Client::open(&config.tls).await.unwrap();
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let search = Search::new(&config, stage.store.clone(), client, metrics);
         search.warm(Duration::from_secs(60)).await;
         let metas = stage.store.catalog.segments_of(&[a.clone(), b.clone()], &TimeRange::ALL).await.unwrap();
         let is_open = |of: &TenantId| {

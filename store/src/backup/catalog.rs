@@ -45,10 +45,10 @@ pub async fn restore_catalog(catalog: &dyn Catalog, master_key_file: &Path, fold
         _ => None,
     };
     let keys = KeyRing::read(master_key_file)?;
-    let mut tenants = dump.columns("tenants", ["uid", "wrapped_key"]).into_iter();
-    let first = tenants.find(|[_, wrapped]| !wrapped.bytes().is_empty());
-    if let (Some(keys), Some([uid, wrapped])) = (&keys, &first) {
-        keys.unwrap(uid.uuid(), wrapped.bytes()).map_err(|error| match error {
+    let tenants = dump.columns("tenants", ["uid", "wrapped_key"]);
+    if let Some(keys) = &keys {
+        let all = tenants.iter().map(|[uid, wrapped]| (uid.uuid(), wrapped.bytes()));
+        keys.opens_all(all).map_err(|error| match error {
             Error::Key { .. } => Error::Config {
                 setting: "keys.master_key_file",
                 reason: format!(

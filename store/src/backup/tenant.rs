@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::keyring::KeyRing;
 use crate::layout::{self, ObjectId};
 use crate::retention::OwnKeep;
+use crate::rotation;
 use crate::tenants::OpenTenant;
 use crate::{Store, objects, segment, wal};
 
@@ -257,7 +258,7 @@ pub async fn restore_tenant(
         objects::create(&*store.objects, &path, bytes).await.map_err(Error::Objects)?;
     }
     if there.is_none() {
-        let wrapped_key = store.keys.wrap(kept.uid, &key)?;
+        let wrapped_key = rotation::wrap(&*store.catalog, &store.keys, kept.uid, &key).await?;
         let tenant = Tenant {
             name: name.clone(),
             workspace: kept.workspace.clone(),

@@ -41,6 +41,7 @@ use super::{
 };
 use crate::audit::{Event, Head, HeadKey, Page, Row};
 use crate::error::{Error, Result};
+use crate::keyring::KeyId;
 use crate::layout::ObjectId;
 use crate::retention::OwnKeep;
 
@@ -126,6 +127,15 @@ fn code(error: &Error) -> Option<std::borrow::Cow<'_, str>> {
 impl Catalog for Postgres {
     async fn create_tenant(&self, tenant: &Tenant) -> Result<()> {
         self.call_once(|| tenants::create(self, tenant)).await
+    }
+    async fn master_key(&self) -> Result<Option<KeyId>> {
+        self.call(|| tenants::master_key(self)).await
+    }
+    async fn set_master_key(&self, key: KeyId) -> Result<()> {
+        self.call(|| tenants::set_master_key(self, key)).await
+    }
+    async fn rewrap(&self, tenant: Uuid, old: &[u8], new: &[u8]) -> Result<bool> {
+        self.call_once(|| tenants::rewrap(self, tenant, old, new)).await
     }
     async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>> {
         self.call(|| tenants::find(self, name)).await

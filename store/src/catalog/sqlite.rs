@@ -36,6 +36,7 @@ use super::{
 };
 use crate::audit::{Event, Head, HeadKey, Page, Row};
 use crate::error::Result;
+use crate::keyring::KeyId;
 use crate::layout::ObjectId;
 use crate::retention::OwnKeep;
 
@@ -70,6 +71,15 @@ impl Sqlite {
 impl Catalog for Sqlite {
     async fn create_tenant(&self, tenant: &Tenant) -> Result<()> {
         tenants::create(self, tenant).await
+    }
+    async fn master_key(&self) -> Result<Option<KeyId>> {
+        tenants::master_key(self).await
+    }
+    async fn set_master_key(&self, key: KeyId) -> Result<()> {
+        tenants::set_master_key(self, key).await
+    }
+    async fn rewrap(&self, tenant: Uuid, old: &[u8], new: &[u8]) -> Result<bool> {
+        tenants::rewrap(self, tenant, old, new).await
     }
     async fn tenant(&self, name: &TenantId) -> Result<Option<Tenant>> {
         tenants::find(self, name).await

@@ -15,6 +15,7 @@ mod commits;
 mod crowd;
 mod erasures;
 mod indexers;
+mod keys;
 mod limits;
 mod model;
 mod people;
@@ -110,6 +111,9 @@ macro_rules! histories {
             erasures::a_request_says_what_it_waits_for, erasures::a_rewritten_segment_takes_the_old_ones_place,
             erasures::a_rewrite_is_all_or_nothing, erasures::rewrites_and_merges_race,
             erasures::requests_and_commits_at_once,
+            keys::new_tenants_are_of_the_key_that_is_set,
+            keys::a_key_is_wrapped_anew_if_it_is_still_the_one_that_was_read,
+            keys::no_tenant_is_of_the_old_key_once_another_is_set,
             shredding::an_erased_tenant_is_no_more, shredding::a_new_tenant_of_that_name_is_another,
             shredding::no_commit_comes_after_the_key_has_gone,
             shredding::segments_are_published_before_or_not_at_all,

@@ -15,7 +15,9 @@ fn take(body: &[u8]) -> Result<(Decoded, Items)> {
         received: Timestamp::from_nanos(1_800_000_000_000_000_000),
         index: index(None)?,
     };
-    decode(&batch, &Positions::default(), Encoding::Identity, &Bytes::copy_from_slice(body), LIMITS)
+    let redaction = Redaction { redactor: None, tenant: batch.tenant.clone() };
+    let body = Bytes::copy_from_slice(body);
+    decode(&batch, &Positions::default(), Encoding::Identity, &body, LIMITS, &redaction)
 }
 
 /// The messages that are stored, and the items without the ids that we made.

@@ -2,13 +2,16 @@
 
 use heliograph_model::tenant::TenantId;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
 use super::Postgres;
 use super::rows::{get, tenant, time, workspace};
 use crate::catalog::{Tenant, taken};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::keyring::{KeyId, wrapped_by};
 
 pub(super) async fn create(catalog: &Postgres, tenant: &Tenant) -> Result<()> {
+    let mut write = catalog.write().await?;
     let made = sqlx::query(
         "INSERT INTO tenants (name, workspace, uid, wrapped_key, created) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (name) DO NOTHING",
@@ -18,13 +21,52 @@ pub(super) async fn create(catalog: &Postgres, tenant: &Tenant) -> Result<()> {
     .bind(tenant.uid)
     .bind(tenant.wrapped_key.as_slice())
     .bind(tenant.created.as_nanos())
-    .execute(&catalog.pool)
+    .execute(&mut *write)
     .await?;
     if made.rows_affected() == 0 {
         let of_one_that_goes = find(catalog, &tenant.name).await?.is_none();
         return Err(taken(&tenant.name, of_one_that_goes));
     }
-    Ok(())
+    // A statement of its own: of a moment at which whoever changes the key waits for us, or is done.
+    let other = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'master_key' AND value <> $1")
+        .bind(wrapped_by(&tenant.wrapped_key).map_or(Uuid::nil(), |key| key.0))
+        .fetch_optional(&mut *write)
+        .await?;
+    if let Some(current) = other {
+        return Err(Error::OtherKey { current: KeyId(current) });
+    }
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn master_key(catalog: &Postgres) -> Result<Option<KeyId>> {
+    let id = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'master_key'")
+        .fetch_optional(&catalog.pool)
+        .await?;
+    Ok(id.map(KeyId))
+}
+
+pub(super) async fn set_master_key(catalog: &Postgres, key: KeyId) -> Result<()> {
+    let mut write = catalog.write().await?;
+    // Waits for those who make tenants, and lets no more begin.
+    sqlx::query("LOCK TABLE tenants IN SHARE ROW EXCLUSIVE MODE").execute(&mut *write).await?;
+    sqlx::query(
+        "INSERT INTO settings (name, value) VALUES ('master_key', $1)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(key.0)
+    .execute(&mut *write)
+    .await?;
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn rewrap(catalog: &Postgres, tenant: Uuid, old: &[u8], new: &[u8]) -> Result<bool> {
+    let changed = sqlx::query("UPDATE tenants SET wrapped_key = $3 WHERE uid = $1 AND wrapped_key = $2")
+        .bind(tenant)
+        .bind(old)
+        .bind(new)
+        .execute(&catalog.pool)
+        .await?;
+    Ok(changed.rows_affected() > 0)
 }
 
 pub(super) async fn find(catalog: &Postgres, name: &TenantId) -> Result<Option<Tenant>> {

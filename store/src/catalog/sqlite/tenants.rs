@@ -5,8 +5,10 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::rows::{get, tenant, tenant_row, time, uuid, workspace};
 use crate::catalog::{Tenant, taken};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::keyring::{KeyId, wrapped_by};
 use heliograph_model::tenant::TenantId;
+use uuid::Uuid;
 
 pub(super) async fn create(catalog: &Sqlite, tenant: &Tenant) -> Result<()> {
     let mut write = catalog.write().await?;
@@ -25,7 +27,45 @@ pub(super) async fn create(catalog: &Sqlite, tenant: &Tenant) -> Result<()> {
         let of_one_that_goes = tenant_row(&mut write, &tenant.name).await.is_err();
         return Err(taken(&tenant.name, of_one_that_goes));
     }
+    let other = sqlx::query("SELECT value FROM settings WHERE name = 'master_key' AND value <> ?1")
+        .bind(wrapped_by(&tenant.wrapped_key).map_or(Uuid::nil(), |key| key.0).as_bytes().as_slice())
+        .fetch_optional(&mut *write)
+        .await?;
+    if let Some(current) = other {
+        return Err(Error::OtherKey { current: KeyId(uuid(&current, "value")?) });
+    }
     Ok(write.commit().await?)
+}
+
+pub(super) async fn master_key(catalog: &Sqlite) -> Result<Option<KeyId>> {
+    let row = sqlx::query("SELECT value FROM settings WHERE name = 'master_key'")
+        .fetch_optional(&catalog.readers)
+        .await?;
+    row.map(|row| uuid(&row, "value").map(KeyId)).transpose()
+}
+
+pub(super) async fn set_master_key(catalog: &Sqlite, key: KeyId) -> Result<()> {
+    let mut write = catalog.write().await?;
+    sqlx::query(
+        "INSERT INTO settings (name, value) VALUES ('master_key', ?1)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(key.0.as_bytes().as_slice())
+    .execute(&mut *write)
+    .await?;
+    Ok(write.commit().await?)
+}
+
+pub(super) async fn rewrap(catalog: &Sqlite, tenant: Uuid, old: &[u8], new: &[u8]) -> Result<bool> {
+    let mut write = catalog.write().await?;
+    let changed = sqlx::query("UPDATE tenants SET wrapped_key = ?3 WHERE uid = ?1 AND wrapped_key = ?2")
+        .bind(tenant.as_bytes().as_slice())
+        .bind(old)
+        .bind(new)
+        .execute(&mut *write)
+        .await?;
+    write.commit().await?;
+    Ok(changed.rows_affected() > 0)
 }
 
 pub(super) async fn find(catalog: &Sqlite, name: &TenantId) -> Result<Option<Tenant>> {

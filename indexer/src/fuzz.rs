@@ -1,0 +1,3 @@
+//! What the fuzz targets reach of the indexer.
+
+pub use crate::receive::fuzz::{bulk, expand, otlp};
