@@ -1,9 +1,11 @@
 //! `heliograph admin`: works on catalog and key ring directly, beside a running server.
 
+mod audit;
 mod backup;
 mod erase;
 mod key;
 mod limits;
+mod record;
 mod retention;
 mod tls;
 
@@ -12,6 +14,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_store::audit::Action;
 use heliograph_store::catalog::{Extent, Grant, Role, Token, User};
 use heliograph_store::{Store, token};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +27,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::{console, first_start, places};
+use record::Change;
 
 /// Does one thing, and prints what it made.
 pub(crate) async fn run(command: AdminCommand) -> Outcome {
@@ -35,6 +39,7 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::Usage { tenant, place } => limits::usage(tenant, &open(&place).await?).await,
         AdminCommand::Key(command) => key::run(command).await,
         AdminCommand::Erase(command) => erase::run(command).await,
+        AdminCommand::Audit(command) => audit::run(command).await,
         AdminCommand::Backup { to, tenant, with_master_key, place } => {
             backup::make(&to, tenant.as_ref(), with_master_key, &place).await
         }
@@ -49,8 +54,8 @@ async fn tenant(command: TenantCommand) -> Outcome {
     match command {
         TenantCommand::Create { name, workspace, place } => {
             let store = open(&place).await?;
-            store.tenants.create(&name, &workspace).await?;
-            Ok(())
+            let change = Change::new(&store, Action::TenantCreate).with("workspace", workspace.as_str());
+            change.make_tenant(&name, &workspace).await
         }
         TenantCommand::List { place } => {
             let rows = open(&place)
@@ -84,7 +89,13 @@ async fn tokens(command: TokenCommand) -> Outcome {
             let nanos = ttl.map(|span| i64::try_from(span.0.as_nanos()).unwrap_or(i64::MAX));
             let expires = nanos.map(|nanos| now.saturating_add_nanos(nanos));
             let (entry, text) = token::issue(&tenant, &roles, expires, now)?;
-            store.catalog.create_token(&entry).await?;
+            let change = Change::new(&store, Action::TokenCreate)
+                .about(&tenant)
+                .await?
+                .with("token", entry.id.as_str());
+            let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+            let change = change.with("roles", names);
+            change.make(async { Ok(store.catalog.create_token(&entry).await?) }).await?;
             Ok(console::line(text.expose_secret())?)
         }
         TokenCommand::List { tenant, place } => {
@@ -94,8 +105,12 @@ async fn tokens(command: TokenCommand) -> Outcome {
             Ok(console::table(["id", "tenant", "roles", "created", "expires", "state"], &rows)?)
         }
         TokenCommand::Revoke { id, place } => {
-            open(&place).await?.catalog.revoke_token(&id, SystemClock.now()).await?;
-            Ok(())
+            let store = open(&place).await?;
+            let mut change = Change::new(&store, Action::TokenRevoke).with("token", id.as_str());
+            if let Some(token) = store.catalog.token(&id).await? {
+                change = change.about(&token.tenant).await?;
+            }
+            change.make(async { Ok(store.catalog.revoke_token(&id, SystemClock.now()).await?) }).await
         }
     }
 }
@@ -123,14 +138,17 @@ async fn users(command: UserCommand) -> Outcome {
             let chosen = choose(&password)?;
             let password_hash = first_start::hash(chosen.password).await?;
             let user = User { name, password_hash, admin, created: SystemClock.now() };
-            store.catalog.create_user(&user).await?;
+            let change = Change::new(&store, Action::UserCreate).with("user", user.name.as_str());
+            let change = change.with("admin", admin);
+            change.make(async { Ok(store.catalog.create_user(&user).await?) }).await?;
             chosen.to_show.map_or(Ok(()), |text| Ok(console::line(&text)?))
         }
         UserCommand::Passwd { name, password, place } => {
             let store = open(&place).await?;
             let chosen = choose(&password)?;
             let password_hash = first_start::hash(chosen.password).await?;
-            store.catalog.set_password(&name, &password_hash).await?;
+            let change = Change::new(&store, Action::UserPassword).with("user", name.as_str());
+            change.make(async { Ok(store.catalog.set_password(&name, &password_hash).await?) }).await?;
             chosen.to_show.map_or(Ok(()), |text| Ok(console::line(&text)?))
         }
         UserCommand::List { place } => {
@@ -174,16 +192,21 @@ async fn grants(command: GrantCommand) -> Outcome {
     match command {
         GrantCommand::Create(words) => {
             let (store, grant) = grant_of(words).await?;
-            store.catalog.grant(&grant).await?;
-            Ok(())
+            let change = of_grant(&store, Action::GrantGive, &grant).await?;
+            change.make(async { Ok(store.catalog.grant(&grant).await?) }).await
         }
         GrantCommand::Revoke(words) => {
             let (store, grant) = grant_of(words).await?;
-            if store.catalog.revoke_grant(&grant).await? {
-                Ok(())
-            } else {
-                Err(Failure::Failed(anyhow!("user {:?} does not have this role there", grant.user)))
-            }
+            let change = of_grant(&store, Action::GrantTake, &grant).await?;
+            let taken = async {
+                match store.catalog.revoke_grant(&grant).await? {
+                    true => Ok(()),
+                    false => {
+                        Err(Failure::Failed(anyhow!("user {:?} does not have this role there", grant.user)))
+                    }
+                }
+            };
+            change.make(taken).await
         }
         GrantCommand::List { user, place } => {
             let store = open(&place).await?;
@@ -192,6 +215,11 @@ async fn grants(command: GrantCommand) -> Outcome {
             Ok(console::table(["user", "over", "name", "role"], &rows)?)
         }
     }
+}
+
+async fn of_grant<'a>(store: &'a Store, action: Action, grant: &Grant) -> Outcome<Change<'a>> {
+    let change = Change::new(store, action).with("user", grant.user.as_str());
+    change.with("role", grant.role.as_str()).over(&grant.extent).await
 }
 
 async fn grant_of(words: GrantWords) -> Outcome<(Store, Grant)> {

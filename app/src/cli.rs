@@ -10,8 +10,8 @@ use heliograph_model::tenant::TenantId;
 use secrecy::SecretString;
 
 pub(crate) use admin::{
-    AdminCommand, CertificateName, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords, KeyCommand,
-    LimitWords, PasswordFrom, Place, TenantCommand, TlsCommand, TokenCommand, UserCommand,
+    AdminCommand, AuditCommand, CertificateName, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords,
+    KeyCommand, LimitWords, PasswordFrom, Place, TenantCommand, TlsCommand, TokenCommand, UserCommand,
 };
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.

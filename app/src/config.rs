@@ -39,6 +39,10 @@ use written::{Origin, Table};
 const PREFIX: &str = "HELIOGRAPH_";
 
 const MIB: u64 = 1 << 20;
+/// A year, and time to look back at it.
+const AUDIT_KEEP: Duration = Duration::from_hours(400 * 24);
+/// Less would be as good as no log.
+const AUDIT_KEEP_MIN: Duration = Duration::from_hours(24);
 
 /// Everything that can be set, checked and with defaults.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) redaction: Option<Arc<Redactor>>,
     pub(crate) retention: Retention,
     pub(crate) query: Query,
+    pub(crate) audit: Audit,
     pub(crate) places: Places,
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
@@ -94,6 +99,13 @@ pub(crate) struct Query {
     /// Memory for opened pages of segments.
     pub(crate) page_cache_bytes: usize,
     pub(crate) secure_cookies: bool,
+}
+
+/// `[audit]`.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    /// How long rows of the audit log are kept.
+    pub(crate) keep: Duration,
 }
 
 /// `[storage]`, `[catalog]`, `[keys]`: where things lie; unset, they lie in the data folder.
@@ -263,6 +275,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             delete_after: r.setting("delete_after", Span(Duration::from_mins(10))).0,
         }),
         query: r.section("query", read_query),
+        audit: r.section("audit", |r| Audit { keep: r.setting("keep", Span(AUDIT_KEEP)).0 }),
         places: read_places(r, clouds),
         auth: r.section("auth", |r| Auth {
             agent_token: r.secret("agent_token", "agent_token_file"),
@@ -307,6 +320,11 @@ fn read_query(r: &mut Reader<'_>) -> Query {
 
 /// Mistakes of settings that are right each by itself.
 fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let keep = config.audit.keep;
+    if keep < AUDIT_KEEP_MIN {
+        mistakes
+            .push(Mistake::new(format!("audit.keep: expected at least {AUDIT_KEEP_MIN:?}, found {keep:?}")));
+    }
     let listeners = [&config.agent.listener, &config.indexer.listener, &config.query.listener];
     mistakes.extend(listeners.into_iter().filter_map(|listener| listener.check().err()));
     let (stays, search) = (config.retention.delete_after, config.limits.search_timeout);

@@ -3,6 +3,7 @@
 use data_encoding::BASE32_NOPAD;
 use heliograph_model::cipher;
 use heliograph_model::time::Clock;
+use heliograph_store::audit::{Action, Actor, Details, Event, Log, Outcome, Subject};
 use heliograph_store::catalog::User;
 use heliograph_store::{Error, Store, crash};
 use secrecy::{ExposeSecret, SecretString};
@@ -45,12 +46,28 @@ pub(crate) async fn prepare(store: &Store, config: &Config, clock: &dyn Clock) -
     match store.catalog.create_user(&user).await {
         Ok(()) => {
             crash::point("admin.create.after");
+            record(store, clock).await?;
             Ok(sign_in)
         }
         // Another process was faster: its password holds.
         Err(Error::Exists { .. }) => Ok(SignIn::Known),
         Err(e) => Err(e.into()),
     }
+}
+
+/// The audit log begins with who could sign in first.
+async fn record(store: &Store, clock: &dyn Clock) -> anyhow::Result<()> {
+    let details = [("user".to_owned(), ADMIN.into()), ("admin".to_owned(), true.into())];
+    let event = Event {
+        at: clock.now(),
+        actor: Actor::Service,
+        action: Action::UserCreate,
+        subject: Subject::Platform,
+        from: None,
+        outcome: Outcome::Done,
+        details: Details::new(details.into_iter().collect()),
+    };
+    Ok(Log::of(store)?.append(&[event]).await?)
 }
 
 /// 100 random bits in five groups that can be read out: `abcd-efgh-…`.

@@ -104,6 +104,7 @@ pub(crate) fn query_config(
         search_concurrency: limits.search_concurrency,
         search_timeout: limits.search_timeout,
         tails_max: limits.tails_max,
+        audit_keep: Some(config.audit.keep),
     }
 }
 

@@ -18,9 +18,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Clock;
+use heliograph_store::audit::Subject;
 use heliograph_store::catalog::{Catalog, Extent, Role, Token, User};
 use http::{HeaderMap, header};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -28,6 +30,7 @@ use crate::metrics::Metrics;
 pub(crate) use origin::Origins;
 pub(crate) use session::Cookie;
 use sign_in::SignIns;
+pub(crate) use throttle::Refusals;
 
 /// What a machine's token begins with: a Basic password that begins so is a token, never a person's password.
 pub(crate) const TOKEN_PREFIX: &str = "hg_";
@@ -62,6 +65,8 @@ enum Proof {
 /// What a caller may do with one tenant.
 #[derive(Clone, Debug)]
 pub(crate) struct Rights {
+    /// The tenant's lasting id.
+    pub(crate) uid: Uuid,
     /// The tenant's workspace.
     pub(crate) workspace: Workspace,
     /// The roles, added up.
@@ -136,6 +141,14 @@ impl Caller {
             Err(Error::Forbidden)
         } else {
             Err(unknown())
+        }
+    }
+
+    /// A tenant as the audit log names it; none of the caller's is nobody's.
+    pub(crate) fn subject(&self, name: &TenantId) -> Subject {
+        match self.tenants.get(name) {
+            Some(rights) => Subject::Tenant { name: name.clone(), uid: rights.uid },
+            None => Subject::Platform,
         }
     }
 
@@ -295,7 +308,8 @@ impl Access {
 
     async fn of_token(&self, token: Token) -> Result<Caller> {
         let tenant = self.catalog.tenant(&token.tenant).await?.ok_or(Error::Unauthenticated)?;
-        let rights = Rights { workspace: tenant.workspace, roles: token.roles.into_iter().collect() };
+        let roles = token.roles.into_iter().collect();
+        let rights = Rights { uid: tenant.uid, workspace: tenant.workspace, roles };
         Ok(Caller {
             principal: Principal::Token(token.id.clone()),
             proof: Proof::Token(token.id),
@@ -328,7 +342,8 @@ impl Access {
                     grants.iter().filter(|g| covers(&g.extent)).map(|g| g.role).collect()
                 };
                 if !roles.is_empty() {
-                    tenants.insert(tenant.name, Rights { workspace: tenant.workspace, roles });
+                    let rights = Rights { uid: tenant.uid, workspace: tenant.workspace, roles };
+                    tenants.insert(tenant.name, rights);
                 }
             }
         }

@@ -49,4 +49,6 @@ pub struct Config {
     pub search_timeout: Duration,
     /// Live tails at the same time.
     pub tails_max: usize,
+    /// How long rows of the audit log are kept; without, without end.
+    pub audit_keep: Option<Duration>,
 }

@@ -65,6 +65,9 @@ pub enum Error {
         /// What there is too much of.
         what: &'static str,
     },
+    /// It cannot be recorded in the audit log now, and so is not done; of a change, or done and not recorded yet.
+    #[error("the audit log cannot be written now, and nothing is answered that is not recorded")]
+    Unrecorded,
     /// It took longer than a call may take.
     #[error("the search took longer than {} s", .limit.as_secs())]
     Timeout {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assets;
+mod audit;
 mod body;
 mod counts;
 mod erasures;
@@ -10,6 +11,7 @@ mod export;
 mod gate;
 mod lines;
 mod params;
+mod record;
 mod search;
 mod session;
 mod tail;
@@ -22,16 +24,20 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any, delete, get, put};
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
+use heliograph_store::audit::Action;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
-use crate::access::Access;
+use crate::access::{Access, Refusals};
+use crate::audit::Recorder;
 use crate::cursor::Cursors;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::search::Search;
 use crate::tail::Tails;
+pub(crate) use record::Origin;
+use record::Rule;
 
 /// What the routes stand on.
 pub(crate) struct Api {
@@ -46,6 +52,10 @@ pub(crate) struct Api {
     pub(crate) exports: Arc<Semaphore>,
     /// Live tails at the same time.
     pub(crate) tail_turns: Arc<Semaphore>,
+    /// Takes what goes to the audit log.
+    pub(crate) audit: Recorder,
+    /// Refusals that went there lately.
+    pub(crate) refusals: Refusals,
     /// Ends streams.
     pub(crate) stop: CancellationToken,
 }
@@ -56,67 +66,112 @@ type Shared = Arc<Api>;
 pub(crate) struct Route {
     /// As axum matches it.
     pub(crate) path: &'static str,
-    /// What it takes; a test holds this against what it answers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the table that tests enumerate"))]
-    pub(crate) methods: &'static [&'static str],
+    /// What it takes, and what of that is recorded in the audit log; a test holds this against what it answers.
+    pub(crate) methods: &'static [(&'static str, Rule)],
     handler: fn() -> MethodRouter<Shared>,
 }
 
-/// Every route of the API. A route that is not here does not exist, and every one here is behind [`gate`].
+/// Every route of the API. A route that is not here does not exist, and every one here is behind [`gate`] and
+/// [`record`].
 pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/session",
-        methods: &["GET", "POST", "DELETE"],
+        methods: &[
+            ("GET", Rule::Nothing),
+            ("POST", Rule::SignIn),
+            ("DELETE", Rule::Change(Action::SessionEnd)),
+        ],
         handler: || get(session::who).post(session::sign_in).delete(session::sign_out),
     },
-    Route { path: "/api/v1/search", methods: &["GET"], handler: || get(search::search) },
-    Route { path: "/api/v1/histogram", methods: &["GET"], handler: || get(counts::histogram) },
-    Route { path: "/api/v1/values", methods: &["GET"], handler: || get(counts::values) },
-    Route { path: "/api/v1/fields", methods: &["GET"], handler: || get(counts::fields) },
-    Route { path: "/api/v1/context", methods: &["GET"], handler: || get(search::context) },
+    Route {
+        path: "/api/v1/search",
+        methods: &[("GET", Rule::Records(Action::Search))],
+        handler: || get(search::search),
+    },
+    Route {
+        path: "/api/v1/histogram",
+        methods: &[("GET", Rule::Records(Action::Histogram))],
+        handler: || get(counts::histogram),
+    },
+    Route {
+        path: "/api/v1/values",
+        methods: &[("GET", Rule::Records(Action::Values))],
+        handler: || get(counts::values),
+    },
+    Route {
+        path: "/api/v1/fields",
+        methods: &[("GET", Rule::Records(Action::Fields))],
+        handler: || get(counts::fields),
+    },
+    Route {
+        path: "/api/v1/context",
+        methods: &[("GET", Rule::Records(Action::Context))],
+        handler: || get(search::context),
+    },
     Route {
         path: "/api/v1/export",
-        methods: &["GET"],
+        methods: &[("GET", Rule::Records(Action::Export))],
         handler: || get(export::export).layer(CompressionLayer::new().gzip(true).zstd(true)),
     },
-    Route { path: "/api/v1/tail", methods: &["GET"], handler: || get(tail::tail) },
+    Route {
+        path: "/api/v1/tail",
+        methods: &[("GET", Rule::Records(Action::Tail))],
+        handler: || get(tail::tail),
+    },
     Route {
         path: "/api/v1/admin/tenants",
-        methods: &["GET", "POST"],
+        methods: &[("GET", Rule::List(Action::AdminRead)), ("POST", Rule::Change(Action::TenantCreate))],
         handler: || get(admin::tenants).post(admin::create_tenant),
     },
     Route {
         path: "/api/v1/admin/users",
-        methods: &["GET", "POST"],
+        methods: &[("GET", Rule::List(Action::AdminRead)), ("POST", Rule::Change(Action::UserCreate))],
         handler: || get(admin::users).post(admin::create_user),
     },
     Route {
         path: "/api/v1/admin/users/{name}/password",
-        methods: &["PUT"],
+        methods: &[("PUT", Rule::Change(Action::UserPassword))],
         handler: || put(admin::set_password),
     },
     Route {
         path: "/api/v1/admin/grants",
-        methods: &["GET", "POST", "DELETE"],
+        methods: &[
+            ("GET", Rule::List(Action::AdminRead)),
+            ("POST", Rule::Change(Action::GrantGive)),
+            ("DELETE", Rule::Change(Action::GrantTake)),
+        ],
         handler: || get(admin::grants).post(admin::grant).delete(admin::revoke_grant),
     },
     Route {
         path: "/api/v1/admin/tokens",
-        methods: &["GET", "POST"],
+        methods: &[("GET", Rule::List(Action::AdminRead)), ("POST", Rule::Change(Action::TokenCreate))],
         handler: || get(admin::tokens).post(admin::create_token),
     },
     Route {
         path: "/api/v1/admin/tokens/{id}",
-        methods: &["DELETE"],
+        methods: &[("DELETE", Rule::Change(Action::TokenRevoke))],
         handler: || delete(admin::revoke_token),
     },
     Route {
         path: "/api/v1/admin/erasures",
-        methods: &["GET", "POST"],
+        methods: &[("GET", Rule::List(Action::AdminRead)), ("POST", Rule::Change(Action::ErasureRequest))],
         handler: || get(erasures::list).post(erasures::ask),
     },
-    Route { path: "/api/v1/admin/erasures/{erasure}", methods: &["GET"], handler: || get(erasures::show) },
-    Route { path: "/api/v1/admin/usage", methods: &["GET"], handler: || get(usage::usage) },
+    Route {
+        path: "/api/v1/admin/erasures/{erasure}",
+        methods: &[("GET", Rule::List(Action::AdminRead))],
+        handler: || get(erasures::show),
+    },
+    Route {
+        path: "/api/v1/admin/audit",
+        methods: &[("GET", Rule::List(Action::AuditRead))],
+        handler: || get(audit::list),
+    },
+    Route {
+        path: "/api/v1/admin/usage",
+        methods: &[("GET", Rule::List(Action::AdminRead))],
+        handler: || get(usage::usage),
+    },
 ];
 
 /// The whole service: the API behind its gate, the open status routes, and the page.
@@ -131,6 +186,7 @@ pub(crate) fn router(api: Shared, status: Router) -> Router {
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))
+        .layer(from_fn_with_state(Arc::clone(&api), record::record))
         .layer(from_fn_with_state(Arc::clone(&api), gate::prove))
         .layer(from_fn(gate::private));
     let page = any(assets::serve).layer(CompressionLayer::new().gzip(true).zstd(true));

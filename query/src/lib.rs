@@ -7,6 +7,7 @@
 //! Stateless but for caches: any number of these run over the same catalog, objects and indexers.
 
 pub mod access;
+mod audit;
 mod config;
 mod cursor;
 mod error;
@@ -86,8 +87,11 @@ pub async fn run(
     let search = Arc::new(search::Search::new(&config, store.clone(), client.clone(), metrics.clone()));
     let (stopping, failures) = (stop.clone(), metrics.tls_reload_failures.clone());
     tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&failures)).await });
-    let mut router =
-        router(&config, store, clock, metrics, Arc::clone(&search), status, tracker.clone(), stop.clone())?;
+    let log = heliograph_store::audit::Log::of(&store)?;
+    let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
+    tracker.spawn(writer.run(stop.clone()));
+    let parts = Parts { store, clock, metrics, search: Arc::clone(&search), audit, status };
+    let mut router = router(&config, parts, tracker.clone(), stop.clone())?;
     if port.is_encrypted() {
         router = router.layer(SetResponseHeaderLayer::overriding(
             header::STRICT_TRANSPORT_SECURITY,
@@ -111,18 +115,19 @@ pub async fn run(
     Ok(())
 }
 
-/// The whole service over its parts.
-#[expect(clippy::too_many_arguments, reason = "the parts, each a thing of its own")]
-fn router(
-    config: &Config,
+/// What the service is made of.
+struct Parts {
     store: Store,
     clock: Arc<dyn Clock>,
     metrics: metrics::Metrics,
     search: Arc<search::Search>,
+    audit: audit::Recorder,
     status: Router,
-    tracker: TaskTracker,
-    stop: CancellationToken,
-) -> Result<Router> {
+}
+
+/// The whole service over its parts.
+fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: CancellationToken) -> Result<Router> {
+    let Parts { store, clock, metrics, search, audit, status } = parts;
     let access = Arc::new(access::Access::new(
         config,
         Arc::clone(&store.catalog),
@@ -136,6 +141,7 @@ fn router(
         cursors: Arc::clone(&cursors),
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
+        audit: audit.clone(),
         tracker,
         stop: stop.clone(),
     };
@@ -149,6 +155,8 @@ fn router(
         metrics,
         exports: Arc::new(Semaphore::new(config.search_concurrency.max(1))),
         tail_turns: Arc::new(Semaphore::new(config.tails_max)),
+        audit,
+        refusals: access::Refusals::default(),
         stop,
     };
     Ok(http::router(Arc::new(api), status))

@@ -34,6 +34,14 @@ pub(crate) struct Metrics {
     pub(crate) export_bytes: IntCounter,
     /// Sign-ins by outcome.
     pub(crate) sign_ins: IntCounterVec,
+    /// Events in the audit log by action; one over several tenants counts once.
+    pub(crate) audit_events: IntCounterVec,
+    /// Calls that have a place in the audit log's queue.
+    pub(crate) audit_queue: IntGauge,
+    /// Tries to write the audit log that failed.
+    pub(crate) audit_failures: IntCounter,
+    /// Refused credentials that were too many of one address to be recorded one by one.
+    pub(crate) audit_refusals_left_out: IntCounter,
     /// Changed files of certificates for indexers that could not be used.
     pub(crate) tls_reload_failures: IntCounter,
     /// Memory held by opened segments' index parts.
@@ -96,6 +104,13 @@ impl Metrics {
             tail_skipped: counter("tail_skipped_records_total", "Records that live tails missed.")?,
             export_bytes: counter("export_bytes_total", "Bytes of exports, before compression.")?,
             sign_ins: counters("sign_ins_total", "Sign-ins by outcome.", &["outcome"])?,
+            audit_events: counters("audit_events_total", "Events in the audit log.", &["action"])?,
+            audit_queue: gauge("audit_queue", "Calls with a place in the audit log's queue.")?,
+            audit_failures: counter("audit_failures_total", "Failed tries to write the audit log.")?,
+            audit_refusals_left_out: counter(
+                "audit_refusals_left_out_total",
+                "Refused credentials beyond those that are recorded one by one.",
+            )?,
             tls_reload_failures: counter(
                 "tls_reload_failures_total",
                 "Changed files of certificates for indexers that could not be used.",

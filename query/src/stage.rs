@@ -108,7 +108,7 @@ pub(crate) struct Stage {
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinSet<Result<(), Error>>,
     _others: JoinSet<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -152,6 +152,7 @@ impl Stage {
             page_cache_bytes: 0,
             search_timeout: Duration::from_secs(30),
             tails_max: 8,
+            audit_keep: None,
         };
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -178,8 +179,13 @@ impl Stage {
             stop,
             running,
             _others: others,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// The catalog's file.
+    pub(crate) fn catalog_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("catalog")
     }
 
     /// Damages the first blocks of a segment, behind its head; its index stays as it is.

@@ -25,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Caller, Scope};
+use crate::audit::Recorder;
 use crate::cursor::{Binding, Cursors};
 use crate::error::{Error, Result};
+use crate::http::Origin;
 use crate::metrics::Metrics;
 use crate::search::{Question, Search};
 use crate::syntax;
@@ -62,6 +64,7 @@ pub(crate) struct Tails {
     pub(crate) cursors: Arc<Cursors>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    pub(crate) audit: Recorder,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Asked {
     pub(crate) named: Vec<String>,
     pub(crate) text: String,
     pub(crate) question: Question,
+    /// Who is recorded where the client asks for something else.
+    pub(crate) origin: Origin,
 }
 
 /// What a tail's cursor is bound to.

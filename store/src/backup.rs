@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/manifest.json    line 1: what it is, and each file's size and SHA-256; line 2: SHA-256 of line 1
 //! DIR/catalog.ndjson   of a catalog: its rows, whatever engine they come from
+//! DIR/audit-*          of a catalog: its audit log, in files of so many rows, and the log's head
 //! DIR/master.key       of a catalog, only if asked for
 //! DIR/tenant.json      of a tenant: its name, id, wrapped key, limits and segments
 //! DIR/segments/ID      of a tenant: its segments as they lie in the object store; what was not sealed yet is one, too
@@ -10,6 +11,7 @@
 //! The manifest is written last: a folder without it is a backup that was not finished. Nothing is restored before
 //! every file was held against the manifest.
 
+mod audit;
 mod catalog;
 mod folder;
 mod tenant;

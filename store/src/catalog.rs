@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::migrate::{MigrateError, Migrator};
 use uuid::Uuid;
 
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::keyring::KeyId;
 use crate::layout::ObjectId;
@@ -477,4 +478,24 @@ pub trait Catalog: Send + Sync + 'static {
     /// Ends an erasure, and forgets its query; one of a tenant gives its name free, and ends all others of it. Ending
     /// it again changes nothing.
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()>;
+
+    /// Puts rows behind the last one of the audit log, all or nothing, and moves its head. An answer that is lost leaves
+    /// rows that the caller does not know of: appending again has them twice. [`Error::Corrupt`] if the head is gone.
+    ///
+    /// An engine must see to it that appends come one after the other.
+    async fn append_audit(&self, key: &audit::HeadKey, events: &[audit::Event]) -> Result<()>;
+    /// Both ends of the audit log; [`Error::Corrupt`] if they are gone.
+    async fn audit_head(&self) -> Result<audit::Head>;
+    /// Rows of the audit log behind the one of this number, in their order; at most so many.
+    async fn audit_rows(&self, after: u64, limit: u32) -> Result<Vec<audit::Row>>;
+    /// Rows of the audit log that a page asks for, newest first.
+    async fn audit_page(&self, page: &audit::Page) -> Result<Vec<audit::Row>>;
+    /// Drops the oldest rows of the audit log, up to the first that is not older than this, and moves its anchor; at most
+    /// so many at once. Gives how many.
+    async fn trim_audit(&self, key: &audit::HeadKey, before: Timestamp, limit: u32) -> Result<u64>;
+    /// Puts the code of another master key's key on the head of the audit log.
+    async fn hand_over_audit(&self, from: &audit::HeadKey, to: &audit::HeadKey) -> Result<()>;
+    /// Puts rows of a backup, in their order, into an audit log that has none, all or nothing; with the last ones comes the
+    /// head. [`Error::Exists`] if it has a head already.
+    async fn load_audit(&self, rows: &[audit::Row], head: Option<&audit::Head>) -> Result<()>;
 }

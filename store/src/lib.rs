@@ -1,6 +1,7 @@
 //! What lies at rest, between the indexer that writes it and the query that reads it: the catalog, the key
 //! ring, the segments, the write-ahead objects, and the places where they lie.
 
+pub mod audit;
 pub mod backup;
 pub mod catalog;
 pub mod compaction;

@@ -32,7 +32,7 @@ use heliograph_store::objects::Config as StorageConfig;
 use heliograph_store::retention::{Own, OwnKeep};
 use heliograph_store::segment::{self, PageCache, ScanStats, Segment};
 use heliograph_store::wal::{self, WalBatch};
-use heliograph_store::{Config, Store, backup, keyring, layout, objects, token};
+use heliograph_store::{Config, Store, audit, backup, keyring, layout, objects, token};
 use heliograph_testbed::s3;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -223,6 +223,19 @@ async fn a_catalog_comes_back(is_scaled: bool, is_scaled_then: bool) {
     let store = from.open().await;
     let secret = fill(&store).await;
     let folder = from.path("backup");
+    let log = audit::Log::of(&store).unwrap();
+    let event = |subject| audit::Event {
+        at: NOW,
+        actor: audit::Actor::CommandLine(7),
+        action: audit::Action::LimitsSet,
+        subject,
+        from: None,
+        outcome: audit::Outcome::Done,
+        details: audit::Details::default(),
+    };
+    let of_a =
+        audit::Subject::Tenant { name: name("a"), uid: store.tenants.get(&name("a")).await.unwrap().uid };
+    log.append(&[event(of_a), event(audit::Subject::Platform)]).await.unwrap();
     backup::back_up_catalog(&*store.catalog, None, &folder, NOW).await.unwrap();
     let key = std::fs::read(&from.config.master_key_file).unwrap();
     for file in files(&folder) {
@@ -251,6 +264,10 @@ async fn a_catalog_comes_back(is_scaled: bool, is_scaled_then: bool) {
     std::fs::write(key_file, key).unwrap();
     // The records lie where they lay.
     let restored = Store { catalog: there, ..store.clone() };
+    let restored_log = audit::Log::of(&restored).unwrap();
+    assert_eq!(restored_log.rows(0, 10).await.unwrap(), log.rows(0, 10).await.unwrap());
+    let whole = restored_log.verify(None).await.unwrap();
+    assert!(whole.is_whole() && whole.rows == 2, "{whole:?}");
     assert_eq!(everything(&restored, "a").await, everything(&store, "a").await);
     let batches = vec![CommittedBatch {
         tenant: name("a"),

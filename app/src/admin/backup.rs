@@ -5,10 +5,12 @@ use std::path::Path;
 use anyhow::anyhow;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
+use heliograph_store::audit::Action;
 use heliograph_store::backup::{self, Kind};
 use heliograph_store::catalog;
 use heliograph_store::keyring::KeyRing;
 
+use super::record::Change;
 use super::{open, places_of};
 use crate::cli::Place;
 use crate::clock::SystemClock;
@@ -27,15 +29,18 @@ pub(super) async fn make(
     let Some(tenant) = tenant else {
         let places = places_of(place)?;
         let key = with_master_key.then_some(places.master_key_file.as_path());
-        backup::back_up_catalog(&*store.catalog, key, to, now).await?;
-        return Ok(());
+        let change = Change::new(&store, Action::BackupMake).with("with_master_key", with_master_key);
+        return change
+            .make(async { Ok(backup::back_up_catalog(&*store.catalog, key, to, now).await?) })
+            .await;
     };
     if with_master_key {
         let reason =
             "--with-master-key: it opens every tenant's data; it goes with a backup of the catalog only";
         return Err(Failure::Usage(anyhow!(reason)));
     }
-    let made = backup::back_up_tenant(&store, tenant, to, now).await?;
+    let change = Change::new(&store, Action::BackupMake).about(tenant).await?;
+    let made = change.make(async { Ok(backup::back_up_tenant(&store, tenant, to, now).await?) }).await?;
     Ok(console::line(&format!("{} records in {} segments", made.records, made.segments))?)
 }
 
@@ -54,7 +59,10 @@ pub(super) async fn restore(
         let source = master_key_file.map(read).transpose()?;
         let places = places_of(place)?;
         let store = heliograph_store::Store::open(&places, std::sync::Arc::new(SystemClock)).await?;
-        let made = backup::restore_tenant(&store, source.as_ref(), name, from).await?;
+        let change = Change::new(&store, Action::BackupRestore);
+        let change = name.iter().fold(change, |change, name| change.with("as", name.as_str()));
+        let restored = async { Ok(backup::restore_tenant(&store, source.as_ref(), name, from).await?) };
+        let made = change.make(restored).await?;
         return Ok(console::line(&format!("{} records in {} segments", made.records, made.segments))?);
     }
     if name.is_some() || master_key_file.is_some() {

@@ -7,11 +7,13 @@ use heliograph_model::filter::Filter;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{Clock, TimeRange, Timestamp, duration_nanos};
 use heliograph_store::Store;
+use heliograph_store::audit::Action;
 use heliograph_store::catalog::{ErasureKind, LISTED_WITHIN, NewErasure, NewTenantErasure};
 use heliograph_store::erasure::{self, Receipt};
 use uuid::Uuid;
 
 use super::open;
+use super::record::Change;
 use crate::cli::{Erase, EraseCommand};
 use crate::clock::SystemClock;
 use crate::console;
@@ -87,7 +89,10 @@ async fn erase(tenant: &TenantId, query: &str, words: &Erase) -> Outcome {
         by: operator(),
         at: now,
     };
-    store.catalog.request_erasure(&new).await?;
+    // Not the query: it may hold what is to be erased, and the receipt has its hash.
+    let change = Change::new(&store, Action::ErasureRequest).about(tenant).await?;
+    let change = change.with("erasure", new.id.to_string()).with("everything", false);
+    change.make(async { Ok(store.catalog.request_erasure(&new).await?) }).await?;
     finish(&store, new.id, Some(query), words).await
 }
 
@@ -112,7 +117,9 @@ async fn erase_tenant(tenant: &TenantId, words: &Erase) -> Outcome {
         by: operator(),
         at: SystemClock.now(),
     };
-    store.catalog.erase_tenant(&new).await?;
+    let change = Change::new(&store, Action::ErasureRequest).about(tenant).await?;
+    let change = change.with("erasure", new.id.to_string()).with("everything", true);
+    change.make(async { Ok(store.catalog.erase_tenant(&new).await?) }).await?;
     console::say(&format!("the key of {tenant} is destroyed: what is left of it cannot be read any more"));
     finish(&store, new.id, None, words).await
 }
@@ -211,7 +218,7 @@ fn parse(query: &str, now: Timestamp) -> Outcome<Filter> {
 }
 
 /// A moment as `search` takes it; a mere length of time means so long ago.
-fn time(option: &str, text: Option<&str>, open: Timestamp, now: Timestamp) -> Outcome<Timestamp> {
+pub(super) fn time(option: &str, text: Option<&str>, open: Timestamp, now: Timestamp) -> Outcome<Timestamp> {
     let Some(text) = text else { return Ok(open) };
     let ago = duration_nanos(text).map(|_| format!("now-{text}"));
     Timestamp::parse_relative(ago.as_deref().unwrap_or(text), now)

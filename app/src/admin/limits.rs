@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use heliograph_model::tenant::TenantId;
+use heliograph_store::audit::Action;
 use heliograph_store::catalog::{Bound, TenantUsage};
 use heliograph_store::retention::OwnKeep;
 use heliograph_store::{Error, Store};
 
+use super::record::Change;
 use super::retention;
 use crate::cli::LimitWords;
 use crate::console;
@@ -29,7 +31,16 @@ pub(super) async fn set(name: &TenantId, words: &LimitWords, store: &Store) -> O
         }
     }
     if is_changed {
-        store.catalog.set_limits(name, &limits).await?;
+        let mut change = Change::new(store, Action::LimitsSet).about(name).await?;
+        for (name, limit) in [
+            ("ingest", limits.ingest_per_second),
+            ("burst", limits.ingest_burst),
+            ("hot", limits.hot),
+            ("stored", limits.stored),
+        ] {
+            change = change.with(name, text(limit));
+        }
+        change.make(async { Ok(store.catalog.set_limits(name, &limits).await?) }).await?;
     }
     let shown = [limits.ingest_per_second, limits.ingest_burst, limits.hot, limits.stored].map(text);
     Ok(console::table(["ingest/s", "burst", "hot", "stored"], &[shown])?)

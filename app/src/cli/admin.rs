@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use heliograph_model::tenant::{TenantId, Workspace};
+use heliograph_store::audit::Seen;
 use heliograph_store::catalog::{Bound, Role};
 use heliograph_store::retention::Own;
 use uuid::Uuid;
@@ -49,6 +51,9 @@ pub(crate) enum AdminCommand {
     },
     /// Remove the records that a query finds, for ever, and print what was removed; waits for running indexers
     Erase(Erase),
+    /// What was done and asked, by whom
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Copy the catalog, or one tenant with all its records, into a new folder; works beside a running server
     Backup {
         /// Folder that is new or empty
@@ -77,6 +82,32 @@ pub(crate) enum AdminCommand {
         /// Of a tenant: the master key of the place that it comes from, if another than here
         #[arg(long, value_name = "FILE")]
         master_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Look whether the log is whole: no row changed, missing, or put in; prints the last row, to be kept elsewhere
+    Verify {
+        /// A last row that was printed earlier: it must be in the log
+        #[arg(long, value_name = "ROW:HASH", value_parser = parse_seen)]
+        seen: Option<Seen>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the log as lines of JSON, the oldest first
+    Export {
+        /// From when: 15m, now-2h, 2026-11-24T10:00:00Z [default: all that is kept]
+        #[arg(long)]
+        since: Option<String>,
+        /// Up to when, likewise
+        #[arg(long)]
+        until: Option<String>,
+        /// Only what is about a tenant of this name
+        #[arg(long)]
+        tenant: Option<TenantId>,
         #[command(flatten)]
         place: Place,
     },
@@ -394,6 +425,16 @@ fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| {
         let names = Role::ALL.map(Role::as_str).join(", ");
         format!("there is no role {text:?}: the roles are {names}")
+    })
+}
+
+fn parse_seen(text: &str) -> Result<Seen, String> {
+    let seen = text.split_once(':').and_then(|(seq, hash)| {
+        let hash = HEXLOWER_PERMISSIVE.decode(hash.as_bytes()).ok()?;
+        Some(Seen { seq: seq.parse().ok()?, hash })
+    });
+    seen.ok_or_else(|| {
+        format!("{text:?} is not a row as `audit verify` prints it: its number, a colon, its hash")
     })
 }
 

@@ -211,6 +211,15 @@ fn all_mistakes_are_reported_together() {
 }
 
 #[test]
+fn the_audit_log_is_kept_for_a_day_at_least() {
+    refuses(
+        "[audit]\nkeep = \"1h\"\n",
+        "invalid configuration: audit.keep: expected at least 86400s, found 3600s",
+    );
+    read("[audit]\nkeep = \"1d\"\n", &[]).unwrap();
+}
+
+#[test]
 fn what_searches_may_still_read_is_not_deleted() {
     refuses(
         "[retention]\ndelete_after = \"90s\"\n",

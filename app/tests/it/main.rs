@@ -8,6 +8,7 @@
     reason = "a test that finds something wrong says so and ends"
 )]
 
+mod audit;
 mod backup;
 mod certificates;
 mod clock_jumps;

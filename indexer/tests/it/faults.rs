@@ -13,6 +13,7 @@ use heliograph_model::batch::{BatchId, ProducerId};
 use heliograph_model::scan::{CommitId, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_store::audit;
 use heliograph_store::catalog::{
     Candidate, Catalog, CommittedBatch, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease,
     NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session,
@@ -264,6 +265,13 @@ through! {
     erasures() -> Vec<Erasure>;
     pending_erasures() -> Vec<PendingErasure>;
     erasure_steps() -> u64;
+    append_audit(key: &audit::HeadKey, events: &[audit::Event]) -> ();
+    audit_head() -> audit::Head;
+    audit_rows(after: u64, limit: u32) -> Vec<audit::Row>;
+    audit_page(page: &audit::Page) -> Vec<audit::Row>;
+    trim_audit(key: &audit::HeadKey, before: Timestamp, limit: u32) -> u64;
+    hand_over_audit(from: &audit::HeadKey, to: &audit::HeadKey) -> ();
+    load_audit(rows: &[audit::Row], head: Option<&audit::Head>) -> ();
     erase_tenant(new: &NewTenantErasure) -> Erasure;
     erased_tenants() -> Vec<ErasedTenant>;
     note_erased(erasure: Uuid, objects: &[ErasedObject]) -> ();

@@ -85,6 +85,17 @@ impl Throttle {
     }
 }
 
+/// Refusals that are written down one by one: as many of one address as it may have failures.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Throttle);
+
+impl Refusals {
+    /// Whether one more is.
+    pub(crate) fn may(&self, from: IpAddr, now: Timestamp) -> bool {
+        self.0.begin(&[Key::address(from)], now).is_ok()
+    }
+}
+
 fn age(at: Timestamp, now: Timestamp) -> Duration {
     Duration::from_nanos(u64::try_from(now.nanos_since(at)).unwrap_or(0))
 }

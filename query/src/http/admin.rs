@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Timestamp, duration_nanos};
+use heliograph_store::audit::Subject;
 use heliograph_store::catalog::{Extent, Grant, Role, Token, User};
 use http::{StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::body::JsonBody;
 use super::params::Params;
+use super::record::Note;
 use crate::access::{Caller, password};
 use crate::error::{Error, Result};
 
@@ -61,13 +63,17 @@ pub(super) struct NewTenant {
 pub(super) async fn create_tenant(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     JsonBody(new): JsonBody<NewTenant>,
 ) -> Result<Created> {
     caller.require_admin()?;
     let name = TenantId::parse(&new.name).map_err(|e| Error::invalid(e.to_string()))?;
+    note.detail("tenant", name.as_str());
     let workspace = Workspace::parse(new.workspace.as_deref().unwrap_or(WORKSPACE_DEFAULT))
         .map_err(|e| Error::invalid(e.to_string()))?;
-    api.store.tenants.create(&name, &workspace).await?;
+    note.detail("workspace", workspace.as_str());
+    let made = api.store.tenants.create(&name, &workspace).await?;
+    note.about(Subject::Tenant { name: name.clone(), uid: made.uid });
     tracing::info!(by = caller.principal().name(), tenant = %name, "a tenant was made");
     Ok(created(json!({ "name": name, "workspace": workspace })))
 }
@@ -114,9 +120,12 @@ async fn hashed(secret: SecretString) -> Result<String> {
 pub(super) async fn create_user(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     JsonBody(new): JsonBody<NewUser>,
 ) -> Result<Created> {
     caller.require_admin()?;
+    note.detail("user", new.name.as_str());
+    note.detail("admin", new.admin);
     let is_name = (1..=USER_CHARS_MAX).contains(&new.name.chars().count())
         && !new.name.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':');
     if !is_name {
@@ -149,10 +158,12 @@ pub(super) struct NewPassword {
 pub(super) async fn set_password(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     Path(name): Path<String>,
     JsonBody(new): JsonBody<NewPassword>,
 ) -> Result<StatusCode> {
     caller.require_admin()?;
+    note.detail("user", name.as_str());
     let hash = hashed(new.password).await?;
     api.store.catalog.set_password(&name, &hash).await?;
     tracing::info!(by = caller.principal().name(), user = name, "a password was set");
@@ -211,14 +222,30 @@ impl GrantBody {
     }
 }
 
+/// A grant over a workspace is about each of its tenants.
+fn note_grant(note: &Note, caller: &Caller, grant: &Grant) {
+    note.detail("user", grant.user.as_str());
+    note.detail("role", grant.role.as_str());
+    match &grant.extent {
+        Extent::Tenant(tenant) => note.about(caller.subject(tenant)),
+        Extent::Workspace(workspace) => {
+            note.detail("workspace", workspace.as_str());
+            let of = caller.tenants().iter().filter(|(_, rights)| rights.workspace == *workspace);
+            of.for_each(|(tenant, _)| note.about(caller.subject(tenant)));
+        }
+    }
+}
+
 /// `POST /admin/grants`.
 pub(super) async fn grant(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     JsonBody(body): JsonBody<GrantBody>,
 ) -> Result<Created> {
     caller.require_admin()?;
     let grant = body.grant()?;
+    note_grant(&note, &caller, &grant);
     api.store.catalog.grant(&grant).await?;
     tracing::info!(by = caller.principal().name(), ?grant, "a role was given");
     Ok(created(grant_json(&grant)))
@@ -228,10 +255,12 @@ pub(super) async fn grant(
 pub(super) async fn revoke_grant(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     JsonBody(body): JsonBody<GrantBody>,
 ) -> Result<StatusCode> {
     caller.require_admin()?;
     let grant = body.grant()?;
+    note_grant(&note, &caller, &grant);
     if !api.store.catalog.revoke_grant(&grant).await? {
         return Err(Error::NotFound { what: "grant" });
     }
@@ -288,10 +317,16 @@ pub(super) struct NewToken {
 pub(super) async fn create_token(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     JsonBody(new): JsonBody<NewToken>,
 ) -> Result<Created> {
     caller.require_admin()?;
     let tenant = existing(&api, &new.tenant).await?;
+    note.about(caller.subject(&tenant));
+    note.detail("roles", new.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>());
+    if let Some(ttl) = &new.ttl {
+        note.detail("ttl", ttl.as_str());
+    }
     if new.roles.is_empty() {
         return Err(Error::invalid("a token needs a role: viewer, writer or operator"));
     }
@@ -303,6 +338,7 @@ pub(super) async fn create_token(
         })?),
     };
     let (token, secret) = heliograph_store::token::issue(&tenant, &new.roles, expires, now)?;
+    note.detail("token", token.id.as_str());
     api.store.catalog.create_token(&token).await?;
     tracing::info!(by = caller.principal().name(), token = token.id, %tenant, "a token was made");
     let mut body = token_json(&token);
@@ -316,9 +352,14 @@ pub(super) async fn create_token(
 pub(super) async fn revoke_token(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     Path(id): Path<String>,
 ) -> Result<StatusCode> {
     caller.require_admin()?;
+    note.detail("token", id.as_str());
+    if let Some(token) = api.store.catalog.token(&id).await? {
+        note.about(caller.subject(&token.tenant));
+    }
     api.store.catalog.revoke_token(&id, api.clock.now()).await?;
     tracing::info!(by = caller.principal().name(), token = id, "a token was revoked");
     Ok(StatusCode::NO_CONTENT)

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::body::JsonBody;
 use super::params::{Params, RangeText};
+use super::record::Note;
 use crate::access::Caller;
 use crate::error::{Error, Result};
 
@@ -73,11 +74,16 @@ pub(super) struct Asked {
 pub(super) async fn ask(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(note): Extension<Note>,
     JsonBody(asked): JsonBody<Asked>,
 ) -> Result<(StatusCode, Json<Receipt>)> {
     let tenant = caller.operated(&asked.tenant)?;
     let now = api.clock.now();
     let (id, by) = (Uuid::new_v4(), caller.principal().name());
+    // Not the query: it may hold what is to be erased, and the receipt has its hash.
+    note.about(caller.subject(&tenant));
+    note.detail("erasure", id.to_string());
+    note.detail("everything", asked.everything);
     let query = match (asked.query, asked.everything) {
         (Some(query), false) => query,
         (None, true) if asked.start.is_none() && asked.end.is_none() => {

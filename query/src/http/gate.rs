@@ -10,8 +10,8 @@ use heliograph_model::cipher;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
-use super::Shared;
 use super::error::{ErrorBody, Failed};
+use super::{Shared, record};
 use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
@@ -40,7 +40,13 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(peer)| peer.ip())
         .ok_or_else(|| Error::server("the connection", "no peer address"))?;
-    let caller = api.access.authenticate(headers, peer).await?;
+    let caller = match api.access.authenticate(headers, peer).await {
+        Err(error @ (Error::Unauthenticated | Error::Throttled { .. })) => {
+            record::refused(api, headers, peer, path).await;
+            return Err(error);
+        }
+        proved => proved?,
+    };
     if !request.method().is_safe() || path == TAIL {
         api.access.origins().check(headers, caller.is_by_cookie())?;
     }
@@ -56,7 +62,7 @@ pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Ne
     let id = cipher::random::<8>().map_or_else(|_| "0".to_owned(), |bytes| HEXLOWER.encode(&bytes));
     let mut response = next.run(request).await;
     if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
-        if response.status().is_server_error() && !matches!(*error, Error::Busy { .. }) {
+        if response.status().is_server_error() && !matches!(*error, Error::Busy { .. } | Error::Unrecorded) {
             tracing::error!(
                 request_id = id,
                 route,

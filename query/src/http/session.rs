@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::body::JsonBody;
+use super::record::Note;
 use crate::access::{Caller, Principal};
 use crate::error::Result;
 
@@ -26,10 +27,13 @@ pub(super) struct SignIn {
 pub(super) async fn sign_in(
     State(api): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(note): Extension<Note>,
     headers: HeaderMap,
     JsonBody(SignIn { user, password }): JsonBody<SignIn>,
 ) -> Result<Response> {
+    note.detail("user", user.as_str());
     let (caller, cookie) = api.access.sign_in(&headers, peer.ip(), &user, &password).await?;
+    note.by(caller.principal());
     Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), Json(described(&caller))).into_response())
 }
 

@@ -8,8 +8,8 @@ use axum::response::Response;
 use heliograph_model::time::{TimeRange, Timestamp};
 use http::{HeaderMap, Uri, header};
 
-use super::Shared;
 use super::params::Params;
+use super::{Origin, Shared};
 use crate::access::Caller;
 use crate::error::{Error, Result};
 use crate::tail::{self, BACKLOG_DEFAULT, BACKLOG_MAX, Begin, TENANTS_MAX};
@@ -25,6 +25,7 @@ const WRITE_BYTES_MAX: usize = 128 << 20;
 pub(super) async fn tail(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(origin): Extension<Origin>,
     uri: Uri,
     headers: HeaderMap,
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -70,7 +71,7 @@ pub(super) async fn tail(
     let tails = Arc::clone(&api.tails);
     match understood {
         Ok((question, begin)) => {
-            let asked = tail::Asked { caller, scope, named, text, question };
+            let asked = tail::Asked { caller, scope, named, text, question, origin };
             Ok(upgrade.on_upgrade(move |socket| {
                 let tracker = tails.tracker.clone();
                 tracker.track_future(async move {

@@ -9,6 +9,7 @@ use heliograph_model::record::RecordKey;
 use heliograph_model::scan::CommitId;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
+use heliograph_store::audit::{Action, Details, Outcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use super::frame::{self, Ask};
 use super::position::{At, Positions};
 use super::starts::Starts;
 use super::{Asked, BACKLOG_MAX, Begin, End, Tails};
+use crate::audit;
 use crate::cursor::Binding;
 use crate::error::{Error, Result};
 use crate::search::Question;
@@ -258,7 +260,7 @@ impl<'a> Tail<'a> {
                 }
                 Ok(())
             }
-            Ok(Ask::Query { q }) => match super::question(&q, TimeRange::ALL, self.tails.clock.now()) {
+            Ok(Ask::Query { q }) => match asked_anew(self.tails, self.asked, &q).await {
                 Ok(question) => {
                     self.question = question;
                     self.binding = super::binding(&self.asked.scope, &self.asked.named, &q);
@@ -368,6 +370,22 @@ impl<'a> Tail<'a> {
             Ok(Err(_)) | Err(_) => Err(End::Gone),
         }
     }
+}
+
+/// Another question, recorded as the first one was.
+async fn asked_anew(tails: &Tails, asked: &Asked, q: &str) -> Result<Question> {
+    let question = super::question(q, TimeRange::ALL, tails.clock.now())?;
+    let slot = tails.audit.slot().await?;
+    slot.record(audit::Happened {
+        at: tails.clock.now(),
+        actor: asked.origin.actor.clone(),
+        action: Action::Tail,
+        subjects: Arc::clone(&asked.origin.subjects),
+        from: asked.origin.from,
+        outcome: Outcome::Done,
+        details: Details::new([("q".to_owned(), q.into())].into_iter().collect()),
+    });
+    Ok(question)
 }
 
 /// The next event; never, while paused.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use heliograph_model::time::Timestamp;
 
-use super::Kind;
 use super::folder::{Reader, Writer};
+use super::{Kind, audit};
 use crate::catalog::{Catalog, Dump};
 use crate::error::{Error, Result};
 use crate::keyring::KeyRing;
@@ -22,6 +22,7 @@ pub async fn back_up_catalog(
 ) -> Result<()> {
     let mut writer = Writer::new(folder)?;
     writer.put(ROWS, catalog.dump().await?.to_lines().as_bytes())?;
+    audit::back_up(catalog, &mut writer).await?;
     if let Some(path) = master_key_file {
         let source = |source| Error::File { path: path.display().to_string(), source };
         writer.put(MASTER_KEY, &std::fs::read(path).map_err(source)?)?;
@@ -63,7 +64,9 @@ pub async fn restore_catalog(catalog: &dyn Catalog, master_key_file: &Path, fold
         // A key that belongs to nothing here would only puzzle.
         drop(std::fs::remove_file(path));
     }
-    loaded.map(|()| keys.is_some())
+    loaded?;
+    audit::restore(catalog, &reader).await?;
+    Ok(keys.is_some())
 }
 
 fn write_key(path: &Path, key: &[u8]) -> Result<PathBuf> {

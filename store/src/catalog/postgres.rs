@@ -4,6 +4,7 @@
 //! serialisation failure) is made again, and so is one whose connection broke, where making it twice is the same
 //! as once; what still fails then is the caller's to try again.
 
+mod audit;
 mod commits;
 mod connection;
 mod dump;
@@ -38,6 +39,7 @@ use super::{
     NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant,
     TenantLimits, TenantUsage, Token, User, WalObject,
 };
+use crate::audit::{Event, Head, HeadKey, Page, Row};
 use crate::error::{Error, Result};
 use crate::keyring::KeyId;
 use crate::layout::ObjectId;
@@ -323,5 +325,27 @@ impl Catalog for Postgres {
     }
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
         self.call(|| erasures::finish(self, erasure, at)).await
+    }
+
+    async fn append_audit(&self, key: &HeadKey, events: &[Event]) -> Result<()> {
+        self.call_once(|| audit::append(self, key, events)).await
+    }
+    async fn audit_head(&self) -> Result<Head> {
+        self.call(|| audit::head(self)).await
+    }
+    async fn audit_rows(&self, after: u64, limit: u32) -> Result<Vec<Row>> {
+        self.call(|| audit::rows(self, after, limit)).await
+    }
+    async fn audit_page(&self, page: &Page) -> Result<Vec<Row>> {
+        self.call(|| audit::page(self, page)).await
+    }
+    async fn trim_audit(&self, key: &HeadKey, before: Timestamp, limit: u32) -> Result<u64> {
+        self.call_once(|| audit::trim(self, key, before, limit)).await
+    }
+    async fn hand_over_audit(&self, from: &HeadKey, to: &HeadKey) -> Result<()> {
+        self.call_once(|| audit::hand_over(self, from, to)).await
+    }
+    async fn load_audit(&self, rows: &[Row], head: Option<&Head>) -> Result<()> {
+        within(LOAD_MAX, audit::load(self, rows, head)).await
     }
 }

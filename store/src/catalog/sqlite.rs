@@ -4,6 +4,7 @@
 //! and those of other processes (`heliograph admin` beside a server) wait for each other at the file. Readers
 //! have connections of their own and never wait: the journal is a write-ahead log.
 
+mod audit;
 mod commits;
 mod dump;
 mod erasures;
@@ -33,6 +34,7 @@ use super::{
     NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant,
     TenantLimits, TenantUsage, Token, User, WalObject,
 };
+use crate::audit::{Event, Head, HeadKey, Page, Row};
 use crate::error::Result;
 use crate::keyring::KeyId;
 use crate::layout::ObjectId;
@@ -267,6 +269,28 @@ impl Catalog for Sqlite {
     }
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()> {
         erasures::finish(self, erasure, at).await
+    }
+
+    async fn append_audit(&self, key: &HeadKey, events: &[Event]) -> Result<()> {
+        audit::append(self, key, events).await
+    }
+    async fn audit_head(&self) -> Result<Head> {
+        audit::head(self).await
+    }
+    async fn audit_rows(&self, after: u64, limit: u32) -> Result<Vec<Row>> {
+        audit::rows(self, after, limit).await
+    }
+    async fn audit_page(&self, page: &Page) -> Result<Vec<Row>> {
+        audit::page(self, page).await
+    }
+    async fn trim_audit(&self, key: &HeadKey, before: Timestamp, limit: u32) -> Result<u64> {
+        audit::trim(self, key, before, limit).await
+    }
+    async fn hand_over_audit(&self, from: &HeadKey, to: &HeadKey) -> Result<()> {
+        audit::hand_over(self, from, to).await
+    }
+    async fn load_audit(&self, rows: &[Row], head: Option<&Head>) -> Result<()> {
+        audit::load(self, rows, head).await
     }
 }
 

@@ -9,19 +9,21 @@ use uuid::Uuid;
 use crate::catalog::{ErasedAs, ErasedObject, Erasure, ErasureKind};
 
 /// What an erasure leaves alone: who gives the receipt to somebody gives this, too.
-pub const NOT_REACHED: [&str; 4] = [
+pub const NOT_REACHED: [&str; 5] = [
     "records that came in after the request",
     "backups, and versions or snapshots that the store keeps of deleted objects",
     "what agents have not sent yet, and the files from which they read",
     "what people and programs have read, exported or forwarded",
+    "the texts of searches in the audit log, for as long as that is kept",
 ];
 
 /// What the erasure of a whole tenant leaves alone.
-pub const NOT_REACHED_OF_TENANT: [&str; 4] = [
+pub const NOT_REACHED_OF_TENANT: [&str; 5] = [
     "backups of the catalog from before, which hold the wrapped key, and logs that a database server keeps of its writes",
     "versions or snapshots that the store keeps of deleted objects: no key opens them any more",
     "what agents have not sent yet, which is refused, and the files from which they read",
     NOT_REACHED[3],
+    NOT_REACHED[4],
 ];
 
 /// An erasure and all that it took away.
@@ -66,7 +68,7 @@ pub struct Receipt {
     /// Objects of segments that were taken away.
     pub objects: Vec<ErasedObject>,
     /// What it leaves alone.
-    pub not_reached: [&'static str; 4],
+    pub not_reached: [&'static str; 5],
 }
 
 impl Receipt {

@@ -10,6 +10,7 @@
     reason = "what a test calls may end it"
 )]
 
+mod audit;
 mod commits;
 mod crowd;
 mod erasures;
@@ -33,11 +34,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use heliograph_store::catalog::{self, Catalog};
+use sqlx::Connection as _;
 
 /// Where one catalog lies; opened again, it is the same catalog through another handle.
 #[async_trait]
 pub(crate) trait Place: Send + Sync {
     async fn open(&self) -> Arc<dyn Catalog>;
+    /// Does to the database what only somebody else would do.
+    async fn tamper(&self, sql: &'static str);
 }
 
 struct SqliteFile(tempfile::TempDir);
@@ -47,6 +51,13 @@ impl Place for SqliteFile {
     async fn open(&self) -> Arc<dyn Catalog> {
         let url = format!("sqlite:{}/catalog.db", self.0.path().display());
         catalog::open(&url.into(), None).await.unwrap()
+    }
+
+    async fn tamper(&self, sql: &'static str) {
+        let url = format!("sqlite:{}/catalog.db", self.0.path().display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 }
 
@@ -63,6 +74,12 @@ impl Database {
 impl Place for Database {
     async fn open(&self) -> Arc<dyn Catalog> {
         catalog::open(&self.0.as_str().into(), None).await.unwrap()
+    }
+
+    async fn tamper(&self, sql: &'static str) {
+        let mut connection = sqlx::PgConnection::connect(&self.0).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 }
 
@@ -101,6 +118,10 @@ macro_rules! histories {
             shredding::no_commit_comes_after_the_key_has_gone,
             shredding::segments_are_published_before_or_not_at_all,
             retention::a_tenants_own_bounds, retention::the_clock_of_retention_does_not_go_back,
+            audit::many_at_once_make_one_chain, audit::rows_are_read_by_tenant_and_time_in_pages,
+            audit::what_is_changed_is_found, audit::what_is_cut_off_is_found,
+            audit::a_head_without_the_key_is_found_for_ever, audit::old_rows_are_dropped_and_the_rest_stays_whole,
+            audit::another_master_key_takes_over, audit::rows_of_a_backup_go_into_an_empty_log,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {
