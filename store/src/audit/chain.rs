@@ -174,7 +174,9 @@ impl std::fmt::Debug for HeadKey {
 impl HeadKey {
     /// The one of this master key.
     pub fn new(keys: &KeyRing) -> Result<Self> {
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, keys.derive(PURPOSE)?.expose())))
+        let keys = keys.derive(PURPOSE)?;
+        let first = keys.first().ok_or_else(|| crate::error::Error::Key { what: "key file without a key".to_owned() })?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, first.expose())))
     }
 
     /// Whether the code is right.
