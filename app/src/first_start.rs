@@ -67,7 +67,7 @@ async fn record(store: &Store, clock: &dyn Clock) -> anyhow::Result<()> {
         outcome: Outcome::Done,
         details: Details::new(details.into_iter().collect()),
     };
-    Ok(Log::of(store)?.append(&[event]).await?)
+    Ok(Log::of(store).append(&[event]).await?)
 }
 
 /// 100 random bits in five groups that can be read out: `abcd-efgh-…`.

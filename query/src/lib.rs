@@ -87,7 +87,7 @@ pub async fn run(
     let search = Arc::new(search::Search::new(&config, store.clone(), client.clone(), metrics.clone()));
     let (stopping, failures) = (stop.clone(), metrics.tls_reload_failures.clone());
     tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&failures)).await });
-    let log = heliograph_store::audit::Log::of(&store)?;
+    let log = heliograph_store::audit::Log::of(&store);
     let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
     tracker.spawn(writer.run(stop.clone()));
     let parts = Parts { store, clock, metrics, search: Arc::clone(&search), audit, status };

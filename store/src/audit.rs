@@ -6,6 +6,7 @@
 mod chain;
 mod details;
 mod log;
+mod told;
 mod verify;
 
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use uuid::Uuid;
 pub use chain::{Head, HeadKey, Row};
 pub use details::{DETAILS_BYTES_MAX, Details};
 pub use log::Log;
+pub(crate) use log::sign;
+pub use told::Told;
 pub use verify::{Seen, Verdict};
 
 macro_rules! actions {
@@ -88,6 +91,12 @@ actions! {
     TokenRevoke = "token.revoke",
     /// Records, or a tenant, are to be erased.
     ErasureRequest = "erasure.request",
+    /// A master key was put into the key file.
+    KeyAdd = "key.add",
+    /// Tenants' keys went over to the first master key.
+    KeyRotate = "key.rotate",
+    /// Master keys that are not needed were taken out of the key file.
+    KeyForget = "key.forget",
     /// The catalog, or a tenant, was copied.
     BackupMake = "backup.make",
     /// A copy was brought back.

@@ -480,7 +480,8 @@ pub trait Catalog: Send + Sync + 'static {
     async fn finish_erasure(&self, erasure: Uuid, at: Timestamp) -> Result<()>;
 
     /// Puts rows behind the last one of the audit log, all or nothing, and moves its head. An answer that is lost leaves
-    /// rows that the caller does not know of: appending again has them twice. [`Error::Corrupt`] if the head is gone.
+    /// rows that the caller does not know of: appending again has them twice. [`Error::Corrupt`] if the head is gone;
+    /// [`Error::Key`] and [`Error::OtherKey`] as [`audit::HeadKey`] gives them.
     ///
     /// An engine must see to it that appends come one after the other.
     async fn append_audit(&self, key: &audit::HeadKey, events: &[audit::Event]) -> Result<()>;
@@ -493,8 +494,6 @@ pub trait Catalog: Send + Sync + 'static {
     /// Drops the oldest rows of the audit log, up to the first that is not older than this, and moves its anchor; at most
     /// so many at once. Gives how many.
     async fn trim_audit(&self, key: &audit::HeadKey, before: Timestamp, limit: u32) -> Result<u64>;
-    /// Puts the code of another master key's key on the head of the audit log.
-    async fn hand_over_audit(&self, from: &audit::HeadKey, to: &audit::HeadKey) -> Result<()>;
     /// Puts rows of a backup, in their order, into an audit log that has none, all or nothing; with the last ones comes the
     /// head. [`Error::Exists`] if it has a head already.
     async fn load_audit(&self, rows: &[audit::Row], head: Option<&audit::Head>) -> Result<()>;

@@ -119,8 +119,8 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Puts a new key first into the file: the one that [`crate::rotation::rotate`] goes over to. The others stay.
-    pub async fn add(&self) -> Result<KeyId> {
+    /// Puts a new key first into the file; the others stay.
+    pub(crate) async fn add(&self) -> Result<KeyId> {
         let key = SecretKey::generate()?;
         let id = KeyId::of(&key)?;
         self.change(move |keys| keys.insert(0, key)).await?;
@@ -228,6 +228,13 @@ impl KeyRing {
             }
         }
         Ok(())
+    }
+
+    /// A key for another purpose from the master key of this name; [`Error::OtherKey`] if it is not known.
+    pub(crate) fn derive_by(&self, by: KeyId, purpose: &str) -> Result<SecretKey> {
+        let keys = Arc::clone(&self.keys.read());
+        let master = keys.iter().find(|named| named.id == by).ok_or(Error::OtherKey { current: by })?;
+        Ok(master.key.derive(purpose, b"")?)
     }
 
     /// A key for another purpose than tenants' data, such as sealing cursors: what is sealed now is sealed with the

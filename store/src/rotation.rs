@@ -11,6 +11,7 @@ use heliograph_model::cipher::SecretKey;
 use uuid::Uuid;
 
 use crate::Store;
+use crate::audit;
 use crate::catalog::Catalog;
 use crate::crash;
 use crate::error::{Error, Result};
@@ -48,6 +49,15 @@ pub async fn uses(store: &Store) -> Result<Vec<(Option<KeyId>, usize)>> {
     Ok(uses)
 }
 
+/// Puts a new key first into the file: the one that [`rotate`] goes over to. Until then all is wrapped and signed by the
+/// one before, which is named for those who have other keys.
+pub async fn add(store: &Store) -> Result<KeyId> {
+    if store.catalog.master_key().await?.is_none() {
+        store.catalog.set_master_key(store.keys.first()?).await?;
+    }
+    store.keys.add().await
+}
+
 /// Goes over to the first key of the file: from now on nothing is wrapped by another. How many tenants' keys were
 /// wrapped anew.
 pub async fn rotate(store: &Store) -> Result<(KeyId, usize)> {
@@ -61,6 +71,7 @@ pub async fn rotate(store: &Store) -> Result<(KeyId, usize)> {
         let mut all = store.catalog.tenants().await?;
         all.retain(|tenant| wrapped_by(&tenant.wrapped_key) != Some(to));
         if all.is_empty() {
+            audit::sign(store).await?;
             return Ok((to, count));
         }
         for tenant in all {
@@ -91,7 +102,10 @@ pub async fn forget(store: &Store) -> Result<usize> {
     store.catalog.set_master_key(first).await?;
     let late = store.catalog.tenants().await?;
     match late.iter().filter(|tenant| wrapped_by(&tenant.wrapped_key) != Some(first)).count() {
-        0 => store.keys.keep_first().await,
+        0 => {
+            audit::sign(store).await?;
+            store.keys.keep_first().await
+        }
         tenants => Err(Error::KeyNeeded { tenants }),
     }
 }

@@ -223,7 +223,7 @@ async fn a_catalog_comes_back(is_scaled: bool, is_scaled_then: bool) {
     let store = from.open().await;
     let secret = fill(&store).await;
     let folder = from.path("backup");
-    let log = audit::Log::of(&store).unwrap();
+    let log = audit::Log::of(&store);
     let event = |subject| audit::Event {
         at: NOW,
         actor: audit::Actor::CommandLine(7),
@@ -264,7 +264,7 @@ async fn a_catalog_comes_back(is_scaled: bool, is_scaled_then: bool) {
     std::fs::write(key_file, key).unwrap();
     // The records lie where they lay.
     let restored = Store { catalog: there, ..store.clone() };
-    let restored_log = audit::Log::of(&restored).unwrap();
+    let restored_log = audit::Log::of(&restored);
     assert_eq!(restored_log.rows(0, 10).await.unwrap(), log.rows(0, 10).await.unwrap());
     let whole = restored_log.verify(None).await.unwrap();
     assert!(whole.is_whole() && whole.rows == 2, "{whole:?}");

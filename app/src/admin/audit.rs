@@ -39,7 +39,7 @@ pub(super) async fn run(command: AuditCommand) -> Outcome {
 }
 
 async fn verify(store: &Store, seen: Option<&Seen>) -> Outcome {
-    let found = Log::of(store)?.verify(seen).await?;
+    let found = Log::of(store).verify(seen).await?;
     let last = &found.last;
     let head = format!(
         "{} rows from {} on; the last is {}:{}",
@@ -61,21 +61,22 @@ async fn verify(store: &Store, seen: Option<&Seen>) -> Outcome {
 }
 
 async fn export(store: &Store, (since, until): (Timestamp, Timestamp), tenant: Option<&TenantId>) -> Outcome {
-    let log = Log::of(store)?;
+    let log = Log::of(store);
     // What comes in meanwhile is not in it: it would never end beside a busy server.
     let head = log.head().await?;
     let mut after = head.anchor;
     while after < head.seq {
         let rows = log.rows(after, ROWS_AT_ONCE).await?;
         let Some(last) = rows.last() else { break };
-        after = last.seq;
+        after = last.row.seq;
         let mut lines = Vec::new();
-        for row in &rows {
+        for told in &rows {
+            let row = &told.row;
             let is_asked = row.seq <= head.seq
                 && (since..until).contains(&row.at)
                 && tenant.is_none_or(|tenant| row.tenant.as_deref() == Some(tenant.as_str()));
             if is_asked {
-                serde_json::to_writer(&mut lines, row).context("a row cannot be written")?;
+                serde_json::to_writer(&mut lines, told).context("a row cannot be written")?;
                 lines.push(b'\n');
             }
         }

@@ -2,11 +2,13 @@
 
 use data_encoding::BASE64;
 use heliograph_model::cipher::SecretKey;
+use heliograph_store::audit::Action;
 use heliograph_store::keyring::KeyId;
 use heliograph_store::rotation;
 use zeroize::Zeroizing;
 
 use super::open;
+use super::record::Change;
 use crate::cli::KeyCommand;
 use crate::console;
 use crate::exit::Outcome;
@@ -32,19 +34,23 @@ pub(super) async fn run(command: KeyCommand) -> Outcome {
         }
         KeyCommand::Add { place, .. } => {
             let store = open(&place).await?;
-            let id = store.keys.add().await?;
+            let id = rotation::add(&store).await?;
+            Change::new(&store, Action::KeyAdd).with("key", id.to_string()).make(async { Ok(()) }).await?;
             Ok(console::line(&format!(
                 "key {id} is first in {}; `heliograph admin key rotate` goes over to it",
                 store.keys.path().display()
             ))?)
         }
         KeyCommand::Rotate { place } => {
-            let (to, tenants) = rotation::rotate(&open(&place).await?).await?;
+            let store = open(&place).await?;
+            let change = Change::new(&store, Action::KeyRotate).with("key", store.keys.first()?.to_string());
+            let (to, tenants) = change.make(async { Ok(rotation::rotate(&store).await?) }).await?;
             Ok(console::line(&format!("{tenants} tenants' keys were wrapped anew: all are by key {to} now"))?)
         }
         KeyCommand::Forget { place } => {
             let store = open(&place).await?;
-            let keys = rotation::forget(&store).await?;
+            let change = Change::new(&store, Action::KeyForget).with("kept", store.keys.first()?.to_string());
+            let keys = change.make(async { Ok(rotation::forget(&store).await?) }).await?;
             let path = store.keys.path().display();
             Ok(console::line(&format!("{keys} keys were taken out of {path}"))?)
         }

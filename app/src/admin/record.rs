@@ -90,7 +90,7 @@ impl<'a> Change<'a> {
             details: details.clone(),
         };
         let events: Vec<Event> = self.subjects.into_iter().map(event).collect();
-        let written = Log::of(self.store)?.append(&events).await;
+        let written = Log::of(self.store).append(&events).await;
         written.map_err(|error| {
             let what = anyhow!(
                 "{} ended as {}, and is not in the audit log",

@@ -89,6 +89,13 @@ async fn the_master_key_is_changed_under_load() {
     let listed = key(&place, "list", &[]).await.fine();
     let rows: Vec<_> = listed.lines().skip(1).collect();
     assert!(rows.len() == 1 && rows[0].contains("new tenants"), "{listed}");
+    // The audit log goes on under the new key, and tells of the change.
+    let whole = place.admin(&["audit", "verify"]).await;
+    assert!(whole.starts_with("whole: "), "{whole}");
+    let told = place.admin(&["audit", "export"]).await;
+    for action in ["key.add", "key.rotate", "key.forget"] {
+        assert!(told.contains(&format!("\"action\":\"{action}\"")), "{action}: {told}");
+    }
     server.kill().await;
 
     // The old key opens nothing any more, and is told so at the start.

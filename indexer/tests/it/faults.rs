@@ -270,7 +270,6 @@ through! {
     audit_rows(after: u64, limit: u32) -> Vec<audit::Row>;
     audit_page(page: &audit::Page) -> Vec<audit::Row>;
     trim_audit(key: &audit::HeadKey, before: Timestamp, limit: u32) -> u64;
-    hand_over_audit(from: &audit::HeadKey, to: &audit::HeadKey) -> ();
     load_audit(rows: &[audit::Row], head: Option<&audit::Head>) -> ();
     erase_tenant(new: &NewTenantErasure) -> Erasure;
     erased_tenants() -> Vec<ErasedTenant>;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use axum::Json;
 use axum::extract::{Extension, State};
 use heliograph_model::time::Timestamp;
-use heliograph_store::audit::{Action, Of, Page, Row};
+use heliograph_store::audit::{Action, Log, Of, Page, Told};
 use http::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,16 +86,17 @@ async fn read(
     of: Vec<Of>,
     page: &Page,
     limit: usize,
-) -> Result<(Vec<Row>, Option<(Timestamp, u64)>)> {
-    let mut rows: Vec<Row> = Vec::new();
+) -> Result<(Vec<Told>, Option<(Timestamp, u64)>)> {
+    let log = Log::of(&api.store);
+    let mut rows: Vec<Told> = Vec::new();
     for of in of {
-        rows.extend(api.store.catalog.audit_page(&Page { of, ..page.clone() }).await?);
-        rows.sort_by_key(|row| Reverse((row.at, row.seq)));
+        rows.extend(log.page(&Page { of, ..page.clone() }).await?);
+        rows.sort_by_key(|told| Reverse((told.row.at, told.row.seq)));
         rows.truncate(limit + 1);
     }
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let last = rows.last().filter(|_| has_more).map(|row| (row.at, row.seq));
+    let last = rows.last().filter(|_| has_more).map(|told| (told.row.at, told.row.seq));
     Ok((rows, last))
 }
 
@@ -109,11 +110,15 @@ fn named(action: &str) -> Result<Action> {
     })
 }
 
-/// An operator is not shown the numbers, which tell how much others do.
-fn shown(row: &Row, is_admin: bool) -> Value {
+/// Whoever wants to check hashes exports the log at the command line; an operator is not shown the numbers, either, which
+/// tell how much others do.
+fn shown(row: &Told, is_admin: bool) -> Value {
     let mut shown = serde_json::to_value(row).unwrap_or_default();
-    if !is_admin && let Value::Object(row) = &mut shown {
-        ["seq", "hash"].iter().for_each(|key| drop(row.remove(*key)));
+    if let Value::Object(row) = &mut shown {
+        drop(row.shift_remove("stored"));
+        if !is_admin {
+            ["seq", "hash"].iter().for_each(|key| drop(row.shift_remove(*key)));
+        }
     }
     shown
 }

@@ -10,16 +10,12 @@
 //! name as a text, and the uid as a text of 16 bytes. Row 1 has 32 zeros as the hash before it.
 
 use aws_lc_rs::{digest, hmac};
-use data_encoding::HEXLOWER;
+use heliograph_model::cipher::SecretKey;
 use heliograph_model::time::Timestamp;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::{Event, Subject};
-use crate::error::Result;
-use crate::keyring::KeyRing;
+use crate::error::{Error, Result};
+use crate::keyring::{KeyId, KeyRing};
 
 const VERSION: u8 = 1;
 const ROW: &[u8] = b"heliograph audit row\0";
@@ -46,7 +42,7 @@ pub struct Row {
     pub source: String,
     /// What came of it.
     pub outcome: String,
-    /// JSON.
+    /// JSON, with what is sealed of it; [`super::Log::told`] opens that.
     pub details: String,
     /// The hash over all this and the hash of the row before.
     pub hash: Vec<u8>,
@@ -67,7 +63,7 @@ impl Row {
             tenant_uid: uid,
             source: event.from.map_or_else(String::new, |from| from.to_canonical().to_string()),
             outcome: event.outcome.as_str().to_owned(),
-            details: event.details.as_str().to_owned(),
+            details: event.details.stored(),
             hash: Vec::new(),
         };
         row.hash = row.hash_after(before);
@@ -101,29 +97,6 @@ impl Row {
 fn put(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend_from_slice(text);
-}
-
-impl Serialize for Row {
-    /// Everything that is hashed, and the hash: an export can be checked without us.
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let uid = self.tenant_uid.as_deref().and_then(|uid| Uuid::from_slice(uid).ok());
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("seq", &self.seq)?;
-        map.serialize_entry("time", &self.at)?;
-        map.serialize_entry("actor", &self.actor)?;
-        map.serialize_entry("action", &self.action)?;
-        map.serialize_entry("tenant", &self.tenant)?;
-        map.serialize_entry("tenant_uid", &uid)?;
-        map.serialize_entry("from", &self.source)?;
-        map.serialize_entry("outcome", &self.outcome)?;
-        // As it is hashed, to the byte; a text where somebody else has put something that is no JSON.
-        match serde_json::from_str::<&RawValue>(&self.details) {
-            Ok(details) => map.serialize_entry("details", details)?,
-            Err(_) => map.serialize_entry("details", &self.details)?,
-        }
-        map.serialize_entry("hash", &HEXLOWER.encode(&self.hash))?;
-        map.end()
-    }
 }
 
 /// Both ends of the chain.
@@ -162,32 +135,44 @@ impl Head {
 }
 
 /// Makes and checks the code of the head: whoever can write the catalog but has no master key cannot.
-#[derive(Clone)]
-pub struct HeadKey(hmac::Key);
-
-impl std::fmt::Debug for HeadKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HeadKey(…)")
-    }
+///
+/// Signed with the key by which the catalog has tenants' keys wrapped, so that every process knows it; right is the code
+/// of any key of the ring, as that key may be another by now.
+#[derive(Clone, Debug)]
+pub struct HeadKey {
+    ring: KeyRing,
+    /// Whether a head whose code no key of the ring makes is somebody else's work. Else it may be that the ring lacks a
+    /// key.
+    is_ring_whole: bool,
 }
 
 impl HeadKey {
-    /// The one of this master key.
-    pub fn new(keys: &KeyRing) -> Result<Self> {
-        let keys = keys.derive(PURPOSE)?;
-        let first = keys.first().ok_or_else(|| crate::error::Error::Key { what: "key file without a key".to_owned() })?;
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, first.expose())))
+    /// The one of these master keys, as they are known now.
+    pub(super) fn new(ring: KeyRing) -> Self {
+        Self { ring, is_ring_whole: false }
+    }
+
+    /// The same, after the ring was read again.
+    pub(super) fn of_whole_ring(&self) -> Self {
+        Self { is_ring_whole: true, ..self.clone() }
+    }
+
+    /// The key to sign with where the catalog names none yet.
+    pub(crate) fn first(&self) -> Result<KeyId> {
+        self.ring.first()
     }
 
     /// Whether the code is right.
-    pub fn holds(&self, head: &Head) -> bool {
-        head.is_first() || hmac::verify(&self.0, &head.bytes(), &head.mac).is_ok()
+    pub fn holds(&self, head: &Head) -> Result<bool> {
+        let bytes = head.bytes();
+        let makes = |key: &SecretKey| hmac::verify(&code_key(key), &bytes, &head.mac).is_ok();
+        Ok(head.is_first() || self.ring.derive(PURPOSE)?.iter().any(makes))
     }
 
-    /// The rows of events behind a head, and the head behind them. A head whose code was not right is marked for ever:
-    /// a new code must not hide what was done before it.
-    pub(crate) fn extend(&self, head: Head, events: &[Event]) -> (Vec<Row>, Head) {
-        let mut head = self.marked(head);
+    /// The rows of events behind a head, and the head behind them, signed with the master key of this name. A head whose code was not right is marked for ever: a new code must not hide what was done before it.
+    /// [`Error::Key`] and [`Error::OtherKey`] if the ring should be read again.
+    pub(crate) fn extend(&self, head: Head, events: &[Event], by: KeyId) -> Result<(Vec<Row>, Head)> {
+        let mut head = self.marked(head)?;
         let mut rows = Vec::with_capacity(events.len());
         for event in events {
             let row = Row::new(head.seq + 1, event, &head.hash);
@@ -195,32 +180,41 @@ impl HeadKey {
             head.hash.clone_from(&row.hash);
             rows.push(row);
         }
-        (rows, self.signed(head))
+        Ok((rows, self.signed(head, by)?))
     }
 
-    /// The head when the rows up to this one are dropped.
-    pub(crate) fn drop_through(&self, head: Head, anchor: u64, anchor_hash: Vec<u8>) -> Head {
-        self.signed(Head { anchor, anchor_hash, ..self.marked(head) })
+    /// The head when the rows up to this one are dropped; else as [`Self::extend`].
+    pub(crate) fn drop_through(
+        &self,
+        head: Head,
+        (anchor, anchor_hash): (u64, Vec<u8>),
+        by: KeyId,
+    ) -> Result<Head> {
+        self.signed(Head { anchor, anchor_hash, ..self.marked(head)? }, by)
     }
 
-    /// The same head with the code of another key.
-    pub(crate) fn hand_over(&self, head: Head, to: &Self) -> Head {
-        to.signed(self.marked(head))
-    }
-
-    fn marked(&self, mut head: Head) -> Head {
-        if !self.holds(&head) && head.broken == 0 {
-            tracing::error!(
-                row = head.seq,
-                "the audit log was changed by somebody else: run heliograph admin audit verify"
-            );
-            head.broken = head.seq + 1;
+    fn marked(&self, mut head: Head) -> Result<Head> {
+        if head.broken > 0 || self.holds(&head)? {
+            return Ok(head);
         }
-        head
+        if !self.is_ring_whole {
+            return Err(Error::Key { what: "head of the audit log".to_owned() });
+        }
+        tracing::error!(
+            row = head.seq,
+            "the audit log was changed by somebody else: run heliograph admin audit verify"
+        );
+        head.broken = head.seq + 1;
+        Ok(head)
     }
 
-    fn signed(&self, mut head: Head) -> Head {
-        head.mac = hmac::sign(&self.0, &head.bytes()).as_ref().to_vec();
-        head
+    fn signed(&self, mut head: Head, by: KeyId) -> Result<Head> {
+        let key = self.ring.derive_by(by, PURPOSE)?;
+        head.mac = hmac::sign(&code_key(&key), &head.bytes()).as_ref().to_vec();
+        Ok(head)
     }
+}
+
+fn code_key(key: &SecretKey) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, key.expose())
 }

@@ -125,7 +125,7 @@ impl Log {
         } else if head.hash != found.last.hash {
             found.fault(format!("the head does not follow row {}", found.last.seq));
         }
-        if !self.key.holds(&head) {
+        if !self.holds(&head).await? {
             found.fault("the head was not written with this master key".to_owned());
         }
         if head.broken > 0 {

@@ -129,7 +129,7 @@ impl Catalog for Postgres {
         self.call_once(|| tenants::create(self, tenant)).await
     }
     async fn master_key(&self) -> Result<Option<KeyId>> {
-        self.call(|| tenants::master_key(self)).await
+        self.call(|| tenants::master_key(&self.pool)).await
     }
     async fn set_master_key(&self, key: KeyId) -> Result<()> {
         self.call(|| tenants::set_master_key(self, key)).await
@@ -341,9 +341,6 @@ impl Catalog for Postgres {
     }
     async fn trim_audit(&self, key: &HeadKey, before: Timestamp, limit: u32) -> Result<u64> {
         self.call_once(|| audit::trim(self, key, before, limit)).await
-    }
-    async fn hand_over_audit(&self, from: &HeadKey, to: &HeadKey) -> Result<()> {
-        self.call_once(|| audit::hand_over(self, from, to)).await
     }
     async fn load_audit(&self, rows: &[Row], head: Option<&Head>) -> Result<()> {
         within(LOAD_MAX, audit::load(self, rows, head)).await

@@ -73,7 +73,7 @@ impl Catalog for Sqlite {
         tenants::create(self, tenant).await
     }
     async fn master_key(&self) -> Result<Option<KeyId>> {
-        tenants::master_key(self).await
+        tenants::master_key(&self.readers).await
     }
     async fn set_master_key(&self, key: KeyId) -> Result<()> {
         tenants::set_master_key(self, key).await
@@ -285,9 +285,6 @@ impl Catalog for Sqlite {
     }
     async fn trim_audit(&self, key: &HeadKey, before: Timestamp, limit: u32) -> Result<u64> {
         audit::trim(self, key, before, limit).await
-    }
-    async fn hand_over_audit(&self, from: &HeadKey, to: &HeadKey) -> Result<()> {
-        audit::hand_over(self, from, to).await
     }
     async fn load_audit(&self, rows: &[Row], head: Option<&Head>) -> Result<()> {
         audit::load(self, rows, head).await

@@ -14,16 +14,15 @@ pub const NOT_REACHED: [&str; 5] = [
     "backups, and versions or snapshots that the store keeps of deleted objects",
     "what agents have not sent yet, and the files from which they read",
     "what people and programs have read, exported or forwarded",
-    "the texts of searches in the audit log, for as long as that is kept",
+    "the texts of searches in the audit log, which are sealed with the tenant's key, for as long as that is kept",
 ];
 
 /// What the erasure of a whole tenant leaves alone.
-pub const NOT_REACHED_OF_TENANT: [&str; 5] = [
+pub const NOT_REACHED_OF_TENANT: [&str; 4] = [
     "backups of the catalog from before, which hold the wrapped key, and logs that a database server keeps of its writes",
     "versions or snapshots that the store keeps of deleted objects: no key opens them any more",
     "what agents have not sent yet, which is refused, and the files from which they read",
     NOT_REACHED[3],
-    NOT_REACHED[4],
 ];
 
 /// An erasure and all that it took away.
@@ -68,7 +67,7 @@ pub struct Receipt {
     /// Objects of segments that were taken away.
     pub objects: Vec<ErasedObject>,
     /// What it leaves alone.
-    pub not_reached: [&'static str; 5],
+    pub not_reached: &'static [&'static str],
 }
 
 impl Receipt {
@@ -99,7 +98,7 @@ impl Receipt {
             write_ahead_objects_released: erasure.written_ahead.saturating_sub(erasure.waiting),
             write_ahead_objects_left: erasure.waiting,
             objects,
-            not_reached: if is_whole { NOT_REACHED_OF_TENANT } else { NOT_REACHED },
+            not_reached: if is_whole { &NOT_REACHED_OF_TENANT } else { &NOT_REACHED },
         }
     }
 

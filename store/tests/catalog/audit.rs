@@ -1,9 +1,16 @@
 //! The audit log: one chain whoever appends, read by tenant and time, and whatever somebody else does to it is found.
 
-use heliograph_model::time::TimeRange;
+use std::path::Path;
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+use heliograph_model::tenant::Workspace;
+use heliograph_model::time::{Clock, TimeRange, Timestamp};
 use heliograph_store::Error;
-use heliograph_store::audit::{Action, Actor, Details, Event, Log, Of, Outcome, Page, Seen, Subject};
+use heliograph_store::audit::{Action, Actor, Details, Event, Log, Of, Outcome, Page, Seen, Subject, Told};
+use heliograph_store::catalog::NewTenantErasure;
 use heliograph_store::keyring::KeyRing;
+use heliograph_store::tenants::Tenants;
 use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -11,16 +18,29 @@ use uuid::Uuid;
 use crate::Place;
 use crate::words::{at, name, uid};
 
-/// The ring of a master key of these bytes.
-fn keys(byte: u8) -> KeyRing {
+/// The ring of master keys of these bytes, in this order.
+fn keys(bytes: &[u8]) -> KeyRing {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
-    std::fs::write(&path, [byte; 32]).unwrap();
+    put_keys(&path, bytes);
     KeyRing::open(&path).unwrap()
 }
 
+fn put_keys(path: &Path, bytes: &[u8]) {
+    let lines: Vec<_> = bytes.iter().map(|byte| format!("{}\n", BASE64.encode(&[*byte; 32]))).collect();
+    std::fs::write(path, lines.concat()).unwrap();
+}
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        at(0)
+    }
+}
+
 async fn log(place: &dyn Place) -> Log {
-    Log::new(place.open().await, &keys(1)).unwrap()
+    Log::new(place.open().await, keys(&[1]))
 }
 
 fn of(tenant: &str) -> Subject {
@@ -73,6 +93,7 @@ pub(crate) async fn many_at_once_make_one_chain(place: &dyn Place) {
     assert!(whole.is_whole(), "{:?}", whole.faults);
     assert_eq!((whole.rows, whole.last.seq), (2 * (HANDLES * APPENDS) as u64, whole.rows));
     let rows = first.rows(0, 1_000).await.unwrap();
+    let rows: Vec<_> = rows.into_iter().map(|told| told.row).collect();
     // What was appended together stands together.
     assert!(rows.chunks(2).all(|pair| pair[0].at == pair[1].at && pair[1].tenant.is_none()));
     assert_eq!(rows[0].source, "10.1.2.3");
@@ -98,11 +119,10 @@ pub(crate) async fn rows_are_read_by_tenant_and_time_in_pages(place: &dyn Place)
     let all = Page { of: Of::Everything, range: TimeRange::ALL, action: None, after: None, limit: 100 };
     let of_a = Page { of: Of::Tenant(uid("a")), ..all.clone() };
     assert_eq!(ask(all.clone()).await.len(), 16);
-    let times =
-        |rows: &[heliograph_store::audit::Row]| rows.iter().map(|row| row.at.as_nanos()).collect::<Vec<_>>();
+    let times = |rows: &[Told]| rows.iter().map(|told| told.row.at.as_nanos()).collect::<Vec<_>>();
     let found = ask(of_a.clone()).await;
     assert_eq!(times(&found), [9, 5, 3, 3, 1], "newest first, and nothing of others");
-    assert!(found.iter().all(|row| row.tenant.as_deref() == Some("a")));
+    assert!(found.iter().all(|told| told.row.tenant.as_deref() == Some("a")));
     let range = TimeRange { start: at(3), end: at(9) };
     assert_eq!(times(&ask(Page { range, ..of_a.clone() }).await), [5, 3, 3]);
     assert_eq!(ask(Page { action: Some(Action::Search), ..all.clone() }).await.len(), 1);
@@ -111,7 +131,7 @@ pub(crate) async fn rows_are_read_by_tenant_and_time_in_pages(place: &dyn Place)
     loop {
         let rows = ask(Page { after, limit: 2, ..all.clone() }).await;
         let Some(last) = rows.last() else { break };
-        after = Some((last.at, last.seq));
+        after = Some((last.row.at, last.row.seq));
         paged.extend(rows);
     }
     assert_eq!(paged, ask(all).await);
@@ -139,7 +159,7 @@ pub(crate) async fn what_is_changed_is_found(place: &dyn Place) {
          UPDATE audit SET at = at + 1 WHERE seq = 10",
         "UPDATE audit SET tenant = (SELECT tenant FROM audit WHERE seq = 5),
              tenant_uid = (SELECT tenant_uid FROM audit WHERE seq = 5),
-             details = (SELECT replace(details, '5', '4') FROM audit WHERE seq = 5) WHERE seq = 4;
+             details = (SELECT details FROM audit WHERE seq = 5) WHERE seq = 4;
          UPDATE audit SET at = at - 1 WHERE seq = 10",
         &[changed, "row 10 is not what was written, or does not follow row 9"],
     )
@@ -269,28 +289,88 @@ pub(crate) async fn old_rows_are_dropped_and_the_rest_stays_whole(place: &dyn Pl
 }
 
 pub(crate) async fn another_master_key_takes_over(place: &dyn Place) {
-    let log = log(place).await;
-    fill(&log, 3).await;
-    let other = Log::new(place.open().await, &keys(2)).unwrap();
-    assert_eq!(faults(&other).await, ["the head was not written with this master key"]);
-    log.hand_over(&keys(2)).await.unwrap();
-    assert_eq!(faults(&other).await, Vec::<String>::new());
-    fill(&other, 2).await;
-    assert!(other.verify(None).await.unwrap().is_whole());
-    assert_eq!(faults(&log).await, ["the head was not written with this master key"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    put_keys(&path, &[1]);
+    let catalog = place.open().await;
+    let ours = Log::new(catalog.clone(), KeyRing::open(&path).unwrap());
+    fill(&ours, 3).await;
+    let strange = Log::new(catalog.clone(), keys(&[2]));
+    assert_eq!(faults(&strange).await, ["the head was not written with this master key"]);
+    // One with another key alone cannot go on, and marks nothing.
+    assert!(matches!(strange.append(&[event(1, of("a"))]).await, Err(Error::OtherKey { .. })));
+    assert!(matches!(strange.trim(at(2)).await, Err(Error::OtherKey { .. })));
+    assert_eq!(faults(&ours).await, Vec::<String>::new());
+    // A new key first is not signed with before it is set: others do not know it yet.
+    let ahead = Log::new(catalog.clone(), keys(&[2, 1]));
+    fill(&ahead, 2).await;
+    fill(&ours, 2).await;
+    // It is set: who has it goes over, and who has not reads its file again.
+    catalog.set_master_key(keys(&[2]).first().unwrap()).await.unwrap();
+    fill(&ahead, 2).await;
+    assert!(matches!(ours.append(&[event(1, of("a"))]).await, Err(Error::OtherKey { .. })));
+    put_keys(&path, &[2, 1]);
+    fill(&ours, 2).await;
+    assert!(strange.verify(None).await.unwrap().is_whole());
+    assert_eq!(ours.verify(None).await.unwrap().rows, 11);
+    // Without the old one it goes on.
+    put_keys(&path, &[2]);
+    fill(&ours, 1).await;
+    assert_eq!(faults(&ours).await, Vec::<String>::new());
+}
+
+pub(crate) async fn questions_are_sealed_and_go_with_the_tenants_key(place: &dyn Place) {
+    let catalog = place.open().await;
+    let ring = keys(&[1]);
+    let log = Log::new(catalog.clone(), ring.clone());
+    let tenants = Tenants::new(catalog.clone(), ring, Arc::new(Noon));
+    let a = tenants.create(&name("a"), &Workspace::parse("main").unwrap()).await.unwrap();
+    let of_a = Subject::Tenant { name: name("a"), uid: a.uid };
+    log.append(&[event(1, of_a.clone()), event(2, Subject::Platform), event(3, of("none"))]).await.unwrap();
+    let asked = |n: i64| json!({ "q": format!("event of {n} ä\u{0}") });
+    let told = log.rows(0, 10).await.unwrap();
+    assert_eq!(told[0].details(), asked(1));
+    // Nobody's key, no text.
+    assert_eq!(told[1].details(), json!({ "left_out": true }));
+    assert_eq!(told[2].details(), told[1].details());
+    for told in &told {
+        assert!(!told.row.details.contains("event of"), "{}", told.row.details);
+    }
+    // Another's row with that text does not open.
+    place.tamper("UPDATE audit SET details = (SELECT details FROM audit WHERE seq = 1) WHERE seq = 3").await;
+    assert_eq!(log.rows(2, 1).await.unwrap()[0].details(), json!({ "left_out": true }));
+    place.tamper("UPDATE audit SET details = '{\"left_out\":true}' WHERE seq = 3").await;
+    // An export can be checked: what is hashed is in it.
+    let exported = serde_json::to_value(&log.rows(0, 1).await.unwrap()[0]).unwrap();
+    assert_eq!(exported["details"], asked(1));
+    assert_eq!(exported["stored"], told[0].row.details);
+
+    let erasure =
+        NewTenantErasure { id: Uuid::new_v4(), tenant: name("a"), by: "uid:0".to_owned(), at: at(5) };
+    catalog.erase_tenant(&erasure).await.unwrap();
+    assert_eq!(log.rows(0, 1).await.unwrap()[0].details(), json!({ "left_out": true }));
+    // Nor the next of that name.
+    catalog.finish_erasure(erasure.id, at(6)).await.unwrap();
+    tenants.forget_named(&name("a"));
+    let next = tenants.create(&name("a"), &Workspace::parse("main").unwrap()).await.unwrap();
+    assert_ne!(next.uid, a.uid);
+    assert_eq!(log.rows(0, 1).await.unwrap()[0].details(), json!({ "left_out": true }));
+    log.append(&[event(4, of_a)]).await.unwrap();
+    assert_eq!(log.rows(3, 1).await.unwrap()[0].details(), json!({ "left_out": true }));
+    assert_eq!(faults(&log).await, Vec::<String>::new());
 }
 
 pub(crate) async fn rows_of_a_backup_go_into_an_empty_log(place: &dyn Place) {
     let log = log(place).await;
     fill(&log, 5).await;
     log.trim(at(3)).await.unwrap();
-    let (head, rows) = (log.head().await.unwrap(), log.rows(0, 100).await.unwrap());
+    let (head, rows) = (log.head().await.unwrap(), place.open().await.audit_rows(0, 100).await.unwrap());
     let catalog = place.open().await;
     assert!(matches!(catalog.load_audit(&rows, Some(&head)).await, Err(Error::Exists { .. })));
     place.tamper("DELETE FROM audit; UPDATE audit_head SET seq = 0").await;
     catalog.load_audit(&rows[..1], None).await.unwrap();
     catalog.load_audit(&rows[1..], Some(&head)).await.unwrap();
-    assert_eq!(log.rows(0, 100).await.unwrap(), rows);
+    assert_eq!(catalog.audit_rows(0, 100).await.unwrap(), rows);
     fill(&log, 1).await;
     assert!(log.verify(None).await.unwrap().is_whole());
 }

@@ -121,7 +121,8 @@ macro_rules! histories {
             audit::many_at_once_make_one_chain, audit::rows_are_read_by_tenant_and_time_in_pages,
             audit::what_is_changed_is_found, audit::what_is_cut_off_is_found,
             audit::a_head_without_the_key_is_found_for_ever, audit::old_rows_are_dropped_and_the_rest_stays_whole,
-            audit::another_master_key_takes_over, audit::rows_of_a_backup_go_into_an_empty_log,
+            audit::another_master_key_takes_over,
+            audit::questions_are_sealed_and_go_with_the_tenants_key, audit::rows_of_a_backup_go_into_an_empty_log,
         );
     };
     ($engine:ident, $place:expr; $($module:ident :: $history:ident),* $(,)?) => {

@@ -38,11 +38,22 @@ pub(super) async fn create(catalog: &Postgres, tenant: &Tenant) -> Result<()> {
     Ok(write.commit().await?)
 }
 
-pub(super) async fn master_key(catalog: &Postgres) -> Result<Option<KeyId>> {
-    let id = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'master_key'")
-        .fetch_optional(&catalog.pool)
-        .await?;
+pub(super) async fn master_key(at: impl sqlx::PgExecutor<'_>) -> Result<Option<KeyId>> {
+    let id =
+        sqlx::query_scalar("SELECT value FROM settings WHERE name = 'master_key'").fetch_optional(at).await?;
     Ok(id.map(KeyId))
+}
+
+/// The key that is set; from now on this one, where none was: whoever has other keys in another order knows which.
+pub(super) async fn named_master_key(write: &mut sqlx::PgConnection, key: KeyId) -> Result<KeyId> {
+    if let Some(current) = master_key(&mut *write).await? {
+        return Ok(current);
+    }
+    sqlx::query("INSERT INTO settings (name, value) VALUES ('master_key', $1)")
+        .bind(key.0)
+        .execute(write)
+        .await?;
+    Ok(key)
 }
 
 pub(super) async fn set_master_key(catalog: &Postgres, key: KeyId) -> Result<()> {

@@ -5,6 +5,7 @@ use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteRow;
 
 use super::rows::{count, get, time};
+use super::tenants::named_master_key;
 use super::{Sqlite, Write};
 use crate::audit::{Event, Head, HeadKey, Of, Page, Row};
 use crate::catalog::stored;
@@ -18,7 +19,8 @@ const ROWS_AT_ONCE: usize = 200;
 pub(super) async fn append(catalog: &Sqlite, key: &HeadKey, events: &[Event]) -> Result<()> {
     let mut write = catalog.write().await?;
     let head = locked(&mut write).await?;
-    let (rows, head) = key.extend(head, events);
+    let by = named_master_key(&mut write, key.first()?).await?;
+    let (rows, head) = key.extend(head, events, by)?;
     insert(&mut write, &rows).await?;
     set(&mut write, &head).await?;
     Ok(write.commit().await?)
@@ -142,16 +144,10 @@ pub(super) async fn trim(catalog: &Sqlite, key: &HeadKey, before: Timestamp, lim
         .bind(stored("number of a row", anchor)?)
         .execute(&mut *write)
         .await?;
-    set(&mut write, &key.drop_through(head, anchor, hash)).await?;
+    let by = named_master_key(&mut write, key.first()?).await?;
+    set(&mut write, &key.drop_through(head, (anchor, hash), by)?).await?;
     write.commit().await?;
     Ok(rows)
-}
-
-pub(super) async fn hand_over(catalog: &Sqlite, from: &HeadKey, to: &HeadKey) -> Result<()> {
-    let mut write = catalog.write().await?;
-    let head = locked(&mut write).await?;
-    set(&mut write, &from.hand_over(head, to)).await?;
-    Ok(write.commit().await?)
 }
 
 pub(super) async fn load(catalog: &Sqlite, rows: &[Row], head: Option<&Head>) -> Result<()> {

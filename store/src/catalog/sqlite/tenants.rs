@@ -37,11 +37,21 @@ pub(super) async fn create(catalog: &Sqlite, tenant: &Tenant) -> Result<()> {
     Ok(write.commit().await?)
 }
 
-pub(super) async fn master_key(catalog: &Sqlite) -> Result<Option<KeyId>> {
-    let row = sqlx::query("SELECT value FROM settings WHERE name = 'master_key'")
-        .fetch_optional(&catalog.readers)
-        .await?;
+pub(super) async fn master_key(at: impl sqlx::SqliteExecutor<'_>) -> Result<Option<KeyId>> {
+    let row = sqlx::query("SELECT value FROM settings WHERE name = 'master_key'").fetch_optional(at).await?;
     row.map(|row| uuid(&row, "value").map(KeyId)).transpose()
+}
+
+/// The key that is set; from now on this one, where none was: whoever has other keys in another order knows which.
+pub(super) async fn named_master_key(write: &mut sqlx::SqliteConnection, key: KeyId) -> Result<KeyId> {
+    if let Some(current) = master_key(&mut *write).await? {
+        return Ok(current);
+    }
+    sqlx::query("INSERT INTO settings (name, value) VALUES ('master_key', ?1)")
+        .bind(key.0.as_bytes().as_slice())
+        .execute(write)
+        .await?;
+    Ok(key)
 }
 
 pub(super) async fn set_master_key(catalog: &Sqlite, key: KeyId) -> Result<()> {
