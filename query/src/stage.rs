@@ -19,6 +19,7 @@ use heliograph_model::time::{Clock, Timestamp};
 use heliograph_serve::Port;
 use heliograph_store::Store;
 use heliograph_store::catalog::{Extent, Grant, Role, SegmentMeta, User};
+use heliograph_testbed::watch::{Canaries, Watch};
 use http::StatusCode;
 use object_store::ObjectStoreExt;
 use prometheus::Registry;
@@ -32,6 +33,9 @@ use uuid::Uuid;
 use crate::access::password;
 use crate::{Config, Discovery, Error, Tls};
 pub(crate) use indexer::FakeIndexer;
+
+/// Users and the tenants whose records they may read; `c` is of bob's workspace where a test makes it.
+const READERS: [(&str, &[&str]); 3] = [("root", &["*"]), ("ann", &["a"]), ("bob", &["a", "b", "c"])];
 
 pub(crate) const CLUSTER_TOKEN: &str = "cluster";
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -96,7 +100,8 @@ pub(crate) fn segment(first: i64, last: i64) -> SegmentMeta {
     }
 }
 
-/// A server with a fake indexer behind it.
+/// A server with a fake indexer behind it. All that it answers is watched: every record that is committed has its tenant's
+/// canary, and whoever gets one without the right to it fails the test.
 pub(crate) struct Stage {
     pub(crate) url: String,
     pub(crate) addr: SocketAddr,
@@ -107,6 +112,7 @@ pub(crate) struct Stage {
     pub(crate) registry: Registry,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinSet<Result<(), Error>>,
+    watch: Watch,
     _others: JoinSet<()>,
     folder: tempfile::TempDir,
 }
@@ -133,7 +139,13 @@ impl Stage {
         people(&store, clock.now()).await;
 
         let mut others = JoinSet::new();
-        let indexer = FakeIndexer::new(store.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let watch = Watch::start(listener.local_addr().unwrap());
+        let addr = watch.address();
+        for (user, tenants) in READERS {
+            tenants.iter().for_each(|name| watch.canaries().allow(user, name));
+        }
+        let indexer = FakeIndexer::new(store.clone(), watch.canaries().clone());
         let routes = FakeIndexer::routes(&indexer);
         let internal = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let indexer_url = format!("http://{}", internal.local_addr().unwrap());
@@ -155,8 +167,6 @@ impl Stage {
             audit_keep: None,
         };
         change(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
         let (registry, stop) = (Registry::new(), CancellationToken::new());
         let (ready, _) = watch::channel(false);
         let mut running = JoinSet::new();
@@ -178,9 +188,21 @@ impl Stage {
             registry,
             stop,
             running,
+            watch,
             _others: others,
             folder,
         }
+    }
+
+    /// Who may read whose records: to be told of each credential that is not made by [`Self::token`].
+    pub(crate) fn canaries(&self) -> &Canaries {
+        self.watch.canaries()
+    }
+
+    /// What comes with this credential may read what this user may.
+    pub(crate) fn reads_as(&self, credential: &str, user: &str) {
+        let of = READERS.iter().find(|(name, _)| *name == user);
+        of.iter().flat_map(|(_, tenants)| *tenants).for_each(|name| self.canaries().allow(credential, name));
     }
 
     /// The catalog's file.
@@ -203,6 +225,9 @@ impl Stage {
         let now = self.clock.now();
         let (token, secret) = heliograph_store::token::issue(&tenant(name), roles, None, now).unwrap();
         self.store.catalog.create_token(&token).await.unwrap();
+        if roles.contains(&Role::Viewer) {
+            self.canaries().allow(secret.expose_secret(), name);
+        }
         (token.id, secret.expose_secret().to_owned())
     }
 

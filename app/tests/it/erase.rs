@@ -115,7 +115,8 @@ async fn an_erased_tenant_is_nowhere_and_its_lines_do_not_come_back() {
     let shown = place.admin(&["erase", "show", id]).await;
     assert!(shown.contains("key destroyed") && shown.contains("backups of the catalog"), "{shown}");
     assert!(place.admin(&["erase", "list"]).await.contains(" tenant "));
-    assert!(!place.admin(&["tenant", "list"]).await.contains("default"));
+    let listed = place.admin(&["tenant", "list"]).await;
+    assert!(!listed.lines().any(|line| line.starts_with("default")), "{listed}");
 
     // The agent goes on reading, and what it sends is refused and thrown away, whoever started it again.
     let more = (LINES..2 * LINES).map(line).collect::<String>();

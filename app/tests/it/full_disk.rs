@@ -105,7 +105,7 @@ async fn a_full_ext4_refuses_keeps_and_goes_on_by_itself() {
 async fn refuses_keeps_and_goes_on(of: FileSystem, megabytes: u32) {
     let place = Place::new();
     let Some(disk) = SmallDisk::mount(of, &place.data(), megabytes) else { return };
-    let server = place.up_with(&[], &SETTINGS).await;
+    let server = place.up_alone(&[], &SETTINGS).await;
     let base = server.base("indexer.listen");
     let mut direct = Direct::new("direct");
     direct.send(&base).await;
@@ -141,7 +141,7 @@ async fn refuses_keeps_and_goes_on(of: FileSystem, megabytes: u32) {
     );
     assert_all_there(&server, &token, &direct).await;
     server.kill().await;
-    let server = place.up_with(&[], &SETTINGS).await;
+    let server = place.up_alone(&[], &SETTINGS).await;
     direct.send(&server.base("indexer.listen")).await;
     assert_all_there(&server, &token, &direct).await;
     server.stop().await;
@@ -150,7 +150,7 @@ async fn refuses_keeps_and_goes_on(of: FileSystem, megabytes: u32) {
 #[tokio::test]
 async fn nothing_is_acknowledged_that_was_not_synced_and_no_sync_is_tried_again() {
     let place = Place::new();
-    let mut server = place.up_with(&[], &SETTINGS).await;
+    let mut server = place.up_alone(&[], &SETTINGS).await;
     let mut direct = Direct::new("direct");
     direct.send(&server.base("indexer.listen")).await;
     let token = place.token("default", "viewer").await;
@@ -177,7 +177,7 @@ async fn nothing_is_acknowledged_that_was_not_synced_and_no_sync_is_tried_again(
         eprintln!("full_disk: went on {:?} after {file:?} could be synced again", mended.elapsed());
         assert_all_there(&server, &token, &direct).await;
         server.kill().await;
-        server = place.up_with(&[], &SETTINGS).await;
+        server = place.up_alone(&[], &SETTINGS).await;
         direct.send(&server.base("indexer.listen")).await;
         assert_all_there(&server, &token, &direct).await;
     }

@@ -124,7 +124,7 @@ async fn a_key_for_a_secret_is_only_printed() {
     // Whoever keeps the Secret puts it first.
     std::fs::write(&file, format!("{printed}{before}")).unwrap();
     let said = key(&place, "rotate", &[]).await.fine();
-    assert!(said.starts_with("1 tenants' keys were wrapped anew"), "{said}");
+    assert!(said.starts_with("2 tenants' keys were wrapped anew"), "{said}");
     std::fs::write(&file, &printed).unwrap();
     place.up().await.stop().await;
 }

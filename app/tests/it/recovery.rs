@@ -54,7 +54,7 @@ async fn hot_records(server: &Server) -> usize {
 async fn what_was_written_ahead_is_hot_again_when_the_start_is_done() {
     let mut random = Random::new("recovery");
     let place = Place::new();
-    let server = place.up_with(&[], &SETTINGS).await;
+    let server = place.up_alone(&[], &SETTINGS).await;
     let mut batches = 0;
     while batches == 0 || written_ahead(&place) < mebibytes() << 20 {
         let request = server.ingest(Method::POST, "/v1/logs").bearer_auth(AGENT_TOKEN);
@@ -65,7 +65,7 @@ async fn what_was_written_ahead_is_hot_again_when_the_start_is_done() {
     }
     let bytes = written_ahead(&place);
     server.kill().await;
-    let server = place.up_with(&[], &SETTINGS).await;
+    let server = place.up_alone(&[], &SETTINGS).await;
     assert_eq!(hot_records(&server).await, batches * BATCH);
     let took = server.recovery().unwrap();
     let records = batches * BATCH;

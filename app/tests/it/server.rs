@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use heliograph_testbed::watch::{Canaries, Watch};
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -20,6 +21,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The administrator's password in tests.
 pub(crate) const PASSWORD: &str = "correct-horse-battery-47";
+
+/// A tenant of every server, whose lines nobody asks for.
+pub(crate) const NEIGHBOUR: &str = "neighbour";
+/// What is planted in tenants' records, and who may read it, in all tests of this program.
+pub(crate) static CANARIES: LazyLock<Canaries> = LazyLock::new(Canaries::default);
 
 /// A folder for one server's data and the logs that it follows.
 pub(crate) struct Place {
@@ -71,7 +77,11 @@ impl Place {
 
     /// A new token.
     pub(crate) async fn token(&self, tenant: &str, role: &str) -> String {
-        self.admin(&["token", "create", "--tenant", tenant, "--role", role]).await
+        let token = self.admin(&["token", "create", "--tenant", tenant, "--role", role]).await;
+        if role == "viewer" {
+            CANARIES.allow(&token, tenant);
+        }
+        token
     }
 
     /// Starts a server that follows `*.log` of the logs as tenant `default`.
@@ -80,8 +90,16 @@ impl Place {
         self.up_with(&["--logs", glob.to_str().unwrap()], &[]).await
     }
 
-    /// Starts a server with these arguments and this environment, and waits until it is ready.
+    /// Starts a server with these arguments and this environment, and waits until it is ready. Beside the tenants of the
+    /// test it has a neighbour, whose canary no answer to others may hold.
     pub(crate) async fn up_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let server = self.up_alone(arguments, environment).await;
+        server.plant().await;
+        server
+    }
+
+    /// Likewise, without a neighbour: for tests that count all that there is.
+    pub(crate) async fn up_alone(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
         let mut server = self.spawn_up(arguments, environment);
         server.wait_until_ready().await;
         server
@@ -99,8 +117,10 @@ impl Place {
             .env("HELIOGRAPH_INDEXER__LISTEN", "127.0.0.1:0")
             .env("HELIOGRAPH_AGENT__STATUS_LISTEN", "127.0.0.1:0")
             .env("HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD", PASSWORD)
+            .env("HELIOGRAPH_AUTH__AGENT_TOKEN", AGENT_TOKEN)
             .envs(environment.iter().copied());
-        Server::spawn(command, "query.listen")
+        let server = Server::spawn(command, "query.listen");
+        Server { is_watched: true, ..server }
     }
 }
 
@@ -111,6 +131,9 @@ pub(crate) struct Server {
     main: &'static str,
     http: reqwest::Client,
     said: Arc<Mutex<Vec<String>>>,
+    /// Whether a watch stands between us and the query role.
+    is_watched: bool,
+    watch: OnceLock<Watch>,
 }
 
 impl Server {
@@ -132,7 +155,7 @@ impl Server {
         };
         // Ends with the child, or with the test's runtime.
         spawn_listener(listening);
-        Self { child, main, http, said }
+        Self { child, main, http, said, is_watched: false, watch: OnceLock::new() }
     }
 
     /// Waits until `/readyz` says so.
@@ -180,8 +203,36 @@ impl Server {
         self.try_base(setting).unwrap_or_else(|| panic!("{setting} is not served:\n{}", self.said()))
     }
 
-    /// The address that the setting's port got, if it is served yet.
+    /// Where to reach the setting's port, if it is served yet.
     pub(crate) fn try_base(&self, setting: &str) -> Option<String> {
+        let base = self.served(setting)?;
+        let Some(address) =
+            base.strip_prefix("http://").filter(|_| self.is_watched && setting == "query.listen")
+        else {
+            return Some(base);
+        };
+        let watch = self.watch.get_or_init(|| Watch::over(address.parse().unwrap(), CANARIES.clone()));
+        Some(format!("http://{}", watch.address()))
+    }
+
+    /// Sends a record of the neighbour.
+    async fn plant(&self) {
+        let canary = CANARIES.of(NEIGHBOUR);
+        let record = json!({
+            "body": { "stringValue": format!("a line of {canary}") },
+            "attributes": [{ "key": canary, "value": { "stringValue": canary } }],
+        });
+        let sent = self
+            .ingest(Method::POST, "/v1/logs")
+            .bearer_auth(AGENT_TOKEN)
+            .header("x-heliograph-tenant", NEIGHBOUR)
+            .json(&json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] }));
+        let answer = sent.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
+    }
+
+    /// The address that the setting's port got, if it is served yet.
+    fn served(&self, setting: &str) -> Option<String> {
         self.said.lock().unwrap().iter().find_map(|line| {
             let entry: Value = serde_json::from_str(line).ok()?;
             let found = entry["message"] == "listening" && entry["setting"] == setting;

@@ -1,6 +1,7 @@
 //! `heliograph agent` as a sidecar, by its environment alone: it ends with its container.
 
 use crate::command::{Said, heliograph};
+use crate::direct::AGENT_TOKEN;
 use crate::server::Place;
 
 /// Runs a sidecar over the place's logs until it ends.
@@ -14,7 +15,7 @@ async fn sidecar(place: &Place, indexer: &str, finish_within: &str) -> Said {
         ("HELIOGRAPH_AGENT__INDEXERS", format!("[{indexer:?}]")),
         ("HELIOGRAPH_AGENT__DATA_DIR", data.display().to_string()),
         ("HELIOGRAPH_AGENT__STATUS_LISTEN", "127.0.0.1:0".to_owned()),
-        ("HELIOGRAPH_AUTH__AGENT_TOKEN", "secret-of-agents".to_owned()),
+        ("HELIOGRAPH_AUTH__AGENT_TOKEN", AGENT_TOKEN.to_owned()),
     ];
     heliograph().arg("agent").envs(environment).output().await.unwrap().into()
 }
@@ -22,7 +23,7 @@ async fn sidecar(place: &Place, indexer: &str, finish_within: &str) -> Said {
 #[tokio::test]
 async fn it_ends_with_its_container_once_all_is_durable() {
     let place = Place::new();
-    let server = place.up_with(&[], &[("HELIOGRAPH_AUTH__AGENT_TOKEN", "secret-of-agents")]).await;
+    let server = place.up_with(&[], &[("HELIOGRAPH_AUTH__AGENT_TOKEN", AGENT_TOKEN)]).await;
     let task = place.logs().join("dag_id=etl/run_id=r/task_id=load");
     std::fs::create_dir_all(&task).unwrap();
     std::fs::write(task.join("attempt=1.log"), "one\ntwo without an end").unwrap();

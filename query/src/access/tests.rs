@@ -13,7 +13,9 @@ use crate::stage::{PASSWORD, Stage, tenant};
 pub(crate) async fn sign_in(stage: &Stage, user: &str) -> String {
     let response = post_session(stage, user, PASSWORD).await;
     assert_eq!(response.status(), StatusCode::OK);
-    cookie_of(&response)
+    let cookie = cookie_of(&response);
+    stage.reads_as(cookie.split_once('=').unwrap().1, user);
+    cookie
 }
 
 fn cookie_of(response: &reqwest::Response) -> String {

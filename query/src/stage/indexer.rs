@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::StreamExt;
 use heliograph_model::filter::{Filter, Matcher};
-use heliograph_model::record::Record;
+use heliograph_model::record::{Attributes, Record};
 use heliograph_model::rows::Rows;
 use heliograph_model::scan::{Answer, Collector, CommitId, FeedFrame, HotAnswer, HotHead, HotHeads, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use heliograph_store::catalog::Lease;
 use heliograph_store::{Store, compaction};
+use heliograph_testbed::watch::Canaries;
 use http::{HeaderMap, StatusCode};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
@@ -39,6 +40,7 @@ struct Hot {
 pub(crate) struct FakeIndexer {
     pub(crate) id: Uuid,
     store: Store,
+    canaries: Canaries,
     hot: Mutex<Hot>,
     sealing: tokio::sync::Mutex<()>,
     merging: tokio::sync::Mutex<()>,
@@ -69,10 +71,11 @@ fn line(value: &impl serde::Serialize) -> String {
 }
 
 impl FakeIndexer {
-    pub(super) fn new(store: Store) -> Arc<Self> {
+    pub(super) fn new(store: Store, canaries: Canaries) -> Arc<Self> {
         Arc::new(Self {
             id: Uuid::new_v4(),
             store,
+            canaries,
             hot: Mutex::default(),
             sealing: tokio::sync::Mutex::default(),
             merging: tokio::sync::Mutex::default(),
@@ -93,8 +96,17 @@ impl FakeIndexer {
             .with_state(Arc::clone(this))
     }
 
-    /// Makes records durable and hot, and gives them to the feeds.
+    /// A record as it is committed: with its tenant's canary.
+    pub(crate) fn planted(&self, tenant: &TenantId, record: &Record) -> Record {
+        let text = Some(record.attributes.as_json()).filter(|text| !text.is_empty()).unwrap_or("{}");
+        let mut attributes: serde_json::Value = serde_json::from_str(text).unwrap();
+        attributes["canary"] = self.canaries.of(tenant.as_str()).into();
+        Record { attributes: Attributes::from_json(&attributes.to_string()).unwrap(), ..record.clone() }
+    }
+
+    /// Makes records durable and hot, each with its tenant's canary, and gives them to the feeds.
     pub(crate) async fn commit(&self, tenant: &TenantId, records: &[Record]) -> CommitId {
+        let records: Vec<Record> = records.iter().map(|record| self.planted(tenant, record)).collect();
         let (commit, sends) = {
             let mut hot = self.hot.lock();
             hot.committed += 1;

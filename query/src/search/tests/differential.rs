@@ -94,7 +94,10 @@ impl World {
             _ => {
                 let Some((of, records)) = self.coming.pop_front() else { return };
                 let commit = self.stage.indexer.commit(&of, &records).await;
-                let known = |record| Known { tenant: of.clone(), committed: (commit, Arc::new(record)) };
+                let known = |record: Record| {
+                    let record = self.stage.indexer.planted(&of, &record);
+                    Known { tenant: of.clone(), committed: (commit, Arc::new(record)) }
+                };
                 self.known.extend(records.into_iter().map(known));
             }
         }
