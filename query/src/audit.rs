@@ -1,8 +1,8 @@
 //! Records what callers do: a bounded queue, and the task that owns it and writes it to the audit log in batches.
 //!
 //! Whoever is to be recorded takes a [`Slot`] before anything is done, and fills it before the answer goes out. A read's
-//! row is on disk at most a second after that; a change waits for its own. Where no slot is to be had, because the log
-//! cannot be written or is behind, nothing is done.
+//! row is on disk at most a second after that; a change waits for its own. While the log cannot be written, nothing is
+//! changed, and reads go on as long as there are slots: a full disk must not hide from anybody what went wrong.
 
 mod writer;
 
@@ -20,8 +20,8 @@ use crate::metrics::Metrics;
 
 pub(crate) use writer::Writer;
 
-/// Events that wait to be written. Some hundred searches a second come to so many while a disk is slow for seconds.
-const QUEUE_EVENTS: usize = 1_024;
+/// Events that wait to be written, of some hundred bytes each: those of minutes and hours in which a disk is full.
+const QUEUE_EVENTS: usize = 16_384;
 /// How long a request waits for a slot.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
 /// How long a change waits until it is on disk.
@@ -75,11 +75,16 @@ pub(crate) fn recorder(
 }
 
 impl Recorder {
-    /// Waits a while for room; [`Error::Unrecorded`] if there is none, or if the log cannot be written.
-    pub(crate) async fn slot(&self) -> Result<Slot> {
+    /// A slot for what is on disk before its answer; [`Error::Unrecorded`] if the log cannot be written.
+    pub(crate) async fn slot_of_change(&self) -> Result<Slot> {
         if self.is_behind.load(Ordering::Relaxed) {
             return Err(Error::Unrecorded);
         }
+        self.slot().await
+    }
+
+    /// Waits a while for room; [`Error::Unrecorded`] if there is none.
+    pub(crate) async fn slot(&self) -> Result<Slot> {
         match tokio::time::timeout(SLOT_WAIT, self.queue.clone().reserve_owned()).await {
             Ok(Ok(permit)) => {
                 self.metrics.audit_queue.inc();

@@ -1,7 +1,9 @@
 //! What is recorded of real calls, what is not answered, and what that costs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use heliograph_model::time::Clock;
 use heliograph_store::audit::{Log, Told};
 use heliograph_store::catalog::Role;
 use http::StatusCode;
@@ -22,6 +24,11 @@ async fn rows(stage: &Stage) -> Vec<Told> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Log::of(&stage.store).rows(0, 10_000).await.unwrap()
+}
+
+fn metric(stage: &Stage, name: &str) -> f64 {
+    let of = stage.registry.gather().into_iter().filter(|of| of.name() == name);
+    of.map(|of| of.get_metric()[0].get_counter().get_value()).sum()
 }
 
 /// Does to the catalog what only somebody else, or a disk, would do.
@@ -147,9 +154,7 @@ async fn refused_credentials_are_recorded_but_not_without_end() {
     assert_eq!(found[0].details(), json!({ "user": "ann", "status": 401 }));
     assert_eq!(found[1].details(), json!({ "path": "/api/v1/search", "by": "authorization" }));
     assert!(!format!("{found:?}").contains("canary"));
-    let left_out = stage.registry.gather().into_iter();
-    let left_out = left_out.filter(|of| of.name() == "heliograph_query_audit_refusals_left_out_total");
-    assert_eq!(left_out.map(|of| of.get_metric()[0].get_counter().get_value()).sum::<f64>(), 22.0);
+    assert_eq!(metric(&stage, "heliograph_query_audit_refusals_left_out_total"), 22.0);
     // Who is signed in is not kept from being recorded.
     let (_, token) = stage.token("a", &[Role::Viewer]).await;
     assert_eq!(stage.get(&token, "/api/v1/search").await.0, StatusCode::OK);
@@ -157,34 +162,53 @@ async fn refused_credentials_are_recorded_but_not_without_end() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_is_not_answered() {
+async fn while_nothing_can_be_recorded_nothing_is_changed_and_reads_wait_for_it() {
     let stage = Stage::new().await;
     stage.indexer.commit(&tenant("a"), &[record(1, 1, 1, "canary of a")]).await;
     let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let root = sign_in(&stage, "root").await;
+    let change = async || {
+        let request = stage.client.post(format!("{}/api/v1/admin/tenants", stage.url));
+        let request = request.header("cookie", &root).header("origin", &stage.url);
+        let answer = request.json(&json!({ "name": "new" })).send().await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
     // As a full or damaged disk does: nothing can be put in.
     tamper(&stage, "CREATE TRIGGER no_rows BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no room'); END")
         .await;
-    // The first is answered before the writer knows.
-    assert_eq!(stage.get(&token, "/api/v1/search").await.0, StatusCode::OK);
-    let refused = loop {
-        let (status, body) = stage.get(&token, "/api/v1/search").await;
-        if status != StatusCode::OK {
-            break (status, body);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(refused.1["error"]["code"], "unrecorded");
-    assert!(refused.1.get("records").is_none());
-    tamper(&stage, "DROP TRIGGER no_rows").await;
-    while stage.get(&token, "/api/v1/search").await.0 != StatusCode::OK {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(stage.messages(&token, "/api/v1/search").await, ["canary of a"]);
+    // Once the writer knows.
+    while metric(&stage, "heliograph_query_audit_failures_total") == 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let kept = rows(&stage).await;
-    assert!(
-        kept.len() >= 2 && kept.iter().all(|told| told.row.action == "search"),
-        "what waited is there: {kept:?}"
+    assert_eq!(
+        stage.messages(&token, "/api/v1/search?q=canary").await,
+        ["canary of a"],
+        "who looks can look"
     );
+    let (status, refused) = change().await;
+    assert_eq!((status, &refused["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unrecorded")));
+    assert_eq!(stage.store.catalog.tenants().await.unwrap().len(), 2, "it was not made");
+    tamper(&stage, "DROP TRIGGER no_rows").await;
+    let kept = rows(&stage).await;
+    let told: Vec<_> = kept.iter().map(short).map(|(_, action, tenant, _)| (action, tenant)).collect();
+    assert_eq!(told, [("session.create", None), ("search", Some("a")), ("search", Some("a"))]);
+    assert_eq!(change().await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn what_has_no_room_to_wait_is_not_answered() {
+    let stage = Stage::new().await;
+    let metrics = crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(stage.clock.clone());
+    let (recorder, _nobody_writes) = super::recorder(Log::of(&stage.store), None, clock, metrics);
+    let mut slots = Vec::new();
+    for _ in 0..super::QUEUE_EVENTS {
+        slots.push(recorder.slot().await.unwrap());
+    }
+    assert!(matches!(recorder.slot().await, Err(crate::Error::Unrecorded)));
+    slots.pop().unwrap().leave();
+    assert!(recorder.slot().await.is_ok());
 }
 
 #[tokio::test]

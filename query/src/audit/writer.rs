@@ -87,7 +87,7 @@ impl Writer {
             }
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the audit log cannot be written: nothing is answered until it can"
+                "the audit log cannot be written: nothing is changed until it can, and reads wait to be recorded"
             );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);

@@ -186,7 +186,11 @@ pub(super) async fn record(State(api): State<Shared>, mut request: Request, next
     if matches!(rule, Rule::List(_)) {
         details.insert("path".to_owned(), request.uri().path().into());
     }
-    let slot = match api.audit.slot().await {
+    let slot = match rule {
+        Rule::Change(_) | Rule::SignIn => api.audit.slot_of_change().await,
+        _ => api.audit.slot().await,
+    };
+    let slot = match slot {
         Ok(slot) => Some(slot),
         Err(error) => return error.into_response(),
     };
