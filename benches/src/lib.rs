@@ -22,6 +22,7 @@ mod process;
 mod questions;
 mod report;
 pub mod sample;
+mod secure;
 mod series;
 mod size;
 mod system;
@@ -77,6 +78,8 @@ enum Bench {
     Tenants(tenants::Options),
     /// A tenant far over its quota, and what another notices of it.
     Neighbour(neighbour::Options),
+    /// What TLS, encryption, redaction and the audit log cost.
+    Secure(secure::Options),
     /// Many searches at the same time.
     Concurrent(concurrent::Options),
     /// Cost and latency at growing sizes.
@@ -104,6 +107,7 @@ pub async fn run() -> anyhow::Result<()> {
         Bench::Ingest(options) => memory::run(&programs, &options).await,
         Bench::Tenants(options) => Box::pin(tenants::run(&programs, &options)).await,
         Bench::Neighbour(options) => Box::pin(neighbour::run(&programs, &options)).await,
+        Bench::Secure(options) => Box::pin(secure::run(&programs, &options)).await,
         Bench::Concurrent(options) => concurrent::run(&programs, &options).await,
         Bench::Growth(options) => growth::run(&programs, &options).await,
         Bench::Inside(options) => inside::run(&options),

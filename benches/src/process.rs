@@ -31,19 +31,28 @@ pub(crate) struct Used {
 
 impl Process {
     /// Starts a command; what it says goes to `said`. Waits until `health` answers well.
-    pub(crate) async fn start(mut command: Command, said: &Path, health: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(command: Command, said: &Path, health: &str) -> anyhow::Result<Self> {
+        Self::start_for(&reqwest::Client::builder().no_proxy().build()?, command, said, health).await
+    }
+
+    /// Likewise, with the client that `health` is asked by.
+    pub(crate) async fn start_for(
+        client: &reqwest::Client,
+        mut command: Command,
+        said: &Path,
+        health: &str,
+    ) -> anyhow::Result<Self> {
         let program = PathBuf::from(command.as_std().get_program());
         let file = std::fs::File::create(said).with_context(|| format!("cannot make {}", said.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
         let pid = child.id().context("the server has ended")?;
         let mut process = Self { child, pid, said: said.to_owned() };
-        process.wait_until_healthy(health).await?;
+        process.wait_until_healthy(client, health).await?;
         Ok(process)
     }
 
-    async fn wait_until_healthy(&mut self, health: &str) -> anyhow::Result<()> {
-        let client = reqwest::Client::builder().no_proxy().build()?;
+    async fn wait_until_healthy(&mut self, client: &reqwest::Client, health: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if client.get(health).send().await.is_ok_and(|answer| answer.status().is_success()) {

@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::questions::Question;
 use crate::truth::Answer;
 
-pub(crate) use heliograph::{Heliograph, admin, create_token};
+pub(crate) use heliograph::{Heliograph, Shape, admin, create_token};
 pub(crate) use opensearch::OpenSearch;
 pub(crate) use victorialogs::VictoriaLogs;
 

@@ -1,7 +1,7 @@
 //! Ours: `heliograph up` on free ports.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -40,9 +40,35 @@ pub(crate) struct Heliograph {
     cookie: String,
 }
 
+/// How one server differs from another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// Settings.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The authority of its certificates, if it speaks TLS.
+    pub(crate) authority: Option<PathBuf>,
+}
+
+impl Shape {
+    /// A client of such a server, with connections of its own.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        let builder = Client::builder().no_proxy().tcp_nodelay(true);
+        let builder = match &self.authority {
+            Some(file) => builder.tls_certs_only([reqwest::Certificate::from_pem(&std::fs::read(file)?)?]),
+            None => builder,
+        };
+        Ok(builder.build()?)
+    }
+}
+
 impl Heliograph {
     /// Starts it; follows the files of a glob, if there is one.
     pub(crate) async fn start_with(setup: &Setup, logs: Option<&str>) -> anyhow::Result<Self> {
+        Self::start_as(setup, logs, &Shape::default()).await
+    }
+
+    /// Likewise, with what differs.
+    pub(crate) async fn start_as(setup: &Setup, logs: Option<&str>, shape: &Shape) -> anyhow::Result<Self> {
         let (query, indexer, agent) = (free_address()?, free_address()?, free_address()?);
         let mut command = Command::new(&setup.program);
         command.args(["up", "--data-dir"]).arg(&setup.data);
@@ -57,10 +83,16 @@ impl Heliograph {
             ("HELIOGRAPH_TELEMETRY__METRICS_OPEN", "true"),
             ("HELIOGRAPH_TELEMETRY__LOG_FILTER", "warn"),
         ]);
-        let (base, indexer) = (format!("http://{query}"), format!("http://{indexer}"));
-        let process =
-            Process::start(command, &setup.data.with_extension("log"), &format!("{base}/readyz")).await?;
-        let client = Client::builder().no_proxy().tcp_nodelay(true).build()?;
+        command.envs(shape.environment.iter().map(|(name, value)| (name, value)));
+        let client = shape.client()?;
+        let url = |address: &str| match shape.authority {
+            // By a name that is in the certificates.
+            Some(_) => format!("https://{}", address.replace("127.0.0.1", "localhost")),
+            None => format!("http://{address}"),
+        };
+        let (base, indexer) = (url(&query), url(&indexer));
+        let said = setup.data.with_extension("log");
+        let process = Process::start_for(&client, command, &said, &format!("{base}/readyz")).await?;
         let cookie = sign_in(&client, &base).await?;
         Ok(Self { process, base, indexer, client, cookie })
     }
