@@ -2,7 +2,7 @@
 //! taken it. A stream that ends early breaks off, so that its reader sees that it is not whole.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -18,12 +18,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Shared;
 use super::params::Params;
 use super::search::{Asked, order, record_lines};
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, RECHECK, Scope};
 use crate::error::{Error, Result};
 use crate::search::{Page, Pager};
-
-/// How often the right to read is looked at again while an export runs.
-const RECHECK: Duration = Duration::from_secs(3);
 
 /// The columns of CSV, in their order.
 const COLUMNS: [&str; 19] = [
@@ -104,7 +101,6 @@ struct Export {
     api: Shared,
     caller: Caller,
     scope: Scope,
-    named: Vec<String>,
     format: Format,
     pager: Pager,
     checked: Instant,
@@ -116,13 +112,6 @@ impl Export {
         if self.api.stop.is_cancelled() {
             return Err(Error::Busy { what: "exports while stopping" });
         }
-        if self.checked.elapsed() >= RECHECK {
-            let scope = self.api.access.again(&self.caller).await?.scope(&self.named)?;
-            if !self.scope.tenants().iter().all(|t| scope.tenants().contains(t)) {
-                return Err(Error::Forbidden);
-            }
-            self.checked = Instant::now();
-        }
         let search = Arc::clone(&self.api.search);
         let Some(page) = search.in_turn_patiently(&self.scope, self.pager.next()).await? else {
             return Ok(None);
@@ -130,6 +119,13 @@ impl Export {
         if !page.outcome.is_complete() {
             // A file that lacks records without saying so would be worse than none.
             return Err(Error::server("the export", "a part of the records cannot be read"));
+        }
+        // After the page was read, which may have taken a while: what is sent is looked at last.
+        if self.checked.elapsed() >= RECHECK {
+            if !self.api.access.still(&self.caller, &self.scope).await? {
+                return Err(Error::Forbidden);
+            }
+            self.checked = Instant::now();
         }
         let bytes = self.format.write(&page)?;
         self.api.metrics.export_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -152,16 +148,8 @@ pub(super) async fn export(
     let turn = Arc::clone(&api.exports).try_acquire_owned().map_err(|_| Error::Busy { what: "exports" })?;
     let search = Arc::clone(&api.search);
     let pager = Pager::new(search, asked.scope.clone(), question, order, None, usize::MAX);
-    let mut export = Export {
-        api,
-        caller,
-        scope: asked.scope,
-        named: asked.named,
-        format,
-        pager,
-        checked: Instant::now(),
-        _turn: turn,
-    };
+    let mut export =
+        Export { api, caller, scope: asked.scope, format, pager, checked: Instant::now(), _turn: turn };
     // The first page before the status: an error is still an answer then.
     let first = export.next().await?;
     let head = stream::iter([Ok(format.head())]);

@@ -1,5 +1,7 @@
 //! Every route against every caller, as a table; what every answer carries; cursors that are not one's own.
 
+mod browser;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/api/v1/context?id={id}", [401, 404, 200, 200]),
     ("GET", "/api/v1/export?tenant=a", [401, 403, 200, 200]),
     ("GET", "/api/v1/tail?tenant=a", [401, 403, 400, 400]),
+    ("POST", "/api/v1/tail/ticket", [401, 200, 200, 200]),
     ("GET", "/api/v1/admin/tenants", [401, 403, 403, 200]),
     ("POST", "/api/v1/admin/tenants", [401, 403, 403, 201]),
     ("GET", "/api/v1/admin/users", [401, 403, 403, 200]),
@@ -39,6 +42,8 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("DELETE", "/api/v1/admin/tokens/{token}", [401, 403, 403, 204]),
     ("GET", "/api/v1/admin/audit?tenant=a", [401, 404, 403, 200]),
     ("GET", "/api/v1/admin/audit", [401, 200, 403, 200]),
+    ("GET", "/api/v1/admin/audit/export?tenant=a", [401, 404, 403, 200]),
+    ("GET", "/api/v1/admin/audit/export", [401, 200, 403, 200]),
     ("GET", "/api/v1/admin/usage?tenant=a", [401, 404, 403, 200]),
     ("GET", "/api/v1/admin/erasures?tenant=a", [401, 404, 403, 200]),
     ("POST", "/api/v1/admin/erasures", [401, 404, 403, 202]),
@@ -48,6 +53,7 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
 fn body(method: &str, path: &str) -> Option<Value> {
     Some(match (method, path.split('?').next().unwrap()) {
         ("POST", "/api/v1/session") => json!({ "user": "ann", "password": "wrong" }),
+        ("POST", "/api/v1/tail/ticket") => json!({}),
         ("POST", "/api/v1/admin/tenants") => json!({ "name": "new" }),
         ("POST", "/api/v1/admin/users") => json!({ "name": "new", "password": "long enough" }),
         ("PUT", _) => json!({ "password": "long enough" }),
@@ -284,20 +290,6 @@ async fn odd_requests_reach_nothing() {
     check("GET /", &"X: y\r\n".repeat(70), &[431]).await;
     let lone_feeds = raw(&stage, "GET / HTTP/1.1\nHost: h\n\n").await;
     assert!([200, 400].contains(&lone_feeds), "{lone_feeds}");
-}
-
-#[tokio::test]
-async fn the_page_has_its_headers() {
-    let stage = Stage::new().await;
-    let response = stage.client.get(&stage.url).send().await.unwrap();
-    let headers = response.headers();
-    let policy = headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
-    assert!(policy.ends_with("require-trusted-types-for 'script'") && !policy.contains("unsafe"), "{policy}");
-    assert_eq!(headers["x-content-type-options"], "nosniff");
-    assert_eq!(headers["referrer-policy"], "no-referrer");
-    assert!(headers.contains_key("etag"));
-    assert!(!headers.contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]

@@ -102,6 +102,11 @@ function taskLine(record, number, level) {
     attributes: { filename: "taskinstance.py", lineno: 400 + (number % 900) },
   });
   record["message"] = taskMessage(number, level, String(dag), task);
+  if (record["message"].includes("gnp.exe")) {
+    // Not the message alone is written by others.
+    record["logger"] = "root\u202e\u0007";
+    record["attributes"]["user\u202eagent"] = "curl\u200b/8\r\nX-Forged: 1\u001b]8;;http://evil.example\u001b\\";
+  }
   if (chance(number, 13) < 0.06) {
     record["attributes"].request = { method: "GET", path: "/v2/accounts", status: level === "error" ? 502 : 200, tags: ["sync", "retry"] };
     record["attributes"].duration_ms = Math.round(chance(number, 14) * 4000) / 10;

@@ -6,6 +6,7 @@
 // {"fail":status} fails the next search, {"signOut":true} ends all sessions, {"down":ms} is away so long.
 // @ts-check
 import { readFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
@@ -14,8 +15,8 @@ import { QueryError, compile } from "./query.mjs";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 export const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
-const HEADERS = { "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin" };
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+const HEADERS = { "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin", "x-frame-options": "DENY" };
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
 const TENANTS = ["acme", "globex", "initech", "umbrella"].map((name) => ({ name, workspace: name === "umbrella" ? "research" : "default", roles: ["viewer"] }));
 /** Kept so far back. */
@@ -24,6 +25,8 @@ const KEPT_MS = 8 * 86_400_000;
 const BUDGET = 150_000;
 
 const sessions = new Map();
+/** Tickets for tails that were not used, and whose they are. */
+const tickets = new Map();
 let nextSession = 1;
 /** @type {{ fail: number, downUntil: number }} */
 const faults = { fail: 0, downUntil: 0 };
@@ -186,6 +189,11 @@ async function route(request, response) {
   if (path === "/session") return session(request, response);
   const known = sessionOf(request);
   if (!known) return answer(response, 401, { error: { code: "unauthenticated", message: "sign in first" } });
+  if (path === "/tail/ticket") {
+    const ticket = randomUUID();
+    tickets.set(ticket, known);
+    return answer(response, 200, { ticket, expires_in_seconds: 30 });
+  }
   if (path === "/search" && faults.fail) {
     const status = faults.fail;
     faults.fail = 0;
@@ -254,12 +262,15 @@ export async function start(port) {
   const server = createServer((request, response) => {
     route(request, response).catch((error) => failed(response, error));
   });
-  const sockets = new WebSocketServer({ noServer: true });
+  const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => (offered.has("heliograph.v1") ? "heliograph.v1" : false) });
   server.on("upgrade", (request, socket, head) => {
     const url = new URL(request.url ?? "/", "http://localhost");
     const known = sessionOf(request);
     if (Date.now() < faults.downUntil) return void socket.destroy();
     if (url.pathname !== "/api/v1/tail" || !known) return void socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
+    const ticket = /(?:^|, *)ticket\.([\w-]+)/.exec(String(request.headers["sec-websocket-protocol"]))?.[1] ?? "";
+    if (tickets.get(ticket) !== known) return void socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+    tickets.delete(ticket);
     sockets.handleUpgrade(request, socket, head, (accepted) => tail(accepted, url.searchParams, known));
   });
   await new Promise((resolve) => void server.listen(port, "127.0.0.1", () => resolve(undefined)));
