@@ -272,11 +272,123 @@ describe("what others wrote", () => {
     await page.context().close();
   });
 
+  it("reaches no text, title or name of the page unescaped", fakeOnly, async () => {
+    const page = await world.page("/?start=now-24h&q=owned");
+    await messages(page).first().click();
+    await page.locator("[data-details]").waitFor();
+    const { seen, hidden } = await page.evaluate(() => {
+      // oxlint-disable-next-line no-control-regex -- such characters are what this looks for
+      const bad = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\u061c\ufeff]/;
+      const texts = [document.title];
+      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+      for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        if (node instanceof Element) texts.push(...["title", "aria-label", "placeholder", "alt"].map((name) => /** @type {Element} */ (node).getAttribute(name) ?? ""));
+        else texts.push(node.nodeValue ?? "");
+      }
+      return { seen: texts.filter((text) => text.includes("\\u{202e}")).length, hidden: texts.filter((text) => bad.test(text)) };
+    });
+    assert.deepEqual(hidden, []);
+    // In the message, in values, and in what is told of them: the line has it in a name and a value of its fields, too.
+    assert.ok(seen >= 5, `${seen}`);
+    const badge = page.locator("[data-details] span[title='right-to-left override']").first();
+    assert.equal(await badge.textContent(), "\\u{202e}");
+    assert.notEqual(await badge.evaluate((element) => getComputedStyle(element).backgroundColor), "rgba(0, 0, 0, 0)");
+    await page.getByText("Copy message", { exact: true }).click();
+    await page.getByText("Copied").waitFor();
+    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /\\u\{202e\}gnp\.exe/);
+    await page.getByText("Copy JSON", { exact: true }).click();
+    await page.getByText("Copied").waitFor();
+    const json = await page.evaluate(() => navigator.clipboard.readText());
+    assert.ok(!json.includes("\u202e"));
+    assert.match(JSON.parse(json).message, /\u202egnp\.exe/);
+    await page.context().close();
+  });
+
   it("has its colours", fakeOnly, async () => {
     const page = await world.page("/?start=now-24h&q=DeprecationWarning");
     await lines(page).first().waitFor();
     const colored = messages(page).first().locator("[style*='--ansi-3']").first();
     assert.equal(await colored.textContent(), "DeprecationWarning");
+    await page.context().close();
+  });
+});
+
+describe("markup and script that somebody brings in", () => {
+  it("are refused by the browser", async () => {
+    /** @type {string[]} */
+    const told = [];
+    const page = await world.page("/?start=now-24h", { told });
+    await lines(page).first().waitFor();
+    const tried = await page.evaluate(async () => {
+      const global = /** @type {any} */ (globalThis);
+      /** @param {() => unknown} what */
+      const attempt = (what) => {
+        try {
+          return String(what());
+        } catch (error) {
+          return /** @type {Error} */ (error).name;
+        }
+      };
+      /** @type {Record<string, string>} */
+      const results = {
+        innerHTML: attempt(() => (document.body.lastElementChild ?? document.body).innerHTML = "<img src=x onerror=owned()>"),
+        outerHTML: attempt(() => (document.createElement("p").outerHTML = "<b></b>")),
+        insertAdjacentHTML: attempt(() => document.body.insertAdjacentHTML("beforeend", "<b></b>")),
+        write: attempt(() => document.write("<b></b>")),
+        srcdoc: attempt(() => (document.createElement("iframe").srcdoc = "<b></b>")),
+        parser: attempt(() => new DOMParser().parseFromString("<b></b>", "text/html")),
+        scriptText: attempt(() => (document.createElement("script").text = "globalThis.owned = 1")),
+        scriptSource: attempt(() => (document.createElement("script").src = "https://evil.example/x.js")),
+        policy: attempt(() => global.trustedTypes.createPolicy("mine", { createHTML: (/** @type {string} */ text) => text })),
+        defaultPolicy: attempt(() => global.trustedTypes.createPolicy("default", { createHTML: (/** @type {string} */ text) => text })),
+      };
+      // Later, as the debugger that we come by may evaluate at once.
+      await new Promise((resolve) => {
+        setTimeout(() => {
+          results["eval"] = attempt(() => global.eval("1"));
+          results["function"] = attempt(() => new global.Function("return 1")());
+          resolve(undefined);
+        });
+      });
+      // What has no sink of its own is refused when it would run, load or show.
+      const image = document.createElement("img");
+      attempt(() => image.setAttribute("onerror", "globalThis.owned = 1"));
+      image.src = "https://evil.example/x.png";
+      const styled = document.createElement("p");
+      attempt(() => styled.setAttribute("style", "position: fixed"));
+      const sheet = document.createElement("style");
+      sheet.textContent = "body { display: none }";
+      const frame = document.createElement("iframe");
+      frame.src = "https://evil.example/";
+      const base = document.createElement("base");
+      base.href = "https://evil.example/";
+      document.body.append(image, styled, sheet, frame, base);
+      results["fetch"] = await fetch("https://evil.example/").then(() => "sent", () => "refused");
+      await new Promise((resolve) => void setTimeout(resolve, 300));
+      results["style"] = getComputedStyle(styled).position + getComputedStyle(document.body).display;
+      results["base"] = new URL("x", document.baseURI).origin === location.origin ? "refused" : "taken";
+      results["owned"] = String(global.owned);
+      return results;
+    });
+    assert.deepEqual(tried, {
+      innerHTML: "TypeError", outerHTML: "TypeError", insertAdjacentHTML: "TypeError", write: "TypeError", srcdoc: "TypeError", parser: "TypeError",
+      eval: "EvalError", function: "EvalError", scriptText: "TypeError", scriptSource: "TypeError", policy: "TypeError", defaultPolicy: "TypeError",
+      fetch: "refused", style: "staticblock", base: "refused", owned: "undefined",
+    });
+    for (const directive of ["require-trusted-types-for", "trusted-types", "img-src", "style-src", "connect-src", "base-uri"]) {
+      assert.ok(told.some((text) => text.includes(`Content Security Policy: ${directive}`)), `${directive} in ${told.join("\n")}`);
+    }
+    await page.context().close();
+  });
+
+  it("cannot put the page into a frame, nor be read by another origin", async () => {
+    const page = await world.page("/?start=now-24h");
+    const answers = await page.evaluate(async () => {
+      const all = await Promise.all(["/", "/api/v1/session", "/api/v1/nothing"].map((path) => fetch(path)));
+      return all.map((answer) => [answer.headers.get("cross-origin-resource-policy"), answer.headers.get("x-frame-options"), /frame-ancestors 'none'/.test(answer.headers.get("content-security-policy") ?? "")]);
+    });
+    for (const answer of answers) assert.deepEqual(answer, ["same-origin", "DENY", true]);
+    assert.equal(await page.evaluate(() => globalThis.crossOriginIsolated === false && globalThis.opener === null), true);
     await page.context().close();
   });
 });

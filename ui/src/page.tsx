@@ -26,6 +26,7 @@ import { TailStatus } from "./tail/status";
 import { Tail } from "./tail/tail";
 import { escaped } from "./text/escapes";
 import { bytes, counted, duration } from "./text/quantity";
+import { Plain } from "./text/text";
 import { Logo } from "./theme/logo";
 import { theme, wrap, zone } from "./theme/preferences";
 
@@ -229,7 +230,7 @@ function AccountMenu(props: { help(): void }): VNode {
       {(close) => (
         <>
           <div class={styles["who"]}>
-            {user}
+            <Plain text={user} />
             {state.kind === "in" && state.session.admin && <span>administrator</span>}
           </div>
           <div class={styles["setting"]}>
