@@ -9,6 +9,7 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
+use heliograph_model::hidden;
 use heliograph_model::record::{ApiRecord, Record};
 use heliograph_model::scan::Order;
 use heliograph_model::tenant::TenantId;
@@ -166,17 +167,11 @@ pub(super) async fn export(
     Ok((headers, body).into_response())
 }
 
-/// Time, level and message; control characters are shown, not obeyed: a terminal may print the file.
+/// Time, level and message; what would steer, turn or hide is shown, not obeyed: a terminal may print the file.
 fn text_line(record: &Record) -> String {
     let level = record.level.map_or("-", |l| l.as_str());
     let mut line = format!("{} {:<8} ", record.time, level.to_ascii_uppercase());
-    for c in record.message.chars() {
-        match c {
-            '\n' | '\t' => line.push(c),
-            c if c.is_control() => line.extend(c.escape_unicode()),
-            c => line.push(c),
-        }
-    }
+    line.push_str(&hidden::escaped(&record.message));
     line.push('\n');
     line
 }
@@ -235,7 +230,7 @@ fn csv_row(tenant: &TenantId, record: &Record) -> String {
 /// A cell of RFC 4180 that no spreadsheet takes for a formula: such a text gets an apostrophe in front.
 fn csv_cell(text: &str) -> String {
     let may_be_formula = text
-        .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
+        .trim_start_matches(|c: char| c.is_whitespace() || hidden::is_hidden(c))
         .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
         || text.starts_with(['\t', '\r']);
     let guard = if may_be_formula { "'" } else { "" };
@@ -273,6 +268,8 @@ mod tests {
         check("\t=1", "\"'\t=1\"");
         check("\r=1", "\"'\r=1\"");
         check("＝1", "\"'＝1\"");
+        check("\n=1", "\"'\n=1\"");
+        check("\u{feff}\u{200b}=1", "\"'\u{feff}\u{200b}=1\"");
         check("a=b", "a=b");
     }
 
@@ -308,7 +305,8 @@ mod tests {
 
     #[test]
     fn text_obeys_no_control_character() {
-        let line = text_line(&record("a\x1b]52;c;x\x07b\n\tc\u{9b}d"));
-        assert_eq!(line, "1970-01-01T00:00:00.000000000Z WARNING  a\\u{1b}]52;c;x\\u{7}b\n\tc\\u{9b}d\n");
+        let line = text_line(&record("a\x1b]52;c;x\x07b\n\tc\u{9b}d\u{202e}e"));
+        let expected = "a\\u{1b}]52;c;x\\u{7}b\n\tc\\u{9b}d\\u{202e}e\n";
+        assert_eq!(line, format!("1970-01-01T00:00:00.000000000Z WARNING  {expected}"));
     }
 }
