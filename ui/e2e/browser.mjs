@@ -20,9 +20,9 @@ export async function open() {
 
   /**
    * A page of someone signed in, or of no one; with its own cookies. `told`: where complaints go that are meant to come.
-   * @param {string} path @param {{ signedIn?: boolean, width?: number, height?: number, told?: string[], scheme?: "light" | "dark" }} [options] @returns {Promise<Page>}
+   * @param {string} path @param {{ signedIn?: boolean, as?: string, width?: number, height?: number, told?: string[], scheme?: "light" | "dark" }} [options] @returns {Promise<Page>}
    */
-  const page = async (path, { signedIn = true, width = 1280, height = 800, told = complaints, scheme = "light" } = {}) => {
+  const page = async (path, { signedIn = true, as = user, width = 1280, height = 800, told = complaints, scheme = "light" } = {}) => {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, permissions: ["clipboard-read", "clipboard-write"] });
     const opened = await context.newPage();
     opened.setDefaultTimeout(15_000);
@@ -34,7 +34,7 @@ export async function open() {
       addEventListener("securitypolicyviolation", (event) => console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`));
     });
     if (signedIn) {
-      const answer = await context.request.post(`${url}/api/v1/session`, { data: { user, password }, headers: { origin: url } });
+      const answer = await context.request.post(`${url}/api/v1/session`, { data: { user: as, password: as === user ? password : as }, headers: { origin: url } });
       if (!answer.ok()) throw new Error(`sign-in was answered ${answer.status()}`);
     }
     await opened.goto(url + path);

@@ -533,6 +533,125 @@ describe("keys", () => {
   });
 });
 
+describe("audit log", () => {
+  const rows = (/** @type {Page} */ page) => page.locator("[data-event]");
+  const rowTimes = (/** @type {Page} */ page) => page.locator("[data-event] time").evaluateAll((all) => all.map((one) => one.getAttribute("datetime") ?? ""));
+
+  it("is found by who may read it, and shows the newest rows first", async () => {
+    const page = await world.page("/?start=now-24h");
+    await page.click("[title='Settings and sign out']");
+    await page.getByText("Audit log", { exact: true }).click();
+    await rows(page).first().waitFor();
+    assert.equal(new URL(page.url()).pathname, "/audit");
+    assert.equal(await page.title(), "Audit log · Heliograph");
+    const shown = await rowTimes(page);
+    assert.deepEqual(shown, shown.toSorted().toReversed());
+    // Signing in was recorded.
+    if (real) await page.locator("[data-event]", { hasText: "session.create" }).first().waitFor();
+    await page.context().close();
+  });
+
+  it("opens rows by keys, and narrows by what stands in them", async () => {
+    const page = await world.page("/audit?start=now-24h");
+    await rows(page).first().waitFor();
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    await page.keyboard.press("k");
+    await page.locator("[data-event][data-selected=true]").waitFor();
+    await page.keyboard.press("Enter");
+    const details = page.locator("[data-event-details]");
+    await details.waitFor();
+    const action = ((await details.locator("[title='Only rows with this action']").textContent()) ?? "").trim();
+    await details.locator("[title='Only rows with this action']").click();
+    await until("the action in the address", async () => new URL(page.url()).searchParams.get("action") === action);
+    await rows(page).first().waitFor();
+    assert.equal(await page.inputValue("[name=action]"), action);
+    assert.equal(await details.count(), 0);
+    await page.keyboard.press("/");
+    await page.keyboard.type("xq7");
+    await page.keyboard.press("Enter");
+    await page.getByText("No rows", { exact: true }).waitFor();
+    assert.equal(new URL(page.url()).searchParams.get("actor"), "user:xq7");
+    await page.getByText("Clear the filters").click();
+    await rows(page).first().waitFor();
+    await page.goBack();
+    await page.getByText("No rows", { exact: true }).waitFor();
+    await page.context().close();
+  });
+
+  it("gives older rows page by page, and all of them as a file", fakeOnly, async () => {
+    const page = await world.page("/audit?start=all&action=session.refused");
+    await rows(page).first().waitFor();
+    await until("older rows by scrolling", async () => {
+      await page.getByRole("region").evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
+      return (await page.locator("[data-foot=end]").count()) === 1;
+    });
+    assert.ok((await rows(page).count()) > 400);
+    const shown = await rowTimes(page);
+    assert.equal(new Set(shown).size, shown.length);
+    assert.deepEqual(shown, shown.toSorted().toReversed());
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByText("Export", { exact: true }).click()]);
+    assert.equal(download.suggestedFilename(), "audit.ndjson");
+    const address = new URL(download.url());
+    assert.equal(address.pathname + address.search, "/api/v1/admin/audit/export?action=session.refused");
+    await page.context().close();
+  });
+
+  it("holds so many rows, and says what to do for more", fakeOnly, async () => {
+    const page = await world.page("/audit?start=all");
+    await rows(page).first().waitFor();
+    await until("the bound", async () => {
+      await page.getByRole("region").evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
+      return (await page.locator("[data-foot=full]").count()) === 1;
+    }, 60_000);
+    assert.equal(await rows(page).count(), 2000);
+    await page.context().close();
+  });
+
+  it("shows what misleads as what it is", fakeOnly, async () => {
+    const page = await world.page(`/audit?start=all&actor=${encodeURIComponent("user:ann\u202enimda")}`);
+    await rows(page).first().waitFor();
+    const text = (await rows(page).first().textContent()) ?? "";
+    assert.match(text, /user:ann\\u\{202e\}nimda.*\\e\]0;owned\\x07 =cmd <img src=x onerror=alert\(1\)>/);
+    assert.equal(await page.locator("[data-event] img").count(), 0);
+    await page.context().close();
+  });
+
+  it("is an operator's for the own tenants, and nobody else's", fakeOnly, async () => {
+    const otto = await world.page("/audit?start=all", { as: "otto" });
+    await rows(otto).first().waitFor();
+    assert.deepEqual(await otto.locator("[name=tenant] option").allTextContents(), ["All that I operate", "acme"]);
+    assert.deepEqual(new Set(await otto.locator("[data-event] td:nth-child(5)").allTextContents()), new Set(["acme"]));
+    await otto.goto(`${world.url}/audit?tenant=globex`);
+    await otto.getByText("Not yours to read").waitFor();
+    await otto.getByText("Show all that I may read").click();
+    await rows(otto).first().waitFor();
+    await otto.context().close();
+    const vera = await world.page("/?start=now-24h", { as: "vera" });
+    await lines(vera).first().waitFor();
+    await vera.click("[title='Settings and sign out']");
+    await vera.getByText("Sign out", { exact: true }).waitFor();
+    assert.equal(await vera.getByText("Audit log", { exact: true }).count(), 0);
+    await vera.goto(`${world.url}/audit`);
+    await vera.getByText("Not yours to read").waitFor();
+    await vera.context().close();
+  });
+
+  it("says what to do when the server has trouble, and goes on", fakeOnly, async () => {
+    const page = await world.page("/audit?start=all");
+    await rows(page).first().waitFor();
+    await world.fault({ fail: 503 });
+    await page.keyboard.press("r");
+    await page.getByText("The server is busy").waitFor();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await rows(page).first().waitFor();
+    await world.fault({ signOut: true });
+    await page.keyboard.press("r");
+    await page.getByText("Your session has ended").waitFor();
+    await page.context().close();
+  });
+});
+
 describe("at last", () => {
   it("no page broke the content security policy, or failed", () => {
     assert.deepEqual(world.complaints, []);

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { ACTIONS } from "../src/audit/actions";
 import { POLICY } from "./fake/server.mjs";
 
 const root = join(import.meta.dirname, "..");
@@ -90,6 +91,13 @@ describe("dist", () => {
     const packed = files("dist").reduce((sum, path) => sum + gzipSync(readFileSync(path), { level: 9 }).length, 0);
     expect(packed).toBeLessThan(60_000);
   });
+});
+
+test("the audit log's actions are those of the server", () => {
+  const source = read(join(root, "../store/src/audit.rs"));
+  const known = [...source.matchAll(/^ {4}\w+ = "([a-z.]+)",$/gm)].map(([, name]) => name);
+  expect(known.length).toBeGreaterThan(20);
+  expect(ACTIONS.flatMap(([, actions]) => actions).filter((name) => !known.includes(name))).toEqual([]);
 });
 
 test("the lock file names no host to fetch from", () => {

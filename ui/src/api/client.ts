@@ -1,5 +1,5 @@
 // The calls of the query API. Knows addresses and bodies; knows nothing of screens.
-import type { Context, Histogram, SearchPage, Session } from "./types";
+import type { AuditPage, Context, Histogram, SearchPage, Session } from "./types";
 import { ApiError, UNREACHABLE, errorOf } from "./error";
 
 const PREFIX = "/api/v1";
@@ -76,6 +76,31 @@ export function exportUrl(question: Question, format: "ndjson" | "text" | "csv")
   const query = parameters(question);
   query.set("format", format);
   return `${PREFIX}/export?${query}`;
+}
+
+/** What is asked of the audit log; what is empty is not asked about. */
+export interface AuditQuestion {
+  tenant: string;
+  action: string;
+  actor: string;
+  start?: string;
+  end?: string;
+}
+
+export function audit(question: AuditQuestion, limit: number, cursor: string | null, signal: AbortSignal): Promise<AuditPage> {
+  const query = auditParameters(question);
+  query.set("limit", String(limit));
+  if (cursor !== null) query.set("cursor", cursor);
+  return call<AuditPage>(`/admin/audit?${query}`, { signal });
+}
+
+export function auditExportUrl(question: AuditQuestion): string {
+  return `${PREFIX}/admin/audit/export?${auditParameters(question)}`;
+}
+
+function auditParameters(question: AuditQuestion): URLSearchParams {
+  const asked = Object.entries(question).filter(([, value]) => value !== "" && value !== undefined);
+  return new URLSearchParams(asked);
 }
 
 /** What lets one tail be opened, within half a minute and once: a page of somebody else cannot ask for it. */

@@ -17,14 +17,14 @@ const DAGS = [
 const LOGGERS = ["airflow.task", "airflow.providers.http.hooks", "task.stdout", "airflow.models.taskinstance"];
 
 /** @param {number} number @param {number} salt */
-function chance(number, salt) {
+export function chance(number, salt) {
   let hash = Math.imul(number ^ (salt * 0x9e3779b9), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return ((hash ^ (hash >>> 16)) >>> 0) / 4294967296;
 }
 
 /** @template T @param {number} number @param {number} salt @param {readonly T[]} choices @returns {T} */
-function pick(number, salt, choices) {
+export function pick(number, salt, choices) {
   return /** @type {T} */ (choices[Math.floor(chance(number, salt) * choices.length)]);
 }
 
