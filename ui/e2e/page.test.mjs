@@ -313,6 +313,17 @@ describe("what others wrote", () => {
   });
 });
 
+describe("a shared address", () => {
+  it("cannot hide what it asks for", async () => {
+    const page = await world.page(`/?start=now-24h&q=${encodeURIComponent("dag_id:a\u202e\u200b")}`);
+    const told = page.getByRole("status").filter({ hasText: "characters that do not show" });
+    await told.waitFor();
+    assert.match((await told.textContent()) ?? "", /dag_id:a\\u\{202e\}\\u\{200b\}/);
+    assert.match(await page.title(), /dag_id:a\\u\{202e\}\\u\{200b\}/);
+    await page.context().close();
+  });
+});
+
 describe("markup and script that somebody brings in", () => {
   it("are refused by the browser", async () => {
     /** @type {string[]} */

@@ -14,7 +14,7 @@ import { useKeys } from "./keys/keys";
 import type { ScrollerHandle } from "./list/scroller";
 import styles from "./page.module.css";
 import { runs, show, view } from "./query/location";
-import { QueryBar, QueryError } from "./query/query-bar";
+import { QueryBar, QueryError, QueryHidden } from "./query/query-bar";
 import { RangePicker } from "./query/range-picker";
 import { TenantPicker } from "./query/tenant-picker";
 import { formatView, question } from "./query/view";
@@ -71,7 +71,7 @@ export function Page(): VNode {
         </button>
         <AccountMenu page="logs" help={() => setHelp(true)} />
       </header>
-      {broken && error && <QueryError query={q} error={error} />}
+      {broken && error ? <QueryError query={q} error={error} /> : <QueryHidden query={q} />}
       {tenantNames.value.length === 0 ? (
         <NoTenants />
       ) : (

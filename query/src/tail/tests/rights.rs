@@ -135,7 +135,7 @@ async fn a_right_that_cannot_be_looked_at_does_not_hold_for_ever() {
 }
 
 #[tokio::test]
-async fn an_export_breaks_off_when_its_right_ends() {
+async fn an_export_and_a_streamed_search_break_off_when_their_right_ends() {
     let stage = Stage::new().await;
     let long = "x".repeat(20_000);
     for batch in 0..12 {
@@ -149,15 +149,18 @@ async fn an_export_breaks_off_when_its_right_ends() {
     let by_cookie = stage.client.get(&url).header("cookie", &cookie);
     let whole = by_token.try_clone().unwrap().send().await.unwrap().bytes().await.unwrap();
     assert!(whole.len() > 24_000_000, "{}", whole.len());
+    let search = stage.client.get(format!("{}/api/v1/search?limit=10000", stage.url)).bearer_auth(&token);
+    let search = search.header("accept", "application/x-ndjson");
     let (mut first, mut second) = (by_token.send().await.unwrap(), by_cookie.send().await.unwrap());
-    for answer in [&mut first, &mut second] {
+    let mut third = search.send().await.unwrap();
+    for answer in [&mut first, &mut second, &mut third] {
         assert!(answer.chunk().await.unwrap().is_some());
     }
     stage.store.catalog.revoke_token(&id, stage.clock.now()).await.unwrap();
     let out = stage.client.delete(format!("{}/api/v1/session", stage.url));
     out.header("cookie", &cookie).header("origin", &stage.url).send().await.unwrap();
     tokio::time::sleep(crate::access::RECHECK * 2).await;
-    for mut answer in [first, second] {
+    for mut answer in [first, second, third] {
         let broken = loop {
             match answer.chunk().await {
                 Ok(Some(_)) => {}
