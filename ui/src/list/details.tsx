@@ -58,7 +58,7 @@ function Actions({ record }: { record: LogRecord }): VNode {
       <CopyButton text={() => escaped(parseAnsi(record.message).plain)} title="As it is shown: without colours, hidden characters as escapes. Copy JSON has the true text.">
         Copy message
       </CopyButton>
-      <CopyButton text={() => escapedJson(JSON.stringify(record, null, 2))} title="The true text, to the byte; hidden characters as JSON writes them">
+      <CopyButton text={() => escapedJson(JSON.stringify(record, null, 2))} title="The true text; hidden characters as JSON writes them">
         Copy JSON
       </CopyButton>
       <CopyButton text={() => addressOf({ line: record.id, live: false })}>Copy link</CopyButton>
