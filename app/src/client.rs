@@ -5,6 +5,7 @@ mod line;
 mod live;
 
 use anyhow::Context as _;
+use heliograph_model::hidden;
 use heliograph_model::time::duration_nanos;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -97,10 +98,41 @@ pub(crate) async fn export(options: Export) -> Outcome {
     parameters.push(("order", options.order.as_str().to_owned()));
     parameters.push(("format", format.to_owned()));
     let mut answer = api.get("export", &parameters, &options.selection.query).await?;
+    let mut shown = console::output_is_terminal().then(|| Shown::new(options.format));
     while let Some(bytes) = answer.chunk().await.context("the export broke off before its end")? {
-        console::output(&bytes)?;
+        match &mut shown {
+            None => console::output(&bytes)?,
+            Some(shown) => console::output(shown.lines(&bytes).as_bytes())?,
+        }
     }
     Ok(())
+}
+
+/// An export on a terminal: the same lines, with nothing in them that could steer the terminal.
+struct Shown {
+    escape: fn(&str) -> String,
+    /// The beginning of a line whose end did not come yet.
+    rest: Vec<u8>,
+}
+
+impl Shown {
+    fn new(format: ExportFormat) -> Self {
+        let escape = match format {
+            ExportFormat::Ndjson => hidden::escaped_json,
+            ExportFormat::Text => hidden::escaped,
+            // Its rows end as files of CSV do.
+            ExportFormat::Csv => |rows: &str| hidden::escaped(&rows.replace("\r\n", "\n")),
+        };
+        Self { escape, rest: Vec::new() }
+    }
+
+    /// The lines that are whole now; each export ends with one that is.
+    fn lines(&mut self, bytes: &[u8]) -> String {
+        self.rest.extend_from_slice(bytes);
+        let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let whole: Vec<u8> = self.rest.drain(..end).collect();
+        (self.escape)(&String::from_utf8_lossy(&whole))
+    }
 }
 
 fn selection(query: &str, tenants: &[heliograph_model::tenant::TenantId]) -> Vec<(&'static str, String)> {
@@ -114,4 +146,25 @@ fn push_time(parameters: &mut Vec<(&'static str, String)>, name: &'static str, t
     let Some(time) = time else { return };
     let ago = duration_nanos(time).is_some();
     parameters.push((name, if ago { format!("now-{time}") } else { time.to_owned() }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_on_a_terminal_steers_nothing_wherever_it_is_cut() {
+        let text = "a\u{202e}b\x1b[2J é\n\"\u{9b}\"\r\n";
+        for (format, expected) in [
+            (ExportFormat::Text, "a\\u{202e}b\\u{1b}[2J é\n\"\\u{9b}\"\\u{d}\n"),
+            (ExportFormat::Csv, "a\\u{202e}b\\u{1b}[2J é\n\"\\u{9b}\"\n"),
+            (ExportFormat::Ndjson, "a\\u202eb\\u001b[2J é\n\"\\u009b\"\\u000d\n"),
+        ] {
+            for cut in 0..=text.len() {
+                let mut shown = Shown::new(format);
+                let (before, after) = text.as_bytes().split_at(cut);
+                assert_eq!(shown.lines(before) + &shown.lines(after), expected);
+            }
+        }
+    }
 }

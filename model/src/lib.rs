@@ -7,6 +7,7 @@ pub mod airflow;
 pub mod batch;
 pub mod codec;
 pub mod filter;
+pub mod hidden;
 pub mod level;
 pub mod record;
 pub mod redact;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Clock;
 use heliograph_store::audit::Subject;
@@ -32,6 +33,12 @@ pub(crate) use session::Cookie;
 use sign_in::SignIns;
 pub(crate) use throttle::Refusals;
 
+/// How often the right to what still runs is looked at again; the promise is 5 s.
+pub(crate) const RECHECK: Duration =
+    if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(3) };
+/// How long it runs on while the right cannot be looked at.
+pub(crate) const UNCHECKED_MAX: Duration =
+    if cfg!(test) { Duration::from_millis(500) } else { Duration::from_mins(1) };
 /// What a machine's token begins with: a Basic password that begins so is a token, never a person's password.
 pub(crate) const TOKEN_PREFIX: &str = "hg_";
 
@@ -103,6 +110,15 @@ impl Caller {
         matches!(self.proof, Proof::Session(_))
     }
 
+    /// What proved it, to bind things to; no secret. Of a session its own, of others only their kind.
+    pub(crate) fn proved_by(&self) -> String {
+        match &self.proof {
+            Proof::Session(hash) => format!("session:{}", HEXLOWER.encode(hash)),
+            Proof::Token(_) => "token".to_owned(),
+            Proof::Password { .. } => "password".to_owned(),
+        }
+    }
+
     /// The right to read the named tenants, or without names all that the caller may read.
     pub(crate) fn scope(&self, named: &[String]) -> Result<Scope> {
         let may_read = |rights: &Rights| rights.roles.contains(&Role::Viewer);
@@ -123,6 +139,14 @@ impl Caller {
         tenants.sort();
         tenants.dedup();
         Ok(Scope { principal: self.principal.clone(), tenants })
+    }
+
+    /// Whether it may read all that a scope holds, each the tenant that it was before, and not another of its name.
+    fn still_reads(&self, scope: &Scope, before: &Self) -> bool {
+        scope.tenants.iter().all(|tenant| match (self.tenants.get(tenant), before.tenants.get(tenant)) {
+            (Some(now), Some(was)) => now.roles.contains(&Role::Viewer) && now.uid == was.uid,
+            _ => false,
+        })
     }
 
     /// Whether it runs a tenant: an operator of it, and a platform administrator.
@@ -264,6 +288,15 @@ impl Access {
                 Some(user) if user.password_hash == *hash => self.of_password(user).await,
                 _ => Err(Error::Unauthenticated),
             },
+        }
+    }
+
+    /// Whether the caller, as it stands now, still may read all that a scope holds. An error says nothing about that.
+    pub(crate) async fn still(&self, caller: &Caller, scope: &Scope) -> Result<bool> {
+        match self.again(caller).await {
+            Ok(now) => Ok(now.still_reads(scope, caller)),
+            Err(Error::Unauthenticated | Error::Forbidden) => Ok(false),
+            Err(other) => Err(other),
         }
     }
 

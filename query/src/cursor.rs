@@ -70,8 +70,19 @@ impl Cursors {
 
     /// The text of a place.
     pub(crate) fn seal(&self, binding: &Binding, place: &impl Serialize, now: Timestamp) -> Result<String> {
+        self.seal_for(binding, place, now, TTL)
+    }
+
+    /// Likewise, good for so long from now.
+    pub(crate) fn seal_for(
+        &self,
+        binding: &Binding,
+        place: &impl Serialize,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<String> {
         let failed = |e| Error::server("sealing a cursor", e);
-        let expires = now.saturating_add_nanos(i64::try_from(TTL.as_nanos()).unwrap_or(i64::MAX));
+        let expires = now.saturating_add_nanos(i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
         let mut sealed = serde_json::to_vec(&(expires.as_nanos(), place))
             .map_err(|e| Error::server("sealing a cursor", e))?;
         let id: [u8; 16] = cipher::random().map_err(failed)?;

@@ -11,6 +11,10 @@ pub enum Error {
     /// No credential, or one that proves nothing.
     #[error("sign in, or send a token")]
     Unauthenticated,
+    /// An upgrade by cookie without a ticket, or with one that was used, is too old, or is not this session's: the same
+    /// answer.
+    #[error("this needs a ticket that was not used before: POST /api/v1/tail/ticket")]
+    Ticket,
     /// The credential does not carry this right, or what it is asked for does not exist: the same answer.
     #[error("you may not do this, or it does not exist")]
     Forbidden,

@@ -15,13 +15,14 @@ mod record;
 mod search;
 mod session;
 mod tail;
+mod ticket;
 mod usage;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, any, delete, get, put};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::audit::Action;
@@ -119,6 +120,12 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(tail::tail),
     },
     Route {
+        path: "/api/v1/tail/ticket",
+        // What it is good for is recorded when it is used.
+        methods: &[("POST", Rule::Nothing)],
+        handler: || post(ticket::give),
+    },
+    Route {
         path: "/api/v1/admin/tenants",
         methods: &[("GET", Rule::List(Action::AdminRead)), ("POST", Rule::Change(Action::TenantCreate))],
         handler: || get(admin::tenants).post(admin::create_tenant),
@@ -168,6 +175,11 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(audit::list),
     },
     Route {
+        path: "/api/v1/admin/audit/export",
+        methods: &[("GET", Rule::List(Action::AuditRead))],
+        handler: || get(audit::export),
+    },
+    Route {
         path: "/api/v1/admin/usage",
         methods: &[("GET", Rule::List(Action::AdminRead))],
         handler: || get(usage::usage),
@@ -186,6 +198,7 @@ pub(crate) fn router(api: Shared, status: Router) -> Router {
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))
+        .layer(from_fn_with_state(Arc::clone(&api), ticket::require))
         .layer(from_fn_with_state(Arc::clone(&api), record::record))
         .layer(from_fn_with_state(Arc::clone(&api), gate::prove))
         .layer(from_fn(gate::private));
@@ -195,6 +208,7 @@ pub(crate) fn router(api: Shared, status: Router) -> Router {
         .layer(from_fn_with_state(Arc::clone(&api), gate::finish))
         .with_state(api)
         .merge(status)
+        .layer(from_fn(gate::harden))
 }
 
 #[cfg(test)]

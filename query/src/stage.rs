@@ -184,7 +184,12 @@ impl Stage {
             store,
             clock,
             indexer,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                // Before the server does, which ends a silent connection after 10 s.
+                .pool_idle_timeout(Duration::from_secs(4))
+                .build()
+                .unwrap(),
             registry,
             stop,
             running,

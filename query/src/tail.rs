@@ -21,13 +21,14 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use heliograph_model::time::{Clock, TimeRange, Timestamp};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, Caller, Scope};
+use crate::access::{Access, Caller, RECHECK, Scope, UNCHECKED_MAX};
 use crate::audit::Recorder;
 use crate::cursor::{Binding, Cursors};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::Origin;
 use crate::metrics::Metrics;
 use crate::search::{Question, Search};
@@ -42,8 +43,6 @@ pub(crate) const TENANTS_MAX: usize = 64;
 pub(crate) const BACKLOG_MAX: usize = 10_000;
 /// Records of the backlog where the client asks for nothing else.
 pub(crate) const BACKLOG_DEFAULT: usize = 100;
-/// How often the right to read is looked at again; the promise is 5 s.
-const RECHECK: Duration = Duration::from_secs(3);
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Where a tail begins.
@@ -108,7 +107,7 @@ pub(crate) async fn run(tails: Arc<Tails>, asked: Asked, begin: Begin, mut socke
         tokio::select! {
             biased;
             () = tails.stop.cancelled() => End::Stopped,
-            () = revoked(&tails.access, &asked) => End::Revoked,
+            end = revoked(&tails.access, &asked) => end,
             end = Box::pin(tail.run(begin)) => end,
         }
     };
@@ -144,22 +143,22 @@ async fn close(socket: &mut WebSocket, end: &End) {
     }
 }
 
-/// Returns when the caller may no longer read what it tails.
-async fn revoked(access: &Access, asked: &Asked) {
+/// Returns when the caller may no longer read what it tails, or that could not be looked at for too long.
+async fn revoked(access: &Access, asked: &Asked) -> End {
+    let mut checked = Instant::now();
     loop {
         tokio::time::sleep(RECHECK).await;
-        let still = async {
-            let scope = access.again(&asked.caller).await?.scope(&asked.named)?;
-            Ok::<_, Error>(asked.scope.tenants().iter().all(|t| scope.tenants().contains(t)))
-        };
-        match still.await {
-            Ok(true) => {}
-            Ok(false) | Err(Error::Unauthenticated | Error::Forbidden) => return,
+        match access.still(&asked.caller, &asked.scope).await {
+            Ok(true) => checked = Instant::now(),
+            Ok(false) => return End::Revoked,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "a tail's right could not be checked"
                 );
+                if checked.elapsed() > UNCHECKED_MAX {
+                    return End::Failed;
+                }
             }
         }
     }

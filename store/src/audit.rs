@@ -211,6 +211,8 @@ pub struct Page {
     pub range: TimeRange,
     /// Only of this action.
     pub action: Option<Action>,
+    /// Only by this actor, as [`Actor::name`] gives it.
+    pub actor: Option<String>,
     /// Only what comes behind this place: the time and number of the last row of the page before.
     pub after: Option<(Timestamp, u64)>,
     /// How many at most.

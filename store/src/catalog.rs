@@ -331,6 +331,9 @@ pub trait Catalog: Send + Sync + 'static {
     async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>>;
     /// Ends a session; ends expired ones, too.
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()>;
+    /// Notes that a browser's ticket is used, and remembers it up to `until`; `false` if it was used before. Of many
+    /// that ask at once, one gets `true`. Forgets those whose time is over.
+    async fn spend_ticket(&self, nonce: Uuid, until: Timestamp, now: Timestamp) -> Result<bool>;
 
     /// Records a token.
     async fn create_token(&self, token: &Token) -> Result<()>;

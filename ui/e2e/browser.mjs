@@ -18,20 +18,23 @@ export async function open() {
   /** What no page may ever do, whatever a check is about. @type {string[]} */
   const complaints = [];
 
-  /** A page of someone signed in, or of no one; with its own cookies. @param {string} path @param {{ signedIn?: boolean, width?: number, height?: number }} [options] @returns {Promise<Page>} */
-  const page = async (path, { signedIn = true, width = 1280, height = 800 } = {}) => {
-    const context = await browser.newContext({ viewport: { width, height }, permissions: ["clipboard-read", "clipboard-write"] });
+  /**
+   * A page of someone signed in, or of no one; with its own cookies. `told`: where complaints go that are meant to come.
+   * @param {string} path @param {{ signedIn?: boolean, as?: string, width?: number, height?: number, told?: string[], scheme?: "light" | "dark" }} [options] @returns {Promise<Page>}
+   */
+  const page = async (path, { signedIn = true, as = user, width = 1280, height = 800, told = complaints, scheme = "light" } = {}) => {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, permissions: ["clipboard-read", "clipboard-write"] });
     const opened = await context.newPage();
     opened.setDefaultTimeout(15_000);
-    opened.on("pageerror", (error) => complaints.push(`script error: ${error.message}`));
+    opened.on("pageerror", (error) => told.push(`script error: ${error.message}`));
     opened.on("console", (message) => {
-      if (/Content.Security.Policy|TrustedHTML|Trusted Type/i.test(message.text())) complaints.push(message.text());
+      if (/Content.Security.Policy|TrustedHTML|Trusted Type|Refused to/i.test(message.text())) told.push(message.text());
     });
     await opened.addInitScript(() => {
       addEventListener("securitypolicyviolation", (event) => console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`));
     });
     if (signedIn) {
-      const answer = await context.request.post(`${url}/api/v1/session`, { data: { user, password }, headers: { origin: url } });
+      const answer = await context.request.post(`${url}/api/v1/session`, { data: { user: as, password: as === user ? password : as }, headers: { origin: url } });
       if (!answer.ok()) throw new Error(`sign-in was answered ${answer.status()}`);
     }
     await opened.goto(url + path);

@@ -272,11 +272,134 @@ describe("what others wrote", () => {
     await page.context().close();
   });
 
+  it("reaches no text, title or name of the page unescaped", fakeOnly, async () => {
+    const page = await world.page("/?start=now-24h&q=owned");
+    await messages(page).first().click();
+    await page.locator("[data-details]").waitFor();
+    const { seen, hidden } = await page.evaluate(() => {
+      // oxlint-disable-next-line no-control-regex -- such characters are what this looks for
+      const bad = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\u061c\ufeff]/;
+      const texts = [document.title];
+      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
+      for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        if (node instanceof Element) texts.push(...["title", "aria-label", "placeholder", "alt"].map((name) => /** @type {Element} */ (node).getAttribute(name) ?? ""));
+        else texts.push(node.nodeValue ?? "");
+      }
+      return { seen: texts.filter((text) => text.includes("\\u{202e}")).length, hidden: texts.filter((text) => bad.test(text)) };
+    });
+    assert.deepEqual(hidden, []);
+    // In the message, in values, and in what is told of them: the line has it in a name and a value of its fields, too.
+    assert.ok(seen >= 5, `${seen}`);
+    const badge = page.locator("[data-details] span[title='right-to-left override']").first();
+    assert.equal(await badge.textContent(), "\\u{202e}");
+    assert.notEqual(await badge.evaluate((element) => getComputedStyle(element).backgroundColor), "rgba(0, 0, 0, 0)");
+    await page.getByText("Copy message", { exact: true }).click();
+    const copied = () => page.evaluate(() => navigator.clipboard.readText());
+    await until("the message", async () => /\\u\{202e\}gnp\.exe/.test(await copied()));
+    await page.getByText("Copy JSON", { exact: true }).click();
+    await until("the record", async () => (await copied()).startsWith("{"));
+    const json = await copied();
+    assert.ok(!json.includes("\u202e"));
+    assert.match(JSON.parse(json).message, /\u202egnp\.exe/);
+    await page.context().close();
+  });
+
   it("has its colours", fakeOnly, async () => {
     const page = await world.page("/?start=now-24h&q=DeprecationWarning");
     await lines(page).first().waitFor();
     const colored = messages(page).first().locator("[style*='--ansi-3']").first();
     assert.equal(await colored.textContent(), "DeprecationWarning");
+    await page.context().close();
+  });
+});
+
+describe("a shared address", () => {
+  it("cannot hide what it asks for", async () => {
+    const page = await world.page(`/?start=now-24h&q=${encodeURIComponent("dag_id:a\u202e\u200b")}`);
+    const told = page.getByRole("status").filter({ hasText: "characters that do not show" });
+    await told.waitFor();
+    assert.match((await told.textContent()) ?? "", /dag_id:a\\u\{202e\}\\u\{200b\}/);
+    assert.match(await page.title(), /dag_id:a\\u\{202e\}\\u\{200b\}/);
+    await page.context().close();
+  });
+});
+
+describe("markup and script that somebody brings in", () => {
+  it("are refused by the browser", async () => {
+    /** @type {string[]} */
+    const told = [];
+    const page = await world.page("/?start=now-24h", { told });
+    await lines(page).first().waitFor();
+    const tried = await page.evaluate(async () => {
+      const global = /** @type {any} */ (globalThis);
+      /** @param {() => unknown} what */
+      const attempt = (what) => {
+        try {
+          return String(what());
+        } catch (error) {
+          return /** @type {Error} */ (error).name;
+        }
+      };
+      /** @type {Record<string, string>} */
+      const results = {
+        innerHTML: attempt(() => (document.body.lastElementChild ?? document.body).innerHTML = "<img src=x onerror=owned()>"),
+        outerHTML: attempt(() => (document.createElement("p").outerHTML = "<b></b>")),
+        insertAdjacentHTML: attempt(() => document.body.insertAdjacentHTML("beforeend", "<b></b>")),
+        write: attempt(() => document.write("<b></b>")),
+        srcdoc: attempt(() => (document.createElement("iframe").srcdoc = "<b></b>")),
+        parser: attempt(() => new DOMParser().parseFromString("<b></b>", "text/html")),
+        scriptText: attempt(() => (document.createElement("script").text = "globalThis.owned = 1")),
+        scriptSource: attempt(() => (document.createElement("script").src = "https://evil.example/x.js")),
+        policy: attempt(() => global.trustedTypes.createPolicy("mine", { createHTML: (/** @type {string} */ text) => text })),
+        defaultPolicy: attempt(() => global.trustedTypes.createPolicy("default", { createHTML: (/** @type {string} */ text) => text })),
+      };
+      // Later, as the debugger that we come by may evaluate at once.
+      await new Promise((resolve) => {
+        setTimeout(() => {
+          results["eval"] = attempt(() => global.eval("1"));
+          results["function"] = attempt(() => new global.Function("return 1")());
+          resolve(undefined);
+        });
+      });
+      // What has no sink of its own is refused when it would run, load or show.
+      const image = document.createElement("img");
+      attempt(() => image.setAttribute("onerror", "globalThis.owned = 1"));
+      image.src = "https://evil.example/x.png";
+      const styled = document.createElement("p");
+      attempt(() => styled.setAttribute("style", "position: fixed"));
+      const sheet = document.createElement("style");
+      sheet.textContent = "body { display: none }";
+      const frame = document.createElement("iframe");
+      frame.src = "https://evil.example/";
+      const base = document.createElement("base");
+      base.href = "https://evil.example/";
+      document.body.append(image, styled, sheet, frame, base);
+      results["fetch"] = await fetch("https://evil.example/").then(() => "sent", () => "refused");
+      await new Promise((resolve) => void setTimeout(resolve, 300));
+      results["style"] = getComputedStyle(styled).position + getComputedStyle(document.body).display;
+      results["base"] = new URL("x", document.baseURI).origin === location.origin ? "refused" : "taken";
+      results["owned"] = String(global.owned);
+      return results;
+    });
+    assert.deepEqual(tried, {
+      innerHTML: "TypeError", outerHTML: "TypeError", insertAdjacentHTML: "TypeError", write: "TypeError", srcdoc: "TypeError", parser: "TypeError",
+      eval: "EvalError", function: "EvalError", scriptText: "TypeError", scriptSource: "TypeError", policy: "TypeError", defaultPolicy: "TypeError",
+      fetch: "refused", style: "staticblock", base: "refused", owned: "undefined",
+    });
+    for (const directive of ["require-trusted-types-for", "trusted-types", "img-src", "style-src", "connect-src", "base-uri"]) {
+      assert.ok(told.some((text) => text.includes(`Content Security Policy: ${directive}`)), `${directive} in ${told.join("\n")}`);
+    }
+    await page.context().close();
+  });
+
+  it("cannot put the page into a frame, nor be read by another origin", async () => {
+    const page = await world.page("/?start=now-24h");
+    const answers = await page.evaluate(async () => {
+      const all = await Promise.all(["/", "/api/v1/session", "/api/v1/nothing"].map((path) => fetch(path)));
+      return all.map((answer) => [answer.headers.get("cross-origin-resource-policy"), answer.headers.get("x-frame-options"), /frame-ancestors 'none'/.test(answer.headers.get("content-security-policy") ?? "")]);
+    });
+    for (const answer of answers) assert.deepEqual(answer, ["same-origin", "DENY", true]);
+    assert.equal(await page.evaluate(() => globalThis.crossOriginIsolated === false && globalThis.opener === null), true);
     await page.context().close();
   });
 });
@@ -417,6 +540,125 @@ describe("keys", () => {
     await until("the help to close", async () => (await page.getByRole("dialog").count()) === 0);
     await page.keyboard.press("f");
     await page.locator("[data-tail]").waitFor();
+    await page.context().close();
+  });
+});
+
+describe("audit log", () => {
+  const rows = (/** @type {Page} */ page) => page.locator("[data-event]");
+  const rowTimes = (/** @type {Page} */ page) => page.locator("[data-event] time").evaluateAll((all) => all.map((one) => one.getAttribute("datetime") ?? ""));
+
+  it("is found by who may read it, and shows the newest rows first", async () => {
+    const page = await world.page("/?start=now-24h");
+    await page.click("[title='Settings and sign out']");
+    await page.getByText("Audit log", { exact: true }).click();
+    await rows(page).first().waitFor();
+    assert.equal(new URL(page.url()).pathname, "/audit");
+    assert.equal(await page.title(), "Audit log · Heliograph");
+    const shown = await rowTimes(page);
+    assert.deepEqual(shown, shown.toSorted().toReversed());
+    // Signing in was recorded.
+    if (real) await page.locator("[data-event]", { hasText: "session.create" }).first().waitFor();
+    await page.context().close();
+  });
+
+  it("opens rows by keys, and narrows by what stands in them", async () => {
+    const page = await world.page("/audit?start=now-24h");
+    await rows(page).first().waitFor();
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    await page.keyboard.press("k");
+    await page.locator("[data-event][data-selected=true]").waitFor();
+    await page.keyboard.press("Enter");
+    const details = page.locator("[data-event-details]");
+    await details.waitFor();
+    const action = ((await details.locator("[title='Only rows with this action']").textContent()) ?? "").trim();
+    await details.locator("[title='Only rows with this action']").click();
+    await until("the action in the address", async () => new URL(page.url()).searchParams.get("action") === action);
+    await rows(page).first().waitFor();
+    assert.equal(await page.inputValue("[name=action]"), action);
+    assert.equal(await details.count(), 0);
+    await page.keyboard.press("/");
+    await page.keyboard.type("xq7");
+    await page.keyboard.press("Enter");
+    await page.getByText("No rows", { exact: true }).waitFor();
+    assert.equal(new URL(page.url()).searchParams.get("actor"), "user:xq7");
+    await page.getByText("Clear the filters").click();
+    await rows(page).first().waitFor();
+    await page.goBack();
+    await page.getByText("No rows", { exact: true }).waitFor();
+    await page.context().close();
+  });
+
+  it("gives older rows page by page, and all of them as a file", fakeOnly, async () => {
+    const page = await world.page("/audit?start=all&action=session.refused");
+    await rows(page).first().waitFor();
+    await until("older rows by scrolling", async () => {
+      await page.getByRole("region").evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
+      return (await page.locator("[data-foot=end]").count()) === 1;
+    });
+    assert.ok((await rows(page).count()) > 400);
+    const shown = await rowTimes(page);
+    assert.equal(new Set(shown).size, shown.length);
+    assert.deepEqual(shown, shown.toSorted().toReversed());
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByText("Export", { exact: true }).click()]);
+    assert.equal(download.suggestedFilename(), "audit.ndjson");
+    const address = new URL(download.url());
+    assert.equal(address.pathname + address.search, "/api/v1/admin/audit/export?action=session.refused");
+    await page.context().close();
+  });
+
+  it("holds so many rows, and says what to do for more", fakeOnly, async () => {
+    const page = await world.page("/audit?start=all");
+    await rows(page).first().waitFor();
+    await until("the bound", async () => {
+      await page.getByRole("region").evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
+      return (await page.locator("[data-foot=full]").count()) === 1;
+    }, 60_000);
+    assert.equal(await rows(page).count(), 2000);
+    await page.context().close();
+  });
+
+  it("shows what misleads as what it is", fakeOnly, async () => {
+    const page = await world.page(`/audit?start=all&actor=${encodeURIComponent("user:ann\u202enimda")}`);
+    await rows(page).first().waitFor();
+    const text = (await rows(page).first().textContent()) ?? "";
+    assert.match(text, /user:ann\\u\{202e\}nimda.*\\e\]0;owned\\x07 =cmd <img src=x onerror=alert\(1\)>/);
+    assert.equal(await page.locator("[data-event] img").count(), 0);
+    await page.context().close();
+  });
+
+  it("is an operator's for the own tenants, and nobody else's", fakeOnly, async () => {
+    const otto = await world.page("/audit?start=all", { as: "otto" });
+    await rows(otto).first().waitFor();
+    assert.deepEqual(await otto.locator("[name=tenant] option").allTextContents(), ["All that I operate", "acme"]);
+    assert.deepEqual(new Set(await otto.locator("[data-event] td:nth-child(5)").allTextContents()), new Set(["acme"]));
+    await otto.goto(`${world.url}/audit?tenant=globex`);
+    await otto.getByText("Not yours to read").waitFor();
+    await otto.getByText("Show all that I may read").click();
+    await rows(otto).first().waitFor();
+    await otto.context().close();
+    const vera = await world.page("/?start=now-24h", { as: "vera" });
+    await lines(vera).first().waitFor();
+    await vera.click("[title='Settings and sign out']");
+    await vera.getByText("Sign out", { exact: true }).waitFor();
+    assert.equal(await vera.getByText("Audit log", { exact: true }).count(), 0);
+    await vera.goto(`${world.url}/audit`);
+    await vera.getByText("Not yours to read").waitFor();
+    await vera.context().close();
+  });
+
+  it("says what to do when the server has trouble, and goes on", fakeOnly, async () => {
+    const page = await world.page("/audit?start=all");
+    await rows(page).first().waitFor();
+    await world.fault({ fail: 503 });
+    await page.keyboard.press("r");
+    await page.getByText("The server is busy").waitFor();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await rows(page).first().waitFor();
+    await world.fault({ signOut: true });
+    await page.keyboard.press("r");
+    await page.getByText("Your session has ended").waitFor();
     await page.context().close();
   });
 });

@@ -1,6 +1,7 @@
 // Where the page begins: asks who we are, then shows sign-in or the page.
 import { render, type VNode } from "preact";
 import "./theme/theme.css";
+import { AuditPage } from "./audit/audit-page";
 import { ErrorMessage } from "./controls/message";
 import { Page } from "./page";
 import { refresh, sessionState } from "./session/session";
@@ -16,7 +17,7 @@ function App(): VNode | null {
     case "failed":
       return <ErrorMessage error={state.error} again={() => void refresh()} />;
     case "in":
-      return <Page />;
+      return location.pathname === "/audit" ? <AuditPage /> : <Page />;
   }
 }
 

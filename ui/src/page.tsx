@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { exportUrl } from "./api/client";
 import { ContextView } from "./context/context-view";
 import controls from "./controls/controls.module.css";
-import { Choice, Menu, Segments } from "./controls/menu";
+import { Choice, Menu } from "./controls/menu";
 import { Message } from "./controls/message";
 import { Counts } from "./histogram/counts";
 import { HistogramStrip } from "./histogram/histogram";
@@ -14,20 +14,21 @@ import { useKeys } from "./keys/keys";
 import type { ScrollerHandle } from "./list/scroller";
 import styles from "./page.module.css";
 import { runs, show, view } from "./query/location";
-import { QueryBar, QueryError } from "./query/query-bar";
+import { QueryBar, QueryError, QueryHidden } from "./query/query-bar";
 import { RangePicker } from "./query/range-picker";
 import { TenantPicker } from "./query/tenant-picker";
 import { formatView, question } from "./query/view";
 import { Results } from "./search/results";
 import { Search } from "./search/search";
-import { refresh, sessionState, signOut, tenantNames } from "./session/session";
+import { AccountMenu } from "./session/account-menu";
+import { refresh, tenantNames } from "./session/session";
 import { Live } from "./tail/live";
 import { TailStatus } from "./tail/status";
 import { Tail } from "./tail/tail";
 import { escaped } from "./text/escapes";
 import { bytes, counted, duration } from "./text/quantity";
 import { Logo } from "./theme/logo";
-import { theme, wrap, zone } from "./theme/preferences";
+import { wrap } from "./theme/preferences";
 
 /** How often the counts are asked for while the tail runs: they show the last minutes only. */
 const LIVE_COUNTS_MS = 10_000;
@@ -57,7 +58,7 @@ export function Page(): VNode {
         <div class={styles["query"]}>
           <QueryBar input={input} broken={broken} />
         </div>
-        <RangePicker />
+        <RangePicker range={view.value.range} idle={live} choose={(range) => show({ range, live: false, line: null })} />
         <button
           type="button"
           class={`${controls["button"]} ${styles["liveButton"]}`}
@@ -68,9 +69,9 @@ export function Page(): VNode {
           <span class={styles["liveDot"]} aria-hidden="true" />
           Live
         </button>
-        <AccountMenu help={() => setHelp(true)} />
+        <AccountMenu page="logs" help={() => setHelp(true)} />
       </header>
-      {broken && error && <QueryError query={q} error={error} />}
+      {broken && error ? <QueryError query={q} error={error} /> : <QueryHidden query={q} />}
       {tenantNames.value.length === 0 ? (
         <NoTenants />
       ) : (
@@ -216,42 +217,6 @@ function ExportMenu(): VNode {
           </Choice>
         ))
       }
-    </Menu>
-  );
-}
-
-function AccountMenu(props: { help(): void }): VNode {
-  const state = sessionState.value;
-  const user = state.kind === "in" ? state.session.user : "";
-  const initial = [...user][0]?.toUpperCase() ?? "?";
-  return (
-    <Menu label={<span class={styles["avatar"]}>{initial}</span>} name="Settings and sign out" picture align="end">
-      {(close) => (
-        <>
-          <div class={styles["who"]}>
-            {user}
-            {state.kind === "in" && state.session.admin && <span>administrator</span>}
-          </div>
-          <div class={styles["setting"]}>
-            <span>Theme</span>
-            <Segments name="Theme" value={theme.value} choices={[["system", "System"], ["light", "Light"], ["dark", "Dark"]]} onChange={(value) => (theme.value = value)} />
-          </div>
-          <div class={styles["setting"]}>
-            <span>Times</span>
-            <Segments name="Times" value={zone.value} choices={[["local", "Local"], ["utc", "UTC"]]} onChange={(value) => (zone.value = value)} />
-          </div>
-          <Choice
-            hint={<kbd>?</kbd>}
-            onClick={() => {
-              close();
-              props.help();
-            }}
-          >
-            Keys and queries
-          </Choice>
-          <Choice onClick={() => void signOut()}>Sign out</Choice>
-        </>
-      )}
     </Menu>
   );
 }

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { LogRecord, TailFrame } from "../src/api/types";
+import { ApiError } from "../src/api/error";
 import { Connection, type ConnectionState, type SocketLike } from "../src/tail/connection";
 import { WAITING_MAX, bounded } from "../src/tail/waiting";
 
@@ -34,13 +35,25 @@ class World {
   readonly sockets: FakeSocket[] = [];
   readonly states: ConnectionState[] = [];
   readonly log: string[] = [];
+  readonly tickets: string[] = [];
+  readonly waiting: { given(ticket: string): void; refused(error: ApiError): void }[] = [];
+  asked = 0;
+  answers: "at once" | "late" | "refused" = "at once";
+  error = new ApiError(503, { code: "unavailable", message: "m" });
   private timers = new Map<number, { at: number; run: () => void }>();
   private nextTimer = 1;
 
   readonly connection = new Connection(
     {
-      open: (from) => {
+      ticket: (given, refused) => {
+        this.asked += 1;
+        if (this.answers === "late") this.waiting.push({ given, refused });
+        else if (this.answers === "refused") refused(this.error);
+        else given(`t${this.asked}`);
+      },
+      open: (from, ticket) => {
         this.opened.push(from);
+        this.tickets.push(ticket);
         const socket = new FakeSocket();
         this.sockets.push(socket);
         return socket;
@@ -188,6 +201,44 @@ describe("the tail's connection", () => {
     world.pass(60_000);
     world.connection.hurry();
     expect(world.sockets.filter((socket) => !socket.closed)).toHaveLength(1);
+  });
+  test("each try has a ticket of its own", () => {
+    world.socket.breakOff();
+    world.pass(2000);
+    world.socket.breakOff();
+    world.pass(5000);
+    expect(world.tickets).toEqual(["t1", "t2", "t3"]);
+  });
+  test("a server that gives no ticket is asked again, later", () => {
+    world.answers = "refused";
+    world.socket.breakOff();
+    world.pass(1000);
+    expect([world.asked, world.sockets.length, world.state?.kind]).toEqual([2, 1, "waiting"]);
+    world.answers = "at once";
+    world.pass(15_000);
+    expect(world.sockets).toHaveLength(2);
+  });
+  test("a session that is over ends it", () => {
+    world.answers = "refused";
+    world.error = new ApiError(401, { code: "unauthenticated", message: "m" });
+    world.socket.breakOff();
+    world.pass(600_000);
+    expect([world.asked, world.state]).toMatchObject([2, { kind: "stopped", error: { status: 401 } }]);
+  });
+  test("a ticket that comes too late is not used", () => {
+    world.answers = "late";
+    world.socket.breakOff();
+    world.pass(1000);
+    world.answers = "at once";
+    world.pass(60_000);
+    const sockets = world.sockets.length;
+    expect(sockets).toBeGreaterThan(1);
+    for (const one of world.waiting) one.given("late");
+    for (const one of world.waiting) one.refused(world.error);
+    expect([world.sockets.length, world.tickets.includes("late")]).toEqual([sockets, false]);
+    world.connection.stop();
+    world.waiting[0]?.given("late");
+    expect(world.sockets).toHaveLength(sockets);
   });
   test("stopped is stopped", () => {
     world.connection.stop();

@@ -3,6 +3,8 @@ import { readFileSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { ACTIONS } from "../src/audit/actions";
+import { POLICY } from "./fake/server.mjs";
 
 const root = join(import.meta.dirname, "..");
 
@@ -14,10 +16,21 @@ function files(folder: string): string[] {
 
 const read = (path: string) => readFileSync(path, "utf8");
 
+/** What makes markup or script of a string. */
+const SINKS = /innerHTML|outerHTML|insertAdjacentHTML|setHTML|document\.write|dangerouslySetInnerHTML|createContextualFragment|DOMParser|\beval\(|\bFunction\(|srcdoc/g;
+
 describe("source", () => {
   test("no markup is made of strings", () => {
-    const forbidden = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|dangerouslySetInnerHTML|createContextualFragment|DOMParser|\beval\(|new Function\(|srcdoc/;
-    const found = files("src").filter((path) => forbidden.test(read(path)));
+    const found = files("src").flatMap((path) => [...read(path).matchAll(SINKS)].map(([sink]) => `${path}: ${sink}`));
+    expect(found).toEqual([]);
+  });
+  test("no style, handler or script is made of a string", () => {
+    const forbidden = [
+      // A style is an object, set property by property; a handler is a function.
+      /\sstyle=["'`]/, /\son[a-z]+=["'`]/i, /\son[A-Z]\w*=\{["'`]/, /setAttribute\(\s*["'`](style|on)/i, /\.cssText\b/, /javascript:/i,
+      /set(Timeout|Interval)\(\s*["'`]/, /insertRule|<script|createElement\(\s*["'`]script/i, /trustedTypes/, /\bimport\(/,
+    ];
+    const found = files("src").filter((path) => /\.tsx?$/.test(path)).flatMap((path) => forbidden.filter((rule) => rule.test(read(path))).map((rule) => `${path}: ${rule}`));
     expect(found).toEqual([]);
   });
   test("every file says first what it owns", () => {
@@ -53,6 +66,18 @@ describe("dist", () => {
     expect(html).not.toMatch(/<style|style=|\son\w+=|javascript:/);
     for (const [tag] of html.matchAll(/<script[^>]*>/g)) expect(tag).toContain(" src=");
   });
+  test("the script makes no markup of strings, but what its framework could, and nobody asks it to", () => {
+    const sinks = (text: string) => [...text.matchAll(SINKS)].map(([sink]) => sink).toSorted();
+    const built = files("dist").filter((path) => path.endsWith(".js")).flatMap((path) => sinks(read(path)));
+    expect(built).toEqual(sinks(read(join(root, "node_modules/preact/dist/preact.module.js"))));
+  });
+  test("it runs under the policy that the server sends, and the fake one sends the same", () => {
+    const source = read(join(root, "../query/src/http/assets.rs"));
+    const policy = /const CONTENT_SECURITY_POLICY: &str = "([^"]+)"/.exec(source)?.[1]?.replace(/\\\n\s*/g, "");
+    expect(POLICY).toBe(policy);
+    expect(POLICY).not.toContain("unsafe");
+    expect(POLICY).toContain("require-trusted-types-for 'script'; trusted-types 'none'");
+  });
   test("nothing comes from elsewhere", () => {
     for (const path of files("dist")) {
       const outside = [...read(path).matchAll(/https?:\/\/[^\s"'`)]+/g)].map(([address]) => address).filter((address) => !address.startsWith("http://www.w3.org/"));
@@ -66,6 +91,13 @@ describe("dist", () => {
     const packed = files("dist").reduce((sum, path) => sum + gzipSync(readFileSync(path), { level: 9 }).length, 0);
     expect(packed).toBeLessThan(60_000);
   });
+});
+
+test("the audit log's actions are those of the server", () => {
+  const source = read(join(root, "../store/src/audit.rs"));
+  const known = [...source.matchAll(/^ {4}\w+ = "([a-z.]+)",$/gm)].map(([, name]) => name);
+  expect(known.length).toBeGreaterThan(20);
+  expect(ACTIONS.flatMap(([, actions]) => actions).filter((name) => !known.includes(name))).toEqual([]);
 });
 
 test("the lock file names no host to fetch from", () => {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
+use heliograph_model::hidden;
 use heliograph_model::level::Level;
 use heliograph_model::record::ApiRecord;
 use serde_json::value::RawValue;
@@ -14,6 +15,8 @@ use crate::{config, console};
 pub(super) enum Style {
     /// As the server gave them, one a line.
     Json,
+    /// The same values on a terminal, with nothing in it that could steer the terminal.
+    TerminalJson,
     /// Text as it is, in five columns: time, level, component, task, message; `-` where there is none.
     Plain,
     /// The same on a terminal: coloured, and with nothing in it that could steer the terminal.
@@ -29,7 +32,8 @@ impl Style {
     /// For where standard output goes.
     pub(super) fn new(json: bool) -> Self {
         match (json, console::output_is_terminal()) {
-            (true, _) => Self::Json,
+            (true, false) => Self::Json,
+            (true, true) => Self::TerminalJson,
             (false, false) => Self::Plain,
             (false, true) if config::colour_wanted() => Self::Colour,
             (false, true) => Self::Terminal,
@@ -38,8 +42,10 @@ impl Style {
 
     /// Prints one record.
     pub(super) fn print(self, record: &RawValue) -> anyhow::Result<()> {
-        if self == Self::Json {
-            return console::line(record.get());
+        match self {
+            Self::Json => return console::line(record.get()),
+            Self::TerminalJson => return console::line(&hidden::escaped_json(record.get())),
+            Self::Plain | Self::Colour | Self::Terminal => {}
         }
         let record: ApiRecord<'_> =
             serde_json::from_str(record.get()).context("a record is not what a Heliograph server gives")?;
@@ -99,26 +105,22 @@ fn millis(time: &str) -> String {
     }
 }
 
-/// Takes colours out and shows all else that could steer a terminal, or turn the direction of text, as escapes.
+/// Takes colours out and shows all else that could steer a terminal, turn the direction of text, or hide in it, as
+/// escapes.
 fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            '\x1b' => match skip_colour(rest.as_str()) {
-                Some(after) => rest = after.chars(),
-                None => out.push_str("\\x1b"),
-            },
-            c if c.is_control() || is_direction(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        plain.push_str(before);
+        rest = match skip_colour(after) {
+            Some(behind) => behind,
+            None => {
+                plain.push('\x1b');
+                after
+            }
+        };
     }
-    out
-}
-
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    plain.push_str(rest);
+    hidden::escaped(&plain)
 }
 
 /// What follows a colour sequence whose escape character has been read.
@@ -148,9 +150,16 @@ mod tests {
 
     #[test]
     fn nothing_steers_the_terminal() {
-        let expected = "2026-11-24T10:00:00.123Z ERROR    worker etl/load[3]#2 it failed\\x1b[2J\nagain";
+        let expected = "2026-11-24T10:00:00.123Z ERROR    worker etl/load[3]#2 it failed\\u{1b}[2J\nagain";
         check(Style::Terminal, TASK, expected);
         assert_eq!(harmless("a\r\u{202e}b\u{9b}1m"), "a\\u{d}\\u{202e}b\\u{9b}1m");
+        assert_eq!(harmless("\x1b[1;31ma\x1b[\x1b[mb\x1b"), "a\\u{1b}[b\\u{1b}");
+        assert_eq!(
+            harmless("a\x1b]8;;http://e\x07\x1b]52;c;eA==\x07"),
+            "a\\u{1b}]8;;http://e\\u{7}\\u{1b}]52;c;eA==\\u{7}"
+        );
+        let forged = r#"{"id":"x","@timestamp":"2026-11-24T10:00:00Z","message":"m","tenant":"a","component":"c","dag_id":"d\u202e"}"#;
+        check(Style::Terminal, forged, "2026-11-24T10:00:00.000Z -        c d\\u{202e} m");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod shutdown;
 mod sidecar;
 mod strace;
 mod tenants;
+mod tickets;
 mod tidy;
 mod tls;
 mod upgrade;

@@ -139,7 +139,9 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a command that serves.
     pub(crate) fn spawn(command: Command, main: &'static str) -> Self {
-        Self::spawn_for(reqwest::Client::new(), command, main)
+        // Idle connections are left before the server ends them, which it does after 10 s.
+        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(4)).build().unwrap();
+        Self::spawn_for(http, command, main)
     }
 
     /// Likewise, to be talked to with this client.

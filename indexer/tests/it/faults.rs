@@ -241,6 +241,7 @@ through! {
     create_session(session: &Session) -> ();
     session_user(id_hash: &[u8; 32], now: Timestamp) -> Option<User>;
     end_session(id_hash: &[u8; 32], now: Timestamp) -> ();
+    spend_ticket(nonce: Uuid, until: Timestamp, now: Timestamp) -> bool;
     create_token(token: &Token) -> ();
     token(id: &str) -> Option<Token>;
     tokens(tenant: Option<&TenantId>) -> Vec<Token>;

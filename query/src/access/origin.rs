@@ -1,8 +1,11 @@
 //! Which pages may use the session cookie: a browser sends it along with requests of any page.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::error::{Error, Result};
+
+/// Where a browser says how a page is related to what it asks.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The origins whose pages are ours.
 #[derive(Clone, Debug)]
@@ -19,11 +22,24 @@ impl Origins {
         Self { known, https_only }
     }
 
-    /// Refuses an unsafe request or a tail that a foreign page may have sent.
+    /// Refuses an unsafe request that a foreign page may have sent. A page of ours is of the same origin, and a neighbour
+    /// of the same site is foreign, too.
+    ///
+    /// `needs_origin` as for [`Self::check`].
+    pub(crate) fn check_change(&self, headers: &HeaderMap, needs_origin: bool) -> Result<()> {
+        let is_own = |site: &HeaderValue| site == "same-origin" || site == "none";
+        if !headers.get_all(SEC_FETCH_SITE).iter().all(is_own) {
+            return Err(Error::Forbidden);
+        }
+        self.check(headers, needs_origin)
+    }
+
+    /// Refuses what a foreign page may have sent, by the origin that the browser names. Before an upgrade this is all: not
+    /// every browser tells the site of one as it does for other requests.
     ///
     /// `needs_origin`: the credential came by cookie, so a request without an origin is refused, too.
     pub(crate) fn check(&self, headers: &HeaderMap, needs_origin: bool) -> Result<()> {
-        if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        if headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site") {
             return Err(Error::Forbidden);
         }
         let mut origins = headers.get_all(header::ORIGIN).iter();
@@ -66,8 +82,6 @@ fn origin_of(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[track_caller]

@@ -273,3 +273,51 @@ async fn an_operator_reads_the_rows_of_the_own_tenants_alone() {
     let (status, seen) = stage.get(&again, "/api/v1/admin/audit").await;
     assert_eq!((status, seen["events"].as_array().map(Vec::len)), (StatusCode::OK, Some(0)), "{seen}");
 }
+
+#[tokio::test]
+async fn an_export_has_all_rows_of_the_own_tenants_and_actors_can_be_asked_for() {
+    use heliograph_store::audit::{Action, Actor, Details, Event, Outcome, Subject};
+    let stage = Stage::new().await;
+    let (id, a) = stage.token("a", &[Role::Operator]).await;
+    let (_, b) = stage.token("b", &[Role::Operator]).await;
+    let uid = stage.store.catalog.tenant(&tenant("a")).await.unwrap().unwrap().uid;
+    let now = Clock::now(&stage.clock);
+    let event = |n: i64| Event {
+        at: now.saturating_add_nanos(-n - 1),
+        actor: Actor::User(if n % 3 == 0 { "ann" } else { "bob" }.to_owned()),
+        action: Action::Search,
+        subject: Subject::Tenant { name: tenant("a"), uid },
+        from: None,
+        outcome: Outcome::Done,
+        details: Details::new([("q".to_owned(), format!("canary {n}").into())].into_iter().collect()),
+    };
+    // More than two pages.
+    let events: Vec<_> = (0..2_500).map(event).collect();
+    Log::of(&stage.store).append(&events).await.unwrap();
+    let export = async |token: &str, query: &str| {
+        let url = format!("{}/api/v1/admin/audit/export?{query}", stage.url);
+        let answer = stage.client.get(url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        assert!(answer.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
+        let text = answer.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let all = export(&a, "action=search").await;
+    let queries: Vec<_> = all.iter().map(|event| event["details"]["q"].as_str().unwrap()).collect();
+    assert_eq!(queries, (0..2_500).map(|n| format!("canary {n}")).collect::<Vec<_>>());
+    assert!(all.iter().all(|event| event.get("seq").is_none()));
+    assert_eq!(export(&a, "actor=user:ann").await.len(), 834);
+    assert_eq!(export(&a, "actor=user:an").await, [Value::Null; 0]);
+    assert!(export(&b, "").await.iter().all(|event| event["tenant"] == "b"));
+    let (_, page) = stage.get(&a, "/api/v1/admin/audit?actor=user:ann&limit=2").await;
+    assert_eq!(page["events"][1]["details"]["q"], "canary 3");
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let other = format!("/api/v1/admin/audit?actor=user:bob&limit=2&cursor={cursor}");
+    assert_eq!(stage.get(&a, &other).await.0, StatusCode::BAD_REQUEST, "another question's cursor");
+    let (status, _) = stage.get(&a, "/api/v1/admin/audit?actor=user:%00").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    // That it was read is recorded, with what was asked.
+    let read = rows(&stage).await.into_iter().rfind(|row| row.row.details.contains("user:an\"")).unwrap();
+    assert_eq!(short(&read), (format!("token:{id}").as_str(), "audit.read", Some("a"), "done"));
+    assert_eq!(read.details(), json!({ "path": "/api/v1/admin/audit/export", "actor": "user:an" }));
+}

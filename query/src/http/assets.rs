@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use rust_embed::RustEmbed;
 
 /// What Vite built; `ui/dist` is committed, so that building us needs no npm.
@@ -11,10 +11,13 @@ use rust_embed::RustEmbed;
 #[folder = "../ui/dist"]
 struct Dist;
 
-/// What the page may load: its own files, and nothing inline; texts never become markup.
+/// What the page may load: its own files, and nothing inline. No text ever becomes markup or script: sinks take none, and
+/// there is no policy of trusted types that could make one they take.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' \
     data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'";
+    require-trusted-types-for 'script'; trusted-types 'none'";
+/// Addresses at which the page begins; which of its views that is, it sees for itself.
+const PAGES: [&str; 2] = ["/", "/audit"];
 
 /// Answers every path that is not the API's.
 pub(super) async fn serve(request: Request) -> Response {
@@ -23,28 +26,16 @@ pub(super) async fn serve(request: Request) -> Response {
     } else {
         StatusCode::METHOD_NOT_ALLOWED.into_response()
     };
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (
-            HeaderName::from_static("permissions-policy"),
-            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-        ),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Response {
     // Exact names only: nothing is decoded, joined or resolved.
-    let name = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
-    let is_known = path == "/" || (path.starts_with('/') && !path.starts_with("//") && name != "index.html");
+    let is_page = PAGES.contains(&path);
+    let name = if is_page { "index.html" } else { path.trim_start_matches('/') };
+    let is_known = is_page || (path.starts_with('/') && !path.starts_with("//") && name != "index.html");
     let Some(file) = Dist::get(name).filter(|_| is_known) else {
         return (StatusCode::NOT_FOUND, "there is no such page\n").into_response();
     };

@@ -1,18 +1,26 @@
 //! The audit log, read: by operators that of their own tenants, by platform administrators all of it.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
 use heliograph_model::time::Timestamp;
 use heliograph_store::audit::{Action, Log, Of, Page, Told};
-use http::Uri;
+use http::{Uri, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
+use super::lines::NDJSON;
 use super::params::{Params, RangeText};
-use crate::access::Caller;
+use crate::access::{Caller, RECHECK};
 use crate::cursor::Binding;
 use crate::error::{Error, Result};
 
@@ -27,6 +35,49 @@ struct Left {
     seq: u64,
 }
 
+/// What is asked about the log, beside the page.
+struct Asked {
+    tenant: Option<String>,
+    range: RangeText,
+    action: Option<String>,
+    actor: Option<String>,
+}
+
+impl Asked {
+    /// Takes `tenant`, `start`, `end`, `action` and `actor`.
+    fn of(params: &mut Params) -> Result<Self> {
+        Ok(Self {
+            tenant: params.one("tenant")?,
+            range: RangeText::of(params)?,
+            action: params.one("action")?,
+            actor: params.one("actor")?,
+        })
+    }
+
+    fn binding(&self, caller: &Caller) -> Binding {
+        [&self.tenant, &self.range.start, &self.range.end, &self.action, &self.actor]
+            .into_iter()
+            .fold(Binding::new("audit", caller.principal()), |binding, text| {
+                binding.with(text.as_deref().unwrap_or_default())
+            })
+    }
+
+    /// The page behind a place, with relative times as seen from `now`.
+    fn page(&self, now: Timestamp, after: Option<(Timestamp, u64)>, limit: usize) -> Result<Page> {
+        if self.actor.as_ref().is_some_and(|actor| actor.chars().any(char::is_control)) {
+            return Err(Error::invalid_hint("no actor has such a name", "an actor looks like user:ann"));
+        }
+        Ok(Page {
+            of: Of::Everything,
+            range: self.range.resolve(now)?,
+            action: self.action.as_deref().map(named).transpose()?,
+            actor: self.actor.clone(),
+            after,
+            limit: u32::try_from(limit + 1).unwrap_or(u32::MAX),
+        })
+    }
+}
+
 /// `GET /admin/audit`: newest first.
 pub(super) async fn list(
     State(api): State<Shared>,
@@ -34,28 +85,17 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Json<Value>> {
     let mut params = Params::of(&uri)?;
-    let tenant = params.one("tenant")?;
-    let range = RangeText::of(&mut params)?;
-    let action = params.one("action")?;
+    let asked = Asked::of(&mut params)?;
     let limit = params.count("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?;
     let cursor = params.one("cursor")?.filter(|cursor| !cursor.is_empty());
     params.finish()?;
-    let of = whose(&caller, tenant.as_deref())?;
-    let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    let binding = [&tenant, &range.start, &range.end, &action]
-        .into_iter()
-        .fold(Binding::new("audit", caller.principal()), |binding, text| binding.with(&part(text)));
+    let of = whose(&caller, asked.tenant.as_deref())?;
+    let binding = asked.binding(&caller);
     let left: Option<Left> =
         cursor.map(|text| api.cursors.open(&binding, &text, api.clock.now())).transpose()?;
     let now = left.as_ref().map_or_else(|| api.clock.now(), |left| Timestamp::from_nanos(left.now));
-    let page = Page {
-        of: Of::Everything,
-        range: range.resolve(now)?,
-        action: action.as_deref().map(named).transpose()?,
-        after: left.map(|left| (Timestamp::from_nanos(left.at), left.seq)),
-        limit: u32::try_from(limit + 1).unwrap_or(u32::MAX),
-    };
-    let (rows, next) = read(&api, of, &page, limit).await?;
+    let after = left.map(|left| (Timestamp::from_nanos(left.at), left.seq));
+    let (rows, next) = read(&api, &of, &asked.page(now, after, limit)?, limit).await?;
     let next = next.map(|(at, seq)| {
         let left = Left { now: now.as_nanos(), at: at.as_nanos(), seq };
         api.cursors.seal(&binding, &left, api.clock.now())
@@ -63,6 +103,73 @@ pub(super) async fn list(
     let is_admin = caller.is_admin();
     let events: Vec<Value> = rows.iter().map(|row| shown(row, is_admin)).collect();
     Ok(Json(json!({ "events": events, "next_cursor": next.transpose()? })))
+}
+
+/// All rows of a question, as a stream.
+struct Export {
+    api: Shared,
+    caller: Caller,
+    of: Vec<Of>,
+    tenant: Option<String>,
+    page: Page,
+    checked: Instant,
+    is_done: bool,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Export {
+    /// The next rows as lines of JSON.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.is_done {
+            return Ok(None);
+        }
+        if self.api.stop.is_cancelled() {
+            return Err(Error::Busy { what: "exports while stopping" });
+        }
+        let (rows, next) = read(&self.api, &self.of, &self.page, LIMIT_MAX).await?;
+        if self.checked.elapsed() >= RECHECK {
+            let now = self.api.access.again(&self.caller).await?;
+            if whose(&now, self.tenant.as_deref())? != self.of {
+                return Err(Error::Forbidden);
+            }
+            self.checked = Instant::now();
+        }
+        self.page.after = next;
+        self.is_done = next.is_none();
+        let is_admin = self.caller.is_admin();
+        Ok(Some(rows.iter().map(|row| format!("{}\n", shown(row, is_admin))).collect::<String>().into()))
+    }
+}
+
+/// `GET /admin/audit/export`: all rows, newest first, a line of JSON each.
+pub(super) async fn export(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response> {
+    let mut params = Params::of(&uri)?;
+    let asked = Asked::of(&mut params)?;
+    params.finish()?;
+    let of = whose(&caller, asked.tenant.as_deref())?;
+    let page = asked.page(api.clock.now(), None, LIMIT_MAX)?;
+    let turn = Arc::clone(&api.exports).try_acquire_owned().map_err(|_| Error::Busy { what: "exports" })?;
+    let tenant = asked.tenant;
+    let checked = Instant::now();
+    let mut export = Export { api, caller, of, tenant, page, checked, is_done: false, _turn: turn };
+    // The first page before the status: an error is still an answer then.
+    let first = export.next().await?;
+    let lines = stream::try_unfold((export, first), |(mut export, waiting)| async move {
+        let Some(bytes) = waiting else { return Ok::<_, Error>(None) };
+        let next = export.next().await.inspect_err(|error| {
+            tracing::warn!(error = error as &dyn std::error::Error, "an export of the audit log broke off");
+        })?;
+        Ok(Some((bytes, (export, next))))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, NDJSON),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.ndjson\""),
+    ];
+    Ok((headers, Body::from_stream(lines)).into_response())
 }
 
 /// Whose rows a caller may ask for: never none, and all only for an administrator.
@@ -83,14 +190,14 @@ fn whose(caller: &Caller, tenant: Option<&str>) -> Result<Vec<Of>> {
 /// A page over all that are asked for, and where the next begins.
 async fn read(
     api: &Shared,
-    of: Vec<Of>,
+    of: &[Of],
     page: &Page,
     limit: usize,
 ) -> Result<(Vec<Told>, Option<(Timestamp, u64)>)> {
     let log = Log::of(&api.store);
     let mut rows: Vec<Told> = Vec::new();
     for of in of {
-        rows.extend(log.page(&Page { of, ..page.clone() }).await?);
+        rows.extend(log.page(&Page { of: *of, ..page.clone() }).await?);
         rows.sort_by_key(|told| Reverse((told.row.at, told.row.seq)));
         rows.truncate(limit + 1);
     }

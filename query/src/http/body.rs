@@ -1,7 +1,8 @@
 //! A JSON body: bounded, of the right content type, without unknown fields.
 
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
-use http::header;
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
@@ -10,6 +11,33 @@ use crate::error::{Error, Result};
 /// Longest body: the largest of ours names a few dozen roles.
 const BYTES_MAX: usize = 64 << 10;
 
+/// Refuses a body that does not say it is JSON: a foreign page could send a form, plain text, or bytes without a type,
+/// without asking first.
+pub(super) fn require_json(request: &Request) -> Result<()> {
+    match content_type(request.headers()) {
+        Some(true) => Ok(()),
+        None if request.body().is_end_stream() => Ok(()),
+        Some(false) | None => Err(Error::ContentType),
+    }
+}
+
+/// Whether the content type is JSON; none without one. Two are none of ours.
+fn content_type(headers: &HeaderMap) -> Option<bool> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let is_json = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| {
+            let (essence, rest) = value.split_once(';').unwrap_or((value, ""));
+            let is_parameter = rest.trim().is_empty() || rest.trim().eq_ignore_ascii_case("charset=utf-8");
+            essence.trim().eq_ignore_ascii_case("application/json") && is_parameter
+        })
+    };
+    match (types.next(), types.next()) {
+        (None, _) => None,
+        (Some(one), None) => Some(is_json(one)),
+        (Some(_), Some(_)) => Some(false),
+    }
+}
+
 /// A body of a type that refuses unknown fields.
 pub(super) struct JsonBody<T>(pub(super) T);
 
@@ -17,12 +45,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self> {
-        // A form or plain text could be sent by a foreign page without asking.
-        let is_json =
-            request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| {
-                v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-            });
-        if !is_json {
+        if content_type(request.headers()) != Some(true) {
             return Err(Error::ContentType);
         }
         let body = Limited::new(request.into_body(), BYTES_MAX).collect().await.map_err(|e| {

@@ -51,6 +51,7 @@ fn code(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
         Error::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+        Error::Ticket => (StatusCode::FORBIDDEN, "ticket"),
         Error::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
         Error::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::Invalid { position: Some(_), .. } => (StatusCode::BAD_REQUEST, "syntax"),

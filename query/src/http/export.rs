@@ -2,13 +2,14 @@
 //! taken it. A stream that ends early breaks off, so that its reader sees that it is not whole.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
+use heliograph_model::hidden;
 use heliograph_model::record::{ApiRecord, Record};
 use heliograph_model::scan::Order;
 use heliograph_model::tenant::TenantId;
@@ -18,12 +19,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Shared;
 use super::params::Params;
 use super::search::{Asked, order, record_lines};
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, RECHECK, Scope};
 use crate::error::{Error, Result};
 use crate::search::{Page, Pager};
-
-/// How often the right to read is looked at again while an export runs.
-const RECHECK: Duration = Duration::from_secs(3);
 
 /// The columns of CSV, in their order.
 const COLUMNS: [&str; 19] = [
@@ -104,7 +102,6 @@ struct Export {
     api: Shared,
     caller: Caller,
     scope: Scope,
-    named: Vec<String>,
     format: Format,
     pager: Pager,
     checked: Instant,
@@ -116,13 +113,6 @@ impl Export {
         if self.api.stop.is_cancelled() {
             return Err(Error::Busy { what: "exports while stopping" });
         }
-        if self.checked.elapsed() >= RECHECK {
-            let scope = self.api.access.again(&self.caller).await?.scope(&self.named)?;
-            if !self.scope.tenants().iter().all(|t| scope.tenants().contains(t)) {
-                return Err(Error::Forbidden);
-            }
-            self.checked = Instant::now();
-        }
         let search = Arc::clone(&self.api.search);
         let Some(page) = search.in_turn_patiently(&self.scope, self.pager.next()).await? else {
             return Ok(None);
@@ -130,6 +120,13 @@ impl Export {
         if !page.outcome.is_complete() {
             // A file that lacks records without saying so would be worse than none.
             return Err(Error::server("the export", "a part of the records cannot be read"));
+        }
+        // After the page was read, which may have taken a while: what is sent is looked at last.
+        if self.checked.elapsed() >= RECHECK {
+            if !self.api.access.still(&self.caller, &self.scope).await? {
+                return Err(Error::Forbidden);
+            }
+            self.checked = Instant::now();
         }
         let bytes = self.format.write(&page)?;
         self.api.metrics.export_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -152,16 +149,8 @@ pub(super) async fn export(
     let turn = Arc::clone(&api.exports).try_acquire_owned().map_err(|_| Error::Busy { what: "exports" })?;
     let search = Arc::clone(&api.search);
     let pager = Pager::new(search, asked.scope.clone(), question, order, None, usize::MAX);
-    let mut export = Export {
-        api,
-        caller,
-        scope: asked.scope,
-        named: asked.named,
-        format,
-        pager,
-        checked: Instant::now(),
-        _turn: turn,
-    };
+    let mut export =
+        Export { api, caller, scope: asked.scope, format, pager, checked: Instant::now(), _turn: turn };
     // The first page before the status: an error is still an answer then.
     let first = export.next().await?;
     let head = stream::iter([Ok(format.head())]);
@@ -178,17 +167,11 @@ pub(super) async fn export(
     Ok((headers, body).into_response())
 }
 
-/// Time, level and message; control characters are shown, not obeyed: a terminal may print the file.
+/// Time, level and message; what would steer, turn or hide is shown, not obeyed: a terminal may print the file.
 fn text_line(record: &Record) -> String {
     let level = record.level.map_or("-", |l| l.as_str());
     let mut line = format!("{} {:<8} ", record.time, level.to_ascii_uppercase());
-    for c in record.message.chars() {
-        match c {
-            '\n' | '\t' => line.push(c),
-            c if c.is_control() => line.extend(c.escape_unicode()),
-            c => line.push(c),
-        }
-    }
+    line.push_str(&hidden::escaped(&record.message));
     line.push('\n');
     line
 }
@@ -247,7 +230,7 @@ fn csv_row(tenant: &TenantId, record: &Record) -> String {
 /// A cell of RFC 4180 that no spreadsheet takes for a formula: such a text gets an apostrophe in front.
 fn csv_cell(text: &str) -> String {
     let may_be_formula = text
-        .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
+        .trim_start_matches(|c: char| c.is_whitespace() || hidden::is_hidden(c))
         .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
         || text.starts_with(['\t', '\r']);
     let guard = if may_be_formula { "'" } else { "" };
@@ -285,6 +268,8 @@ mod tests {
         check("\t=1", "\"'\t=1\"");
         check("\r=1", "\"'\r=1\"");
         check("＝1", "\"'＝1\"");
+        check("\n=1", "\"'\n=1\"");
+        check("\u{feff}\u{200b}=1", "\"'\u{feff}\u{200b}=1\"");
         check("a=b", "a=b");
     }
 
@@ -320,7 +305,8 @@ mod tests {
 
     #[test]
     fn text_obeys_no_control_character() {
-        let line = text_line(&record("a\x1b]52;c;x\x07b\n\tc\u{9b}d"));
-        assert_eq!(line, "1970-01-01T00:00:00.000000000Z WARNING  a\\u{1b}]52;c;x\\u{7}b\n\tc\\u{9b}d\n");
+        let line = text_line(&record("a\x1b]52;c;x\x07b\n\tc\u{9b}d\u{202e}e"));
+        let expected = "a\\u{1b}]52;c;x\\u{7}b\n\tc\\u{9b}d\\u{202e}e\n";
+        assert_eq!(line, format!("1970-01-01T00:00:00.000000000Z WARNING  {expected}"));
     }
 }

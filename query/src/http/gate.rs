@@ -11,15 +11,32 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::json;
 
 use super::error::{ErrorBody, Failed};
-use super::{Shared, record};
+use super::{Shared, body, record, ticket};
 use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The one call of the API that needs no credential: it makes one.
 pub(super) const SIGN_IN: (Method, &str) = (Method::POST, "/api/v1/session");
-/// A call that changes nothing, but that a foreign page could read from: checked like one that does.
-pub(super) const TAIL: &str = "/api/v1/tail";
+/// What every answer says to a browser, unless it says otherwise itself: it is what its type says, stands in no frame, is
+/// not read by pages of others, runs nothing, and is kept by nobody.
+const HARDENED: [(HeaderName, &str); 8] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), \
+         microphone=(), midi=(), payment=(), serial=(), usb=()",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
 
 /// Lets proved callers through, with what they may do; refuses what a foreign page may have sent.
 pub(super) async fn prove(State(api): State<Shared>, mut request: Request, next: Next) -> Response {
@@ -32,8 +49,11 @@ pub(super) async fn prove(State(api): State<Shared>, mut request: Request, next:
 async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
     let headers = request.headers();
     let path = request.uri().path();
+    let origins = api.access.origins();
     if request.method() == SIGN_IN.0 && path == SIGN_IN.1 {
-        return api.access.origins().check(headers, api.access.has_cookie(headers));
+        // Who makes somebody sign in under another name reads what he then does.
+        origins.check_change(headers, api.access.has_cookie(headers))?;
+        return body::require_json(request);
     }
     let peer = request
         .extensions()
@@ -47,8 +67,13 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
         }
         proved => proved?,
     };
-    if !request.method().is_safe() || path == TAIL {
-        api.access.origins().check(headers, caller.is_by_cookie())?;
+    if !request.method().is_safe() {
+        origins.check_change(headers, caller.is_by_cookie())?;
+        body::require_json(request)?;
+    }
+    // It changes nothing, but a foreign page could read from it: the same-origin policy does not hold for WebSockets.
+    if ticket::is_upgrade(request) {
+        origins.check(headers, caller.is_by_cookie())?;
     }
     request.extensions_mut().insert(caller);
     Ok(())
@@ -92,7 +117,6 @@ pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Ne
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -102,9 +126,14 @@ pub(super) async fn private(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.append(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
+    response
+}
+
+/// Gives every answer, of the API, the page and the status routes, the headers that browsers want.
+pub(super) async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HARDENED {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }

@@ -99,6 +99,7 @@ async fn line(
                 let lines = record_lines(&page)?;
                 running.outcome.merge(page.outcome);
                 running.ensure_up()?;
+                running.ensure_allowed().await?;
                 is_silent = is_silent && lines.is_empty();
                 let searching = Step::Searching(next(running, false));
                 if !lines.is_empty() {

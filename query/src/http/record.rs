@@ -20,9 +20,9 @@ use crate::error::{Error, Result};
 
 /// Parameters that are recorded. Others are refused, or are ours and say nothing; what somebody sends by mistake may be a
 /// secret.
-const PARAMETERS: [&str; 17] = [
+const PARAMETERS: [&str; 18] = [
     "q", "start", "end", "limit", "order", "explain", "interval", "by", "field", "id", "before", "after",
-    "format", "since", "last", "user", "action",
+    "format", "since", "last", "user", "action", "actor",
 ];
 
 /// What is recorded of a method of a route.

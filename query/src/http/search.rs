@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::Shared;
 use super::lines::{self, NDJSON};
 use super::params::{Params, RangeText};
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, RECHECK, Scope};
 use crate::cursor::Binding;
 use crate::error::{Error, Result};
 use crate::search::{Outcome, Page, Pager, Place, Plan, Question};
@@ -103,6 +103,8 @@ pub(super) struct Running {
     pub(super) outcome: Outcome,
     binding: Binding,
     now: Timestamp,
+    caller: Caller,
+    checked: Instant,
 }
 
 impl Running {
@@ -113,6 +115,17 @@ impl Running {
         } else {
             Ok(())
         }
+    }
+
+    /// A stream whose right has ended is cut likewise.
+    pub(super) async fn ensure_allowed(&mut self) -> Result<()> {
+        if self.checked.elapsed() >= RECHECK {
+            if !self.api.access.still(&self.caller, &self.scope).await? {
+                return Err(Error::Forbidden);
+            }
+            self.checked = Instant::now();
+        }
+        Ok(())
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -167,7 +180,8 @@ pub(super) async fn search(
     let begun = Instant::now();
     let pager = Pager::new(Arc::clone(&api.search), scope.clone(), question, order, after, limit)
         .until(budget.and_then(|budget| begun.checked_add(budget)));
-    let running = Running { api, scope, order, begun, pager, outcome: Outcome::default(), binding, now };
+    let outcome = Outcome::default();
+    let running = Running { api, scope, order, begun, pager, outcome, binding, now, caller, checked: begun };
     let streams = headers.get(header::ACCEPT).is_some_and(|a| a.to_str().is_ok_and(|a| a.contains(NDJSON)));
     if streams { lines::stream(running).await } else { as_page(running).await }
 }

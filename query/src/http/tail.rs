@@ -9,6 +9,7 @@ use heliograph_model::time::{TimeRange, Timestamp};
 use http::{HeaderMap, Uri, header};
 
 use super::params::Params;
+use super::ticket::PROTOCOL;
 use super::{Origin, Shared};
 use crate::access::Caller;
 use crate::error::{Error, Result};
@@ -39,6 +40,7 @@ pub(super) async fn tail(
     params.finish()?;
     let upgrade = upgrade
         .map_err(|e| Error::invalid_hint(e.to_string(), "this route speaks WebSocket"))?
+        .protocols([PROTOCOL])
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
         .write_buffer_size(WRITE_BYTES)

@@ -1,5 +1,6 @@
 //! What every answer carries, and what is refused whoever asks; cursors that are not one's own.
 
+mod browser;
 mod matrix;
 
 use std::sync::Arc;
@@ -181,20 +182,6 @@ async fn odd_requests_reach_nothing() {
     check("GET /", &"X: y\r\n".repeat(70), &[431]).await;
     let lone_feeds = raw(&stage, "GET / HTTP/1.1\nHost: h\n\n").await;
     assert!([200, 400].contains(&lone_feeds), "{lone_feeds}");
-}
-
-#[tokio::test]
-async fn the_page_has_its_headers() {
-    let stage = Stage::new().await;
-    let response = stage.client.get(&stage.url).send().await.unwrap();
-    let headers = response.headers();
-    let policy = headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
-    assert!(policy.ends_with("require-trusted-types-for 'script'") && !policy.contains("unsafe"), "{policy}");
-    assert_eq!(headers["x-content-type-options"], "nosniff");
-    assert_eq!(headers["referrer-policy"], "no-referrer");
-    assert!(headers.contains_key("etag"));
-    assert!(!headers.contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The rows of a catalog apart from its engine: what a backup keeps of it.
 //!
-//! Sessions are left out: people sign in again. The audit log is left out, too: it may be larger than all else together,
+//! Sessions and tickets that were used are left out: people sign in again. The audit log is left out, too: it may be larger than all else together,
 //! and is read and written page by page. Leases come back as run out, so that whoever starts on the restored
 //! catalog may take over at once.
 

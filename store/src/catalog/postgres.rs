@@ -185,6 +185,10 @@ impl Catalog for Postgres {
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
         self.call(|| people::end_session(self, id_hash, now)).await
     }
+    async fn spend_ticket(&self, nonce: Uuid, until: Timestamp, now: Timestamp) -> Result<bool> {
+        // Once: after an answer that was lost it would look like a ticket that was used twice.
+        self.call_once(|| people::spend_ticket(self, nonce, until, now)).await
+    }
 
     async fn create_token(&self, token: &Token) -> Result<()> {
         self.call_once(|| people::create_token(self, token)).await

@@ -129,6 +129,9 @@ impl Catalog for Sqlite {
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
         people::end_session(self, id_hash, now).await
     }
+    async fn spend_ticket(&self, nonce: Uuid, until: Timestamp, now: Timestamp) -> Result<bool> {
+        people::spend_ticket(self, nonce, until, now).await
+    }
 
     async fn create_token(&self, token: &Token) -> Result<()> {
         people::create_token(self, token).await

@@ -116,7 +116,14 @@ pub(crate) async fn rows_are_read_by_tenant_and_time_in_pages(place: &dyn Place)
     // Another that once had this name.
     log.append(&[event(4, Subject::Tenant { name: name("a"), uid: Uuid::nil() })]).await.unwrap();
     let ask = async |page: Page| log.page(&page).await.unwrap();
-    let all = Page { of: Of::Everything, range: TimeRange::ALL, action: None, after: None, limit: 100 };
+    let all = Page {
+        of: Of::Everything,
+        range: TimeRange::ALL,
+        action: None,
+        actor: None,
+        after: None,
+        limit: 100,
+    };
     let of_a = Page { of: Of::Tenant(uid("a")), ..all.clone() };
     assert_eq!(ask(all.clone()).await.len(), 16);
     let times = |rows: &[Told]| rows.iter().map(|told| told.row.at.as_nanos()).collect::<Vec<_>>();
@@ -126,6 +133,9 @@ pub(crate) async fn rows_are_read_by_tenant_and_time_in_pages(place: &dyn Place)
     let range = TimeRange { start: at(3), end: at(9) };
     assert_eq!(times(&ask(Page { range, ..of_a.clone() }).await), [5, 3, 3]);
     assert_eq!(ask(Page { action: Some(Action::Search), ..all.clone() }).await.len(), 1);
+    let by = |name: &str| Page { actor: Some(name.to_owned()), ..all.clone() };
+    assert_eq!(ask(by("user:ann")).await.len(), 16);
+    assert_eq!(ask(by("user:an%")).await, []);
     assert_eq!(ask(Page { of: Of::Tenant(Uuid::from_u128(9)), ..all.clone() }).await, []);
     let (mut paged, mut after) = (Vec::new(), None);
     loop {

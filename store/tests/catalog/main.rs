@@ -87,7 +87,7 @@ macro_rules! histories {
     ($engine:ident, $place:expr) => {
         histories!($engine, $place;
             people::tenants_have_one_name_each, people::users_and_passwords, people::grants_add_up,
-            people::sessions_end, people::tokens_are_listed_and_revoked,
+            people::sessions_end, people::tickets_are_good_once, people::tokens_are_listed_and_revoked,
             commits::an_indexer_has_one_id, commits::sequences_rise_one_by_one,
             commits::a_new_epoch_begins_at_one, commits::two_batches_of_a_producer_in_one_commit,
             commits::a_refused_batch_leaves_no_trace, commits::unnumbered_batches_are_always_taken,

@@ -3,6 +3,9 @@
 use heliograph_store::Error;
 use heliograph_store::catalog::{Extent, Grant, Role, Session, Token, User};
 
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
 use crate::Place;
 use crate::words::{add_tenants, at, name, tenant, user, workspace};
 
@@ -92,6 +95,24 @@ pub(crate) async fn sessions_end(place: &dyn Place) {
     assert!(catalog.session_user(&[1; 32], at(9)).await.unwrap().is_none(), "expired ones are cleared away");
     assert!(catalog.session_user(&[2; 32], at(9)).await.unwrap().is_none());
     assert!(catalog.session_user(&[3; 32], at(9)).await.unwrap().is_some());
+}
+
+pub(crate) async fn tickets_are_good_once(place: &dyn Place) {
+    let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    // At whichever node they are shown, and at all of them at once.
+    let mut shown = JoinSet::new();
+    for _ in 0..4 {
+        let node = place.open().await;
+        shown.spawn(async move { node.spend_ticket(one, at(30), at(1)).await.unwrap() });
+    }
+    let taken = shown.join_all().await;
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
+    let catalog = place.open().await;
+    assert!(catalog.spend_ticket(other, at(31), at(2)).await.unwrap());
+    assert!(!catalog.spend_ticket(one, at(30), at(29)).await.unwrap());
+    // It is remembered for as long as it was said, and no longer: the table does not grow.
+    assert!(catalog.spend_ticket(one, at(60), at(30)).await.unwrap());
+    assert!(!catalog.spend_ticket(other, at(60), at(30)).await.unwrap());
 }
 
 pub(crate) async fn tokens_are_listed_and_revoked(place: &dyn Place) {

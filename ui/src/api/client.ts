@@ -1,8 +1,10 @@
 // The calls of the query API. Knows addresses and bodies; knows nothing of screens.
-import type { Context, Histogram, SearchPage, Session } from "./types";
+import type { AuditPage, Context, Histogram, SearchPage, Session } from "./types";
 import { ApiError, UNREACHABLE, errorOf } from "./error";
 
 const PREFIX = "/api/v1";
+const JSON_BODY = { "content-type": "application/json" };
+const TAIL_PROTOCOL = "heliograph.v1";
 
 /** What every reading call asks about. Empty `tenants`: all that the caller may read. */
 export interface Question {
@@ -35,7 +37,7 @@ export function getSession(signal?: AbortSignal): Promise<Session> {
 export function signIn(user: string, password: string): Promise<Session> {
   return call<Session>("/session", {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: JSON_BODY,
     body: JSON.stringify({ user, password }),
   });
 }
@@ -76,7 +78,43 @@ export function exportUrl(question: Question, format: "ndjson" | "text" | "csv")
   return `${PREFIX}/export?${query}`;
 }
 
-export function tailUrl(question: Question, from: { since?: string; resume?: string }): string {
+/** What is asked of the audit log; what is empty is not asked about. */
+export interface AuditQuestion {
+  tenant: string;
+  action: string;
+  actor: string;
+  start?: string;
+  end?: string;
+}
+
+export function audit(question: AuditQuestion, limit: number, cursor: string | null, signal: AbortSignal): Promise<AuditPage> {
+  const query = auditParameters(question);
+  query.set("limit", String(limit));
+  if (cursor !== null) query.set("cursor", cursor);
+  return call<AuditPage>(`/admin/audit?${query}`, { signal });
+}
+
+export function auditExportUrl(question: AuditQuestion): string {
+  return `${PREFIX}/admin/audit/export?${auditParameters(question)}`;
+}
+
+function auditParameters(question: AuditQuestion): URLSearchParams {
+  const asked = Object.entries(question).filter(([, value]) => value !== "" && value !== undefined);
+  return new URLSearchParams(asked);
+}
+
+/** What lets one tail be opened, within half a minute and once: a page of somebody else cannot ask for it. */
+export async function tailTicket(): Promise<string> {
+  const { ticket } = await call<{ ticket: string }>("/tail/ticket", { method: "POST", headers: JSON_BODY, body: "{}" });
+  return ticket;
+}
+
+/** In the one header that a page can fill, not in the address, which lies in logs. */
+export function openTail(question: Question, from: { since?: string; resume?: string }, ticket: string): WebSocket {
+  return new WebSocket(tailUrl(question, from), [TAIL_PROTOCOL, `ticket.${ticket}`]);
+}
+
+function tailUrl(question: Question, from: { since?: string; resume?: string }): string {
   const query = parameters({ q: question.q, tenants: question.tenants });
   if (from.resume !== undefined) query.set("resume", from.resume);
   else if (from.since !== undefined) query.set("since", from.since);
@@ -90,7 +128,7 @@ async function call<T>(path: string, init: RequestInit): Promise<T> {
   const body = await bodyOf(response);
   if (response.ok) return body as T;
   // A wrong password is an answer to the form, not the end of a session.
-  if (response.status === 401 && init.method !== "POST") signedOut();
+  if (response.status === 401 && !(path === "/session" && init.method === "POST")) signedOut();
   throw errorOf(response.status, body, response.headers.get("retry-after"));
 }
 

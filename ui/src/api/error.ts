@@ -1,4 +1,5 @@
 // What can go wrong between the page and the server, in one shape.
+import { escaped } from "../text/escapes";
 import type { ErrorBody } from "./types";
 
 /** The code of an error that no server sent: the network failed, or the answer was not ours. */
@@ -13,11 +14,12 @@ export class ApiError extends Error {
   readonly retryAfterSeconds: number | undefined;
 
   constructor(status: number, body: ErrorBody, retryAfterSeconds?: number) {
-    super(body.message);
+    // It may quote what others wrote.
+    super(escaped(body.message));
     this.name = "ApiError";
     this.status = status;
     this.code = body.code;
-    this.hint = body.hint;
+    this.hint = body.hint === undefined ? undefined : escaped(body.hint);
     this.position = body.position;
     this.retryAfterSeconds = retryAfterSeconds;
   }

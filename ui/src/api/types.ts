@@ -72,6 +72,28 @@ export interface Context {
   records: LogRecord[];
 }
 
+/** One row of the audit log. */
+export interface AuditEvent {
+  time: string;
+  /** `user:ann`, `token:0123456789ab`, `uid:1000`, `service`, `nobody`. */
+  actor: string;
+  action: string;
+  /** Null: it is about no tenant, and shown to platform administrators only. */
+  tenant: string | null;
+  /** The address that it came from; empty where it did not come over the network. */
+  from: string;
+  outcome: string;
+  details: Json;
+  /** Its number and hash in the chain; platform administrators only. */
+  seq?: number;
+  hash?: string;
+}
+
+export interface AuditPage {
+  events: AuditEvent[];
+  next_cursor: string | null;
+}
+
 export interface ErrorBody {
   code: string;
   message: string;

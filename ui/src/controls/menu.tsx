@@ -65,6 +65,16 @@ export function Choice(props: { chosen?: boolean; onClick: () => void; children:
   );
 }
 
+/** A way to another page of ours, among choices. */
+export function ChoiceLink(props: { href: string; children: ComponentChildren }): VNode {
+  return (
+    <a class={styles["choice"]} href={props.href}>
+      <span class={styles["tick"]} aria-hidden="true" />
+      <span class={styles["choiceText"]}>{props.children}</span>
+    </a>
+  );
+}
+
 /** A few choices side by side, one of which is chosen. */
 export function Segments<T extends string>(props: { name: string; value: T; choices: readonly (readonly [T, string])[]; onChange(value: T): void }): VNode {
   return (

@@ -6,7 +6,7 @@ import { copy } from "../controls/clipboard";
 import { addressOf, show, view } from "../query/location";
 import { term, withTerm } from "../query/terms";
 import { parseAnsi } from "../text/ansi";
-import { escaped } from "../text/escapes";
+import { escaped, escapedJson } from "../text/escapes";
 import { bytes } from "../text/quantity";
 import { LogText, Plain } from "../text/text";
 import { type Zone, full } from "../text/time";
@@ -55,14 +55,18 @@ function Actions({ record }: { record: LogRecord }): VNode {
         </button>
       )}
       <span class={styles["gap"]} />
-      <CopyButton text={() => escaped(parseAnsi(record.message).plain)}>Copy message</CopyButton>
-      <CopyButton text={() => JSON.stringify(record, null, 2)}>Copy JSON</CopyButton>
+      <CopyButton text={() => escaped(parseAnsi(record.message).plain)} title="As it is shown: without colours, hidden characters as escapes. Copy JSON has the true text.">
+        Copy message
+      </CopyButton>
+      <CopyButton text={() => escapedJson(JSON.stringify(record, null, 2))} title="The true text; hidden characters as JSON writes them">
+        Copy JSON
+      </CopyButton>
       <CopyButton text={() => addressOf({ line: record.id, live: false })}>Copy link</CopyButton>
     </div>
   );
 }
 
-function CopyButton(props: { text: () => string; children: ComponentChildren }): VNode {
+function CopyButton(props: { text: () => string; title?: string; children: ComponentChildren }): VNode {
   const [done, setDone] = useState<"" | "Copied" | "Not allowed here">("");
   useEffect(() => {
     if (done === "") return undefined;
@@ -70,7 +74,7 @@ function CopyButton(props: { text: () => string; children: ComponentChildren }):
     return () => clearTimeout(timer);
   }, [done]);
   return (
-    <button type="button" onClick={() => void copy(props.text()).then((copied) => setDone(copied ? "Copied" : "Not allowed here"))}>
+    <button type="button" title={props.title} onClick={() => void copy(props.text()).then((copied) => setDone(copied ? "Copied" : "Not allowed here"))}>
       <span aria-live="polite">{done === "" ? props.children : done}</span>
     </button>
   );

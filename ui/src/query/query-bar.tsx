@@ -3,7 +3,8 @@ import type { RefObject, VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ApiError } from "../api/error";
 import controls from "../controls/controls.module.css";
-import { escaped } from "../text/escapes";
+import { escaped, hides } from "../text/escapes";
+import { Plain } from "../text/text";
 import { show, view } from "./location";
 import styles from "./query-bar.module.css";
 import { split } from "./split";
@@ -87,6 +88,22 @@ function Painted({ query }: { query: string }): VNode {
   }
   parts.push(query.slice(at));
   return <>{parts}</>;
+}
+
+/** A query that hides something, as one from a shared address may: what it really says. */
+export function QueryHidden(props: { query: string }): VNode | null {
+  if (!hides(props.query)) return null;
+  return (
+    <div class={styles["error"]} role="status">
+      <pre class={styles["quote"]}>
+        <Plain text={props.query} />
+      </pre>
+      <p class={styles["words"]}>The query has characters that do not show.</p>
+      <button type="button" class={`${controls["button"]} ${controls["quiet"]}`} onClick={() => show({ q: "", line: null })}>
+        Clear the query
+      </button>
+    </div>
+  );
 }
 
 /** The query as the server saw it, with a caret under the place that it could not read. */

@@ -5,28 +5,32 @@ import controls from "../controls/controls.module.css";
 import { Choice, Menu } from "../controls/menu";
 import { fromInput, millis, toInput } from "../text/time";
 import { zone } from "../theme/preferences";
-import { show, view } from "./location";
 import styles from "./pickers.module.css";
 import { type Range, SPANS, SPAN_NAMES, rangeName } from "./range";
 
-export function RangePicker(): VNode {
-  const { range, live } = view.value;
+interface RangeProps {
+  range: Range;
+  /** The range does not count at the moment. */
+  idle?: boolean;
+  choose(range: Range): void;
+}
+
+export function RangePicker(props: RangeProps): VNode {
   const label = (
-    <span class={styles["label"]} data-idle={live}>
-      {rangeName(range, zone.value)}
+    <span class={styles["label"]} data-idle={props.idle ?? false}>
+      {rangeName(props.range, zone.value)}
     </span>
   );
   return (
     <Menu label={label} name="Time range" align="end">
-      {(close) => <Ranges close={close} />}
+      {(close) => <Ranges {...props} close={close} />}
     </Menu>
   );
 }
 
-function Ranges({ close }: { close: () => void }): VNode {
-  const { range } = view.value;
+function Ranges({ range, choose: chosen, close }: RangeProps & { close: () => void }): VNode {
   const choose = (next: Range) => {
-    show({ range: next, live: false, line: null });
+    chosen(next);
     close();
   };
   return (

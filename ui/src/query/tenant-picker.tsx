@@ -65,10 +65,12 @@ function Tenants({ close }: { close: () => void }): VNode {
       <div class={styles["list"]}>
         {found.map((name) => (
           <div key={name} class={styles["tenant"]}>
-            <input type="checkbox" checked={chosen.has(name)} aria-label={`Show ${name} too`} title="Show it beside others" onChange={() => toggle(name)} />
+            <input type="checkbox" checked={chosen.has(name)} aria-label={`Show ${escaped(name)} too`} title="Show it beside others" onChange={() => toggle(name)} />
             <button type="button" onClick={() => only([name])} title={`Only ${escaped(name)}`}>
               <Plain text={name} />
-              <span class={styles["workspace"]}>{workspaceOf(name)}</span>
+              <span class={styles["workspace"]}>
+                <Plain text={workspaceOf(name)} />
+              </span>
             </button>
           </div>
         ))}

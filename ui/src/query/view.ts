@@ -45,12 +45,13 @@ export function formatView(view: View): string {
   return `?${query}`;
 }
 
-function parseRange(start: string | null, end: string | null): Range {
+/** `start` and `end` of an address; `otherwise` where they say nothing. */
+export function parseRange(start: string | null, end: string | null, otherwise: Range = DEFAULT_RANGE): Range {
   if (start === "all") return { kind: "all" };
   const span = /^now-(.+)$/.exec(start ?? "")?.[1];
   if (span !== undefined && isSpan(span)) return { kind: "last", span };
   const from = instant(start);
-  if (from === null) return DEFAULT_RANGE;
+  if (from === null) return otherwise;
   const to = instant(end);
   if (to === null) return { kind: "between", start: from, end: null };
   return Date.parse(from) <= Date.parse(to) ? { kind: "between", start: from, end: to } : { kind: "between", start: to, end: from };

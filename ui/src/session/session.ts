@@ -17,6 +17,14 @@ export const sessionState = computed(() => state.value);
 /** Names of the readable tenants, sorted. */
 export const tenantNames = computed(() => (state.value.kind === "in" ? state.value.session.tenants.map((tenant) => tenant.name).toSorted() : []));
 
+/** Tenants whose audit log the caller may read, sorted. For what the page offers; the server decides. */
+export const operatedNames = computed(() => {
+  if (state.value.kind !== "in") return [];
+  return state.value.session.tenants.filter((tenant) => tenant.roles.includes("operator")).map((tenant) => tenant.name).toSorted();
+});
+
+export const isAdmin = computed(() => state.value.kind === "in" && state.value.session.admin);
+
 api.onSignedOut(() => {
   state.value = { kind: "out", expired: state.value.kind === "in" };
 });

@@ -19,7 +19,9 @@ export interface SocketLike {
 }
 
 export interface Surroundings {
-  open(from: { since?: string; resume?: string }): SocketLike;
+  /** Asks for what lets one socket be opened, once; calls one of the two. */
+  ticket(given: (ticket: string) => void, refused: (error: ApiError) => void): void;
+  open(from: { since?: string; resume?: string }, ticket: string): SocketLike;
   setTimeout(callback: () => void, ms: number): number;
   clearTimeout(timer: number): void;
   now(): number;
@@ -48,6 +50,8 @@ export class Connection {
   private cursor: string | undefined;
   private lastTime: string | null = null;
   private tries = 0;
+  /** Counts up with each try that begins or is given up: what an older one asked for is not waited for any more. */
+  private attempt = 0;
   private retry: number | null = null;
   private silence: number | null = null;
   private paused = false;
@@ -63,8 +67,22 @@ export class Connection {
     if (this.over) return;
     this.clear("retry");
     this.tries += 1;
+    this.attempt += 1;
+    const { attempt } = this;
     this.listener.state({ kind: "connecting", tries: this.tries });
-    const socket = this.around.open(this.cursor === undefined ? { since: this.lastTime ?? this.since } : { resume: this.cursor });
+    this.watchSilence();
+    this.around.ticket(
+      (ticket) => {
+        if (this.attempt === attempt) this.open(ticket);
+      },
+      (error) => {
+        if (this.attempt === attempt) this.denied(error);
+      },
+    );
+  }
+
+  private open(ticket: string): void {
+    const socket = this.around.open(this.cursor === undefined ? { since: this.lastTime ?? this.since } : { resume: this.cursor }, ticket);
     this.socket = socket;
     let heard = false;
     this.watchSilence();
@@ -120,6 +138,17 @@ export class Connection {
     if (frame.cursor !== undefined) this.cursor = frame.cursor;
   }
 
+  /** No ticket: the session is over, or the server has trouble that may pass. */
+  private denied(error: ApiError): void {
+    if (error.status !== 401 && error.status !== 403) {
+      this.lost();
+      return;
+    }
+    this.drop();
+    this.over = true;
+    this.listener.state({ kind: "stopped", error });
+  }
+
   private failed(error: ErrorBody): void {
     if (this.cursor !== undefined && /cursor|resume/.test(error.code)) {
       this.cursor = undefined;
@@ -153,6 +182,7 @@ export class Connection {
   }
 
   private drop(): void {
+    this.attempt += 1;
     this.clear("silence");
     const { socket } = this;
     this.socket = null;

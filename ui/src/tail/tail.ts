@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import * as api from "../api/client";
 import type { Question } from "../api/client";
-import { toApiError } from "../api/error";
+import { type ApiError, toApiError } from "../api/error";
 import type { LogRecord } from "../api/types";
 import { RowWindow } from "../list/row-window";
 import { ROW_PIXELS, type Row, recordRows } from "../list/rows";
@@ -122,7 +122,13 @@ export class Tail {
 
   private connect(since: string): void {
     const around = {
-      open: (from: { since?: string; resume?: string }) => new WebSocket(api.tailUrl(this.question, from)),
+      ticket: (given: (ticket: string) => void, refused: (error: ApiError) => void) => {
+        api.tailTicket().then(given, (thrown: unknown) => {
+          const error = toApiError(thrown);
+          if (error) refused(error);
+        });
+      },
+      open: (from: { since?: string; resume?: string }, ticket: string) => api.openTail(this.question, from, ticket),
       setTimeout: (callback: () => void, ms: number) => window.setTimeout(callback, ms),
       clearTimeout: (timer: number) => window.clearTimeout(timer),
       now: () => Date.now(),

@@ -3,13 +3,31 @@
 // A log line is written by whoever reaches the log: it must not be able to hide text, to reorder
 // it, or to look like another line. Such characters are shown as what they are.
 
+/** Formats that show as a sign of their own: the marks over Arabic, Syriac and Kaithi numbers. */
+const SHOWN = String.raw`\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}`;
+/** What hides whatever stands before it, but for joiners and selectors, on which it depends. */
+const ALWAYS = String.raw`\p{Control}\p{Format}\p{Zl}\p{Zp}\p{Surrogate}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}`;
+/** Scripts whose letters joiners shape. */
+const SHAPED = ["Arabic", "Syriac", "Mongolian", "Nko", "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Khmer", "Tibetan", "Myanmar"]
+  .map((script) => String.raw`\p{Script=${script}}`)
+  .join("");
+
 /**
- * C0 and C1 controls but tab and newline, line and paragraph separators, bidirectional controls,
- * invisible operators and fillers, interlinear marks, lone surrogates, tag characters.
+ * Controls but tab and newline, line and paragraph separators, everything that Unicode calls a format or ignorable by
+ * default (bidirectional controls, zero widths, fillers, tags), what is no character, and halves of a pair. Joiners and
+ * the selectors of a variant only where they do not belong: a run of them after a letter hides a text of its own.
  */
-const INVISIBLE =
-  // oxlint-disable-next-line no-control-regex, no-misleading-character-class -- such characters are what this looks for
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e0fff}]|\p{Surrogate}|(?<=[\u0000-\u007f]|^)[\u200c\u200d]/gu;
+const INVISIBLE = new RegExp(
+  [
+    String.raw`(?![\t\n\u200c\u200d\ufe00-\ufe0f${SHOWN}])[${ALWAYS}]`,
+    String.raw`(?=[\u200c\u200d])(?<!(?![${ALWAYS}])[\p{Extended_Pictographic}\p{Emoji_Modifier}${SHAPED}]|\p{Extended_Pictographic}\ufe0f)[\u200c\u200d]`,
+    String.raw`(?=[\ufe00-\ufe0f])(?<=[\p{ASCII}${ALWAYS}]|^)(?!(?<=[0-9#*])\ufe0f\u20e3)[\ufe00-\ufe0f]`,
+  ].join("|"),
+  "gu",
+);
+
+/** Most lines: nothing to look for. */
+const PLAIN = /^[\t\n\u0020-\u007e]*$/;
 
 export interface Escape {
   start: number;
@@ -33,6 +51,7 @@ const NAMES: Record<number, string> = {
 /** Where in `text` something must be shown as an escape. */
 export function findEscapes(text: string): Escape[] {
   const found: Escape[] = [];
+  if (PLAIN.test(text)) return found;
   for (const match of text.matchAll(INVISIBLE)) {
     const code = match[0].codePointAt(0) ?? 0;
     found.push({
@@ -45,9 +64,22 @@ export function findEscapes(text: string): Escape[] {
   return found;
 }
 
+/** Whether the text has something that would not show. */
+export function hides(text: string): boolean {
+  return text.search(INVISIBLE) !== -1;
+}
+
 /** The text with its escapes written out: what a copy puts on the clipboard. */
 export function escaped(text: string): string {
   return text.replace(INVISIBLE, (character) => shownAs(character.codePointAt(0) ?? 0));
+}
+
+/** JSON with nothing hidden in it: the same value, as any reader of JSON takes `\\u202e` for the character. */
+export function escapedJson(json: string): string {
+  return json.replace(INVISIBLE, (character) => {
+    const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+    return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+  });
 }
 
 function shownAs(code: number): string {

@@ -29,9 +29,11 @@ export function pieces(ansi: AnsiText, matches: readonly Span[] = []): Piece[] {
     const styled = run(at);
     const matched = match(at);
     const hidden = escape(at);
-    const end = Math.min(borderAfter(styled, at), borderAfter(matched, at), borderAfter(hidden, at), plain.length);
+    const isHidden = hidden !== undefined && hidden.start <= at;
+    // A character that is shown as an escape stays in one piece, also where a match begins in the middle of it.
+    const end = isHidden ? hidden.end : Math.min(borderAfter(styled, at), borderAfter(matched, at), borderAfter(hidden, at), plain.length);
     const piece: Piece = { text: plain.slice(at, end) };
-    if (hidden && hidden.start <= at) {
+    if (isHidden) {
       piece.text = hidden.shown;
       piece.escape = hidden.title;
     }

@@ -17,14 +17,14 @@ const DAGS = [
 const LOGGERS = ["airflow.task", "airflow.providers.http.hooks", "task.stdout", "airflow.models.taskinstance"];
 
 /** @param {number} number @param {number} salt */
-function chance(number, salt) {
+export function chance(number, salt) {
   let hash = Math.imul(number ^ (salt * 0x9e3779b9), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return ((hash ^ (hash >>> 16)) >>> 0) / 4294967296;
 }
 
 /** @template T @param {number} number @param {number} salt @param {readonly T[]} choices @returns {T} */
-function pick(number, salt, choices) {
+export function pick(number, salt, choices) {
   return /** @type {T} */ (choices[Math.floor(chance(number, salt) * choices.length)]);
 }
 
@@ -102,6 +102,11 @@ function taskLine(record, number, level) {
     attributes: { filename: "taskinstance.py", lineno: 400 + (number % 900) },
   });
   record["message"] = taskMessage(number, level, String(dag), task);
+  if (record["message"].includes("gnp.exe")) {
+    // Not the message alone is written by others.
+    record["logger"] = "root\u202e\u0007";
+    record["attributes"]["user\u202eagent"] = "curl\u200b/8\r\nX-Forged: 1\u001b]8;;http://evil.example\u001b\\";
+  }
   if (chance(number, 13) < 0.06) {
     record["attributes"].request = { method: "GET", path: "/v2/accounts", status: level === "error" ? 502 : 200, tags: ["sync", "retry"] };
     record["attributes"].duration_ms = Math.round(chance(number, 14) * 4000) / 10;

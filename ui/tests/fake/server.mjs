@@ -1,29 +1,42 @@
 // A stand-in for the query node: serves dist under the very policy the real one sends, and answers
 // the HTTP contract with made-up lines. For looking at the page and for its checks, never for users.
 //
-// `node tests/fake/server.mjs [port]`; users: admin/admin reads all, nobody/nobody reads nothing.
+// `node tests/fake/server.mjs [port]`; users: admin/admin reads all, otto/otto operates a tenant, vera/vera reads one,
+// nobody/nobody reads nothing.
 // POST /fake {"drop":true} breaks all tails, {"skip":n} skips lines, {"burst":n} sends many,
 // {"fail":status} fails the next search, {"signOut":true} ends all sessions, {"down":ms} is away so long.
 // @ts-check
 import { readFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
+import { audit } from "./audit.mjs";
 import { STEP_MS, levelAt, recordAt, sourceKey, tenantAt, timeAt } from "./lines.mjs";
 import { QueryError, compile } from "./query.mjs";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 export const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
-const HEADERS = { "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin" };
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+const HEADERS = { "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin", "x-frame-options": "DENY" };
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
-const TENANTS = ["acme", "globex", "initech", "umbrella"].map((name) => ({ name, workspace: name === "umbrella" ? "research" : "default", roles: ["viewer"] }));
+const TENANTS = ["acme", "globex", "initech", "umbrella"].map((name) => ({ name, workspace: name === "umbrella" ? "research" : "default", roles: ["viewer", "writer", "operator"] }));
+/** Users, whose password is their name, and what they may do. */
+const USERS = {
+  admin: { admin: true, tenants: TENANTS },
+  /** Operates one tenant, and reads another. */
+  otto: { admin: false, tenants: [{ name: "acme", workspace: "default", roles: ["viewer", "operator"] }, { name: "globex", workspace: "default", roles: ["viewer"] }] },
+  vera: { admin: false, tenants: [{ name: "acme", workspace: "default", roles: ["viewer"] }] },
+  nobody: { admin: false, tenants: [] },
+};
 /** Kept so far back. */
 const KEPT_MS = 8 * 86_400_000;
 /** Lines looked at for one page, before it is given back as it is. */
 const BUDGET = 150_000;
 
 const sessions = new Map();
+/** Tickets for tails that were not used, and whose they are. */
+const tickets = new Map();
 let nextSession = 1;
 /** @type {{ fail: number, downUntil: number }} */
 const faults = { fail: 0, downUntil: 0 };
@@ -134,9 +147,9 @@ async function session(request, response) {
   if (request.method === "POST") {
     const { user, password } = await bodyOf(request);
     if (user === "slow") return answer(response, 429, { error: { code: "throttled", message: "too many attempts" } }, { "retry-after": "30" });
-    if (password !== user || !["admin", "nobody"].includes(user)) return answer(response, 401, { error: { code: "unauthenticated", message: "wrong user or password" } });
+    if (password !== user || !(user in USERS)) return answer(response, 401, { error: { code: "unauthenticated", message: "wrong user or password" } });
     const id = String(nextSession++);
-    sessions.set(id, { user, admin: user === "admin", tenants: user === "admin" ? TENANTS : [] });
+    sessions.set(id, { user, ...USERS[/** @type {keyof typeof USERS} */ (user)] });
     return answer(response, 200, sessions.get(id), { "set-cookie": `session=${id}; HttpOnly; SameSite=Lax; Path=/` });
   }
   if (request.method === "DELETE") {
@@ -164,7 +177,7 @@ async function fake(request, response) {
 
 /** @param {URL} url @param {import("node:http").ServerResponse} response */
 async function asset(url, response) {
-  const name = url.pathname === "/" ? "index.html" : url.pathname.slice(1);
+  const name = ["/", "/audit"].includes(url.pathname) ? "index.html" : url.pathname.slice(1);
   if (name.includes("..")) return answer(response, 404, undefined);
   try {
     const bytes = await readFile(DIST + name);
@@ -186,12 +199,27 @@ async function route(request, response) {
   if (path === "/session") return session(request, response);
   const known = sessionOf(request);
   if (!known) return answer(response, 401, { error: { code: "unauthenticated", message: "sign in first" } });
+  if (path === "/tail/ticket") {
+    const ticket = randomUUID();
+    tickets.set(ticket, known);
+    return answer(response, 200, { ticket, expires_in_seconds: 30 });
+  }
   if (path === "/search" && faults.fail) {
     const status = faults.fail;
     faults.fail = 0;
     return answer(response, status, { error: { code: "unavailable", message: "the store does not answer" } }, status === 429 ? { "retry-after": "4" } : {});
   }
-  const routes = { "/search": () => search(url.searchParams, known), "/histogram": () => histogram(url.searchParams, known), "/context": () => context(url.searchParams), "/fields": () => ({ fields: ["level", "dag_id", "task_id", "run_id"] }) };
+  if (path === "/admin/audit/export") {
+    const { events } = audit(url.searchParams, known, instant);
+    response.writeHead(200, { ...HEADERS, "content-type": "application/x-ndjson", "cache-control": "no-store", "content-disposition": 'attachment; filename="audit.ndjson"' });
+    return void response.end(events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+  }
+  if (path === "/admin/audit" && faults.fail) {
+    const status = faults.fail;
+    faults.fail = 0;
+    return answer(response, status, { error: { code: "unavailable", message: "the store does not answer" } });
+  }
+  const routes = { "/admin/audit": () => audit(url.searchParams, known, instant), "/search": () => search(url.searchParams, known), "/histogram": () => histogram(url.searchParams, known), "/context": () => context(url.searchParams), "/fields": () => ({ fields: ["level", "dag_id", "task_id", "run_id"] }) };
   const made = routes[/** @type {keyof typeof routes} */ (path)];
   if (!made) return answer(response, 404, { error: { code: "not_found", message: "no such route" } });
   return answer(response, 200, made());
@@ -254,12 +282,15 @@ export async function start(port) {
   const server = createServer((request, response) => {
     route(request, response).catch((error) => failed(response, error));
   });
-  const sockets = new WebSocketServer({ noServer: true });
+  const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => (offered.has("heliograph.v1") ? "heliograph.v1" : false) });
   server.on("upgrade", (request, socket, head) => {
     const url = new URL(request.url ?? "/", "http://localhost");
     const known = sessionOf(request);
     if (Date.now() < faults.downUntil) return void socket.destroy();
     if (url.pathname !== "/api/v1/tail" || !known) return void socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
+    const ticket = /(?:^|, *)ticket\.([\w-]+)/.exec(String(request.headers["sec-websocket-protocol"]))?.[1] ?? "";
+    if (tickets.get(ticket) !== known) return void socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+    tickets.delete(ticket);
     sockets.handleUpgrade(request, socket, head, (accepted) => tail(accepted, url.searchParams, known));
   });
   await new Promise((resolve) => void server.listen(port, "127.0.0.1", () => resolve(undefined)));

@@ -42,7 +42,7 @@ fn request(method: &str, route: &str, to: &Target<'_>) -> Option<(String, Option
         ("GET", "/api/v1/search" | "/api/v1/histogram" | "/api/v1/fields" | "/api/v1/export" | "/api/v1/tail") => query(""),
         ("GET", "/api/v1/values") => query("&field=dag_id"),
         ("GET", "/api/v1/context") => query(&format!("&id={}", to.record)),
-        ("GET", "/api/v1/admin/tokens" | "/api/v1/admin/erasures" | "/api/v1/admin/audit" | "/api/v1/admin/usage") => query(""),
+        ("GET", "/api/v1/admin/tokens" | "/api/v1/admin/erasures" | "/api/v1/admin/audit" | "/api/v1/admin/audit/export" | "/api/v1/admin/usage") => query(""),
         ("POST", "/api/v1/admin/tokens") => body(json!({ "tenant": of, "roles": ["viewer", "writer"], "ttl": "30d" })),
         ("DELETE", "/api/v1/admin/tokens/{id}") => path(route.replace("{id}", &to.token)),
         ("POST" | "DELETE", "/api/v1/admin/grants") => body(json!({ "user": "bob", "tenant": of, "role": "operator" })),
@@ -57,6 +57,7 @@ fn request_of_none(method: &str, route: &str) -> Option<(String, Option<Value>)>
     let (mut path, body) = match (method, route) {
         ("GET" | "DELETE", "/api/v1/session") => (route, None),
         ("POST", "/api/v1/session") => (route, Some(json!({ "user": "ann", "password": "wrong" }))),
+        ("POST", "/api/v1/tail/ticket") => (route, Some(json!({}))),
         ("GET", "/api/v1/admin/tenants" | "/api/v1/admin/users" | "/api/v1/admin/grants") => (route, None),
         ("POST", "/api/v1/admin/tenants") => (route, Some(json!({ "name": "new" }))),
         ("POST", "/api/v1/admin/users") => (route, Some(json!({ "name": "new", "password": "long enough" }))),

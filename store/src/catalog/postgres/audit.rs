@@ -100,6 +100,9 @@ pub(super) async fn page(catalog: &Postgres, page: &Page) -> Result<Vec<Row>> {
     if let Some(action) = page.action {
         query.push(" AND action = ").push_bind(action.as_str());
     }
+    if let Some(actor) = &page.actor {
+        query.push(" AND actor = ").push_bind(actor.clone());
+    }
     if let Some((at, seq)) = page.after {
         query.push(" AND (at, seq) < (").push_bind(at.as_nanos());
         query.push(", ").push_bind(stored("number of a row", seq)?).push(")");

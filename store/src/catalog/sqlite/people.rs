@@ -4,6 +4,7 @@ use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
 
 use super::Sqlite;
 use super::rows::{get, hash, tenant, tenant_row, time, time_or_none, user_row, workspace};
@@ -167,6 +168,28 @@ pub(super) async fn end_session(catalog: &Sqlite, id_hash: &[u8; 32], now: Times
         .execute(&mut *write)
         .await?;
     Ok(write.commit().await?)
+}
+
+pub(super) async fn spend_ticket(
+    catalog: &Sqlite,
+    nonce: Uuid,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<bool> {
+    let mut write = catalog.write().await?;
+    sqlx::query("DELETE FROM spent_tickets WHERE until <= ?1")
+        .bind(now.as_nanos())
+        .execute(&mut *write)
+        .await?;
+    let spent = sqlx::query(
+        "INSERT INTO spent_tickets (nonce, until) VALUES (?1, ?2) ON CONFLICT (nonce) DO NOTHING",
+    )
+    .bind(nonce.as_bytes().as_slice())
+    .bind(until.as_nanos())
+    .execute(&mut *write)
+    .await?;
+    write.commit().await?;
+    Ok(spent.rows_affected() > 0)
 }
 
 pub(super) async fn create_token(catalog: &Sqlite, token: &Token) -> Result<()> {
