@@ -12,6 +12,7 @@ mod first_start;
 mod places;
 mod process;
 mod roles;
+mod started;
 mod telemetry;
 mod up;
 

@@ -18,7 +18,7 @@ use crate::exit::Outcome;
 use crate::first_start::{self, SignIn};
 use crate::process::{Process, open};
 use crate::telemetry::{Readiness, Status};
-use crate::{console, places, telemetry};
+use crate::{console, places, started, telemetry};
 
 const ROLE_NEEDS: &str = "is needed by this role (as is, or as a file by the same name with _file)";
 
@@ -154,6 +154,7 @@ pub(crate) async fn run_indexer(config: Config) -> Outcome {
     let port = open(&config.indexer.listener, "indexer", &tls_metrics(&registry)?).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&places, Arc::clone(&clock)).await?;
+    started::record(&store, "indexer", &config, &*clock).await?;
     let address = port.local_addr().map_err(anyhow::Error::from)?;
     let advertise = config.indexer.advertise.clone();
     let advertise = advertise.unwrap_or_else(|| advertised(port.is_encrypted(), address));
@@ -185,6 +186,7 @@ pub(crate) async fn run_query(config: Config) -> Outcome {
             first_start::ADMIN
         ));
     }
+    started::record(&store, "query", &config, &*clock).await?;
     let query = query_config(&config, Discovery::Catalog, cluster_token);
     store.object_metrics.register(&registry).map_err(anyhow::Error::from)?;
     let ready = readiness.add("query");

@@ -22,7 +22,7 @@ use crate::exit::{Failure, Outcome};
 use crate::first_start::{self, SignIn};
 use crate::process::{Process, open};
 use crate::telemetry::{Readiness, Status};
-use crate::{cli, console, demo, places, roles, telemetry};
+use crate::{cli, console, demo, places, roles, started, telemetry};
 use data_dir::DataDir;
 
 /// The three ports, open.
@@ -62,6 +62,7 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::open(&places::in_data_dir(&config, data_dir.path()), Arc::clone(&clock)).await?;
     let sign_in = first_start::prepare(&store, &config, &*clock).await?;
+    started::record(&store, "up", &config, &*clock).await?;
     for tenant in inputs::tenants(&config.agent.inputs) {
         store.tenants.find_or_create(&tenant, &config.indexer.agent_workspace).await?;
     }

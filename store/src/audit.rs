@@ -91,6 +91,8 @@ actions! {
     TokenRevoke = "token.revoke",
     /// Records, or a tenant, are to be erased.
     ErasureRequest = "erasure.request",
+    /// A role was started, with these settings.
+    ServiceStart = "service.start",
     /// A master key was put into the key file.
     KeyAdd = "key.add",
     /// Tenants' keys went over to the first master key.

@@ -39,31 +39,38 @@ async fn the_log_is_whole_and_told_beside_a_running_server() {
         told,
         [
             ("service", "user.create", "", "done"),
+            ("service", "service.start", "", "done"),
             ("uid", "tenant.create", "other", "done"),
             ("uid", "token.create", "other", "done"),
             ("uid", "limits.set", "other", "done"),
             ("token", "search", "other", "done"),
         ]
     );
-    assert_eq!(all[4]["details"]["q"], "walnut");
-    assert_eq!(all[3]["details"]["hot"], "5242880");
+    assert_eq!(all[5]["details"]["q"], "walnut");
+    assert_eq!(all[4]["details"]["hot"], "5242880");
+    let start = &all[1]["details"];
+    assert_eq!(
+        (start["role"].as_str(), start["settings_sha256"].as_str().map(str::len)),
+        (Some("up"), Some(64))
+    );
+    assert!(start["settings"].as_str().unwrap().contains("query.listen"), "{start}");
     assert!(!format!("{all:?}").contains(token.rsplit('_').next().unwrap()));
     // Reading it is a row, too.
     let of_other = rows(&place, &["--tenant", "other", "--since", "1h"]).await;
     assert_eq!(of_other.len(), 4);
     assert_eq!(rows(&place, &["--until", "1h"]).await.len(), 0);
     let last = rows(&place, &[]).await.pop().unwrap();
-    assert_eq!((last["action"].as_str(), last["seq"].as_u64()), (Some("audit.read"), Some(8)));
+    assert_eq!((last["action"].as_str(), last["seq"].as_u64()), (Some("audit.read"), Some(9)));
 
     let whole = place.admin(&["audit", "verify"]).await;
-    assert!(whole.starts_with("whole: 9 rows from 1 on; the last is 9:"), "{whole}");
+    assert!(whole.starts_with("whole: 10 rows from 1 on; the last is 10:"), "{whole}");
     let seen = whole.trim_end().rsplit(' ').next().unwrap();
     assert!(place.admin(&["audit", "verify", "--seen", seen]).await.starts_with("whole: "));
     let data = place.data();
     let verify = |seen: &'static str| ["admin", "audit", "verify", "--seen", seen, "--data-dir"];
-    let wrong = [&verify("9:00")[..], &[data.to_str().unwrap()]].concat();
+    let wrong = [&verify("10:00")[..], &[data.to_str().unwrap()]].concat();
     let said = run(&wrong).await;
-    assert!(said.out.contains("row 9 is not the one that was seen"), "{}", said.out);
+    assert!(said.out.contains("row 10 is not the one that was seen"), "{}", said.out);
     said.failed(1, &["the audit log was changed or is damaged"]);
     run(&[&verify("nine")[..], &[data.to_str().unwrap()]].concat())
         .await

@@ -6,6 +6,7 @@ export const ACTIONS: readonly (readonly [group: string, actions: readonly strin
   ["People and machines", ["user.create", "user.password", "grant.give", "grant.take", "token.create", "token.revoke"]],
   ["Tenants", ["tenant.create", "limits.set", "retention.set", "erasure.request"]],
   ["Administration", ["admin.read", "audit.read", "audit.trim", "backup.make", "backup.restore"]],
+  ["The service", ["service.start", "key.add", "key.rotate", "key.forget"]],
 ];
 
 /** The groups, and behind them what a newer server has that they lack. */
