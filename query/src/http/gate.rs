@@ -16,8 +16,28 @@ use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The one call of the API that needs no credential: it makes one.
-pub(super) const SIGN_IN: (Method, &str) = (Method::POST, "/api/v1/session");
+/// How a call that needs no credential is guarded all the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// It makes a credential, or tells names: a foreign page must not send it.
+    ToOurPage,
+    /// A browser goes there by itself, also from a provider's page. It tells nothing and is bound to the browser by its
+    /// own means.
+    ToNavigation,
+}
+
+/// The calls of the API that need no credential, each with its reason.
+const OPEN: [(Method, &str, Open); 5] = [
+    // It makes one, of a password.
+    (Method::POST, "/api/v1/session", Open::ToOurPage),
+    // It makes an account, of an invitation's secret.
+    (Method::POST, "/api/v1/invitations/accept", Open::ToOurPage),
+    // The sign-in page asks before anybody is signed in; names only.
+    (Method::GET, "/api/v1/auth/providers", Open::ToOurPage),
+    // The way to a provider, and back with what the provider gives: `state` and a sealed cookie bind the two.
+    (Method::GET, "/api/v1/auth/{provider}/login", Open::ToNavigation),
+    (Method::GET, "/api/v1/auth/{provider}/callback", Open::ToNavigation),
+];
 /// A call that changes nothing, but that a foreign page could read from: checked like one that does.
 pub(super) const TAIL: &str = "/api/v1/tail";
 
@@ -32,8 +52,12 @@ pub(super) async fn prove(State(api): State<Shared>, mut request: Request, next:
 async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
     let headers = request.headers();
     let path = request.uri().path();
-    if request.method() == SIGN_IN.0 && path == SIGN_IN.1 {
-        return api.access.origins().check(headers, api.access.has_cookie(headers));
+    if let Some(open) = open(request) {
+        let has_cookie = request.method() == Method::POST && api.access.has_cookie(headers);
+        return match open {
+            Open::ToOurPage => api.access.origins().check(headers, has_cookie),
+            Open::ToNavigation => Ok(()),
+        };
     }
     let peer = request
         .extensions()
@@ -52,6 +76,14 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
     }
     request.extensions_mut().insert(caller);
     Ok(())
+}
+
+/// How a call is open, if it is.
+fn open(request: &Request) -> Option<Open> {
+    let matched = request.extensions().get::<MatchedPath>()?;
+    let is_it =
+        |(method, path, _): &&(Method, &str, Open)| request.method() == method && matched.as_str() == *path;
+    OPEN.iter().find(is_it).map(|(_, _, open)| *open)
 }
 
 /// Gives every answer its id, its headers and, where it is an error, its body; counts it.

@@ -18,6 +18,13 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/api/v1/session", [401, 200, 200, 200]),
     ("DELETE", "/api/v1/session", [401, 204, 204, 204]),
     ("POST", "/api/v1/session", [401, 401, 401, 401]),
+    ("GET", "/api/v1/sessions", [401, 403, 403, 200]),
+    ("DELETE", "/api/v1/sessions", [401, 403, 403, 200]),
+    ("DELETE", "/api/v1/sessions/0000000000000000", [401, 403, 403, 404]),
+    ("GET", "/api/v1/auth/providers", [200, 200, 200, 200]),
+    ("GET", "/api/v1/auth/some/login", [404, 404, 404, 404]),
+    ("GET", "/api/v1/auth/some/callback", [404, 404, 404, 404]),
+    ("POST", "/api/v1/invitations/accept", [404, 404, 404, 404]),
     ("GET", "/api/v1/search?tenant=a", [401, 403, 200, 200]),
     ("GET", "/api/v1/histogram?tenant=a", [401, 403, 200, 200]),
     ("GET", "/api/v1/values?tenant=a&field=dag_id", [401, 403, 200, 200]),
@@ -31,6 +38,12 @@ const EXPECTED: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/api/v1/admin/users", [401, 403, 403, 200]),
     ("POST", "/api/v1/admin/users", [401, 403, 403, 201]),
     ("PUT", "/api/v1/admin/users/nobody/password", [401, 403, 403, 204]),
+    ("POST", "/api/v1/admin/users/nobody/disable", [401, 403, 403, 204]),
+    ("POST", "/api/v1/admin/users/nobody/enable", [401, 403, 403, 204]),
+    ("DELETE", "/api/v1/admin/users/nobody/sessions", [401, 403, 403, 200]),
+    ("GET", "/api/v1/admin/invitations", [401, 403, 403, 200]),
+    ("POST", "/api/v1/admin/invitations", [401, 403, 403, 201]),
+    ("DELETE", "/api/v1/admin/invitations/000000000000", [401, 404, 404, 404]),
     ("GET", "/api/v1/admin/grants", [401, 403, 403, 200]),
     ("POST", "/api/v1/admin/grants", [401, 403, 403, 201]),
     ("DELETE", "/api/v1/admin/grants", [401, 403, 403, 204]),
@@ -55,11 +68,29 @@ fn body(method: &str, path: &str) -> Option<Value> {
             json!({ "user": "ann", "tenant": "b", "role": "operator" })
         }
         ("POST", "/api/v1/admin/erasures") => json!({ "tenant": "a", "query": "ada" }),
+        ("POST", "/api/v1/invitations/accept") => json!({ "token": "hgi_x", "password": "long enough" }),
+        ("POST", "/api/v1/admin/invitations") => {
+            json!({ "email": "new@example.com", "grants": [{ "tenant": "a", "role": "viewer" }] })
+        }
         ("POST", "/api/v1/admin/tokens") => {
             json!({ "tenant": "a", "roles": ["viewer", "writer"], "ttl": "30d" })
         }
         _ => return None,
     })
+}
+
+/// The route that a row of the table is about.
+fn route_of(pattern: &str) -> String {
+    let names = [
+        ("/users/nobody/", "/users/{name}/"),
+        ("{token}", "{id}"),
+        ("/auth/some/", "/auth/{provider}/"),
+        ("/sessions/0000000000000000", "/sessions/{session}"),
+        ("/invitations/000000000000", "/invitations/{invitation}"),
+        ("00000000-0000-0000-0000-000000000000", "{erasure}"),
+    ];
+    let path = pattern.split('?').next().unwrap().to_owned();
+    names.into_iter().fold(path, |path, (example, name)| path.replace(example, name))
 }
 
 /// Header of an administrator who sends Basic.
@@ -111,16 +142,7 @@ async fn every_route_has_a_row_and_answers_as_it_says() {
                 );
             }
         }
-        rows.insert((
-            *method,
-            pattern
-                .split('?')
-                .next()
-                .unwrap()
-                .replace("nobody", "{name}")
-                .replace("{token}", "{id}")
-                .replace("00000000-0000-0000-0000-000000000000", "{erasure}"),
-        ));
+        rows.insert((*method, route_of(pattern)));
     }
     for route in ROUTES {
         for (method, _) in route.methods {

@@ -33,7 +33,13 @@ pub(crate) async fn users_and_passwords(place: &dyn Place) {
     assert!(found.admin && found.created == at(-5) && found.password_hash == "$argon2id$x");
     assert_eq!(catalog.users().await.unwrap().len(), 2);
 
-    let session = |n| Session { id_hash: [n; 32], user: "bob".to_owned(), created: at(0), expires: at(100) };
+    let session = |n| Session {
+        id_hash: [n; 32],
+        user: "bob".to_owned(),
+        created: at(0),
+        expires: at(100),
+        idle_end: at(100),
+    };
     for n in [1, 2] {
         catalog.create_session(&session(n)).await.unwrap();
     }
@@ -78,15 +84,20 @@ pub(crate) async fn grants_add_up(place: &dyn Place) {
 pub(crate) async fn sessions_end(place: &dyn Place) {
     let catalog = place.open().await;
     catalog.create_user(&user("u")).await.unwrap();
-    let session =
-        |n, expires| Session { id_hash: [n; 32], user: "u".to_owned(), created: at(3), expires: at(expires) };
+    let session = |n, expires| Session {
+        id_hash: [n; 32],
+        user: "u".to_owned(),
+        created: at(3),
+        expires: at(expires),
+        idle_end: at(90),
+    };
     for s in [session(1, 10), session(2, 50), session(3, 50)] {
         catalog.create_session(&s).await.unwrap();
     }
     let eve = Session { user: "eve".to_owned(), ..session(4, 50) };
     assert!(matches!(catalog.create_session(&eve).await, Err(Error::Missing { what: "user", .. })));
 
-    assert_eq!(catalog.session_user(&[1; 32], at(9)).await.unwrap().unwrap().name, "u");
+    assert_eq!(catalog.session_user(&[1; 32], at(9)).await.unwrap().unwrap().user.name, "u");
     assert!(catalog.session_user(&[1; 32], at(10)).await.unwrap().is_none(), "over at its end");
     catalog.end_session(&[2; 32], at(10)).await.unwrap();
     assert!(catalog.session_user(&[1; 32], at(9)).await.unwrap().is_none(), "expired ones are cleared away");

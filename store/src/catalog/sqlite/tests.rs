@@ -17,6 +17,7 @@ fn user(name: &str, hash_bytes: usize) -> User {
         name: name.to_owned(),
         password_hash: "x".repeat(hash_bytes),
         admin: false,
+        disabled: false,
         created: Timestamp::from_nanos(0),
     }
 }
