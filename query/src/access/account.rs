@@ -41,8 +41,18 @@ pub(crate) struct Entered {
     pub(crate) cookie: HeaderValue,
     /// Whether the account was made just now.
     pub(crate) is_new: bool,
-    /// Whether what it has by groups is another than before.
-    pub(crate) has_changed: bool,
+    /// The invitation that was used up by that.
+    pub(crate) invitation: Option<String>,
+    /// What it has by groups, if that is other than before.
+    pub(crate) mapped: Option<Mapped>,
+}
+
+/// Whether somebody is let in.
+enum LetIn {
+    No,
+    Yes,
+    /// By this invitation.
+    Invited(String),
 }
 
 impl Access {
@@ -82,16 +92,22 @@ impl Access {
             return Ok(Err(Denied::new(Reason::Disabled, "the user is disabled")));
         }
         let is_new = known.is_none();
-        if !self.let_in(provider, profile, &identity, &verdict, known).await? {
-            return Ok(Err(Denied::new(Reason::NotAllowed, "no group, domain or invitation lets them in")));
-        }
+        let invitation = match self.let_in(provider, profile, &identity, &verdict, known).await? {
+            LetIn::No => {
+                let why = "no group, domain or invitation lets them in";
+                return Ok(Err(Denied::new(Reason::NotAllowed, why)));
+            }
+            LetIn::Yes => None,
+            LetIn::Invited(id) => Some(id),
+        };
         let has_changed = self.catalog.set_mapped(&identity, &verdict.mapped).await?;
         // As it is with what was given just now.
         let known = self.catalog.known(&identity.issuer, &identity.subject).await?;
         let user = known.ok_or(Error::Unauthenticated)?.user;
         self.end_return(tried);
         let (caller, cookie) = self.open_session(headers, user).await?;
-        Ok(Ok(Entered { caller, cookie, is_new, has_changed }))
+        let mapped = has_changed.then_some(verdict.mapped);
+        Ok(Ok(Entered { caller, cookie, is_new, invitation, mapped }))
     }
 
     /// Sees to an account, if they may have one.
@@ -102,30 +118,31 @@ impl Access {
         identity: &Identity,
         verdict: &Verdict,
         known: Option<Known>,
-    ) -> Result<bool> {
+    ) -> Result<LetIn> {
         if let Some(invitation) = self.invitation_of(profile.email.as_deref()).await? {
             match self.make_account(provider, profile, identity, Some(&invitation)).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => return Ok(LetIn::Invited(invitation.id)),
                 // Taken back, or used, this moment: it is as if there was none.
                 Err(StoreError::Missing { what: "invitation", .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         match known {
-            Some(known) if verdict.is_let_in || known.invited => Ok(true),
-            Some(_) => {
-                // What groups gave goes with the groups, and with it every session.
+            Some(known) if verdict.is_let_in || known.invited => Ok(LetIn::Yes),
+            Some(known) => {
+                // What groups gave goes with the groups, and so does every session.
                 self.catalog.set_mapped(identity, &Mapped::default()).await?;
-                Ok(false)
+                self.catalog.end_sessions(&known.user.name, None).await?;
+                Ok(LetIn::No)
             }
             None if verdict.is_let_in => {
                 match self.make_account(provider, profile, identity, None).await {
                     // Of two that come at once, the other was faster.
-                    Ok(()) | Err(StoreError::Exists { what: "identity", .. }) => Ok(true),
+                    Ok(()) | Err(StoreError::Exists { what: "identity", .. }) => Ok(LetIn::Yes),
                     Err(error) => Err(error.into()),
                 }
             }
-            None => Ok(false),
+            None => Ok(LetIn::No),
         }
     }
 

@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use heliograph_model::time::Timestamp;
+use heliograph_store::catalog::{Extent, Role};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -170,9 +171,23 @@ async fn entered(
     let entered = api.access.enter(headers, tried, provider, &profile).await?;
     if let Ok(entered) = &entered {
         note.detail("account_made", entered.is_new);
-        note.detail("rights_changed", entered.has_changed);
+        if let Some(invitation) = &entered.invitation {
+            note.detail("invitation", invitation.as_str());
+        }
+        if let Some(mapped) = &entered.mapped {
+            note.detail("admin_by_groups", mapped.admin);
+            note.detail("roles_by_groups", mapped.grants.iter().map(role_text).collect::<Vec<_>>());
+        }
     }
     Ok(entered)
+}
+
+/// A role as the audit log tells it.
+fn role_text((extent, role): &(Extent, Role)) -> String {
+    match extent {
+        Extent::Tenant(name) => format!("{} of tenant {name}", role.as_str()),
+        Extent::Workspace(name) => format!("{} of workspace {name}", role.as_str()),
+    }
 }
 
 /// The sign-in page, which tells why.

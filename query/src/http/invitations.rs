@@ -241,3 +241,6 @@ pub(super) async fn accept(
     tracing::info!(user = user.name, invited_by = found.invited_by, "an invitation was accepted");
     Ok((StatusCode::CREATED, Json(json!({ "user": user.name }))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 /// How long after asking for keys an unknown one does not make us ask again; likewise after a failure.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
-const ASK_AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(2);
+const ASK_AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct More {

@@ -53,6 +53,8 @@ async fn a_whole_sign_in_with_each_kind_of_key() {
     let (actor, action, outcome, details) = world.last_row().await;
     assert_eq!((&*actor, &*action, &*outcome), ("user:p2@example.com", "session.create", "done"));
     assert_eq!((&details["provider"], &details["subject"]), (&json!("idp"), &json!("2")));
+    assert_eq!(details["roles_by_groups"], json!(["viewer of tenant a"]));
+    assert_eq!((&details["account_made"], &details["admin_by_groups"]), (&json!(true), &json!(false)));
     assert!(!details.to_string().contains("code"), "{details}");
 }
 

@@ -129,6 +129,12 @@ async fn who_is_in_no_group_any_more_is_out() {
     assert!(browser.who().await.is_none(), "other sessions end, too");
     let user = world.users().await.into_iter().find(|name| name.starts_with("idp/")).unwrap();
     assert!(!world.stage.store.catalog.user(&user).await.unwrap().unwrap().admin);
+    // Likewise of whom only the domain let in, which gave nothing that could be taken.
+    world.visitor(json!({ "sub": "2", "email": "p@example.com", "email_verified": true }));
+    let mut browser = world.sign_in(IN).await;
+    world.visitor(json!({ "sub": "2", "email": "p@other.example", "email_verified": true }));
+    world.sign_in(NOT_ALLOWED).await;
+    assert!(browser.who().await.is_none());
 }
 
 #[tokio::test]
@@ -199,6 +205,8 @@ async fn an_invitation_lets_in_whose_verified_address_it_names() {
     guest("1", "GUEST@other.example", true);
     let who = world.sign_in(IN).await.who().await.unwrap();
     assert_eq!((&who["user"], &who["tenants"][0]["name"]), (&json!("GUEST@other.example"), &json!("a")));
+    let (_, _, _, details) = world.last_row().await;
+    assert_eq!(details["invitation"], made["id"]);
     assert_eq!(
         admin(&world, Method::GET, "admin/invitations", Value::Null).await.1["invitations"],
         json!([])
