@@ -60,7 +60,7 @@ pub struct GitHub {
 /// What one group gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The group; of GitHub `organisation` or `organisation/team`.
+    /// The group; of GitHub `organisation` or `organisation/team`, in lower case.
     pub group: String,
     /// What its members have.
     pub gives: Gives,

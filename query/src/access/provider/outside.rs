@@ -3,7 +3,7 @@
 //! A discovery document names addresses that we then ask. None of them reaches this machine, the link, or a cloud's
 //! metadata service: neither by number nor by what a name resolves to at the moment of the call.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ impl Resolve for Resolver {
 /// Whether a provider may have this address. A company's own may be in a private network.
 fn is_outside(address: IpAddr, allow_loopback: bool) -> bool {
     let address = match address {
-        IpAddr::V6(v6) => v6.to_ipv4().map_or(address, IpAddr::V4),
+        IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
         IpAddr::V4(_) => address,
     };
     let is_never = match address {
@@ -153,6 +153,17 @@ fn is_outside(address: IpAddr, allow_loopback: bool) -> bool {
         return allow_loopback;
     }
     !(is_never || address.is_unspecified() || address.is_multicast())
+}
+
+/// The IPv4 address that an IPv6 one leads to: as a mapped one, or through a translator (NAT64).
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            let [.., a, b, c, d] = v6.octets();
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => v6.to_ipv4(),
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +202,7 @@ mod tests {
             "https://169.254.169.254/latest/meta-data",
             "https://[::ffff:169.254.169.254]/x",
             "https://[fe80::1]/x",
+            "https://[64:ff9b::169.254.169.254]/x",
             "https://[fd00:ec2::254]/x",
             "https://0.0.0.0/x",
             "https://[::]/x",

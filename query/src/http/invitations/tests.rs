@@ -137,6 +137,8 @@ async fn an_operator_invites_to_the_own_tenant_only() {
     }
     assert_eq!(bob.invite(json!({ "user": "x", "grants": over("a", "viewer") })).await.0, 403, "a viewer");
     assert_eq!(bob.call(Method::GET, "", Value::Null).await.0, 403);
+    // They are listed by the time at which they were made.
+    stage.clock.advance(Duration::from_secs(1));
     assert_eq!(root.invite(json!({ "user": "of-root", "grants": workspace })).await.0, 201);
     assert_eq!(root.listed().await, ["of-ann", "of-root"]);
     assert_eq!(ann.listed().await, ["of-ann"], "no other tenant's are seen");
