@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod erase;
+mod invite;
 mod key;
 mod limits;
 mod record;
@@ -20,8 +21,8 @@ use heliograph_store::{Store, token};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::{
-    AdminCommand, ExtentWords, GrantCommand, GrantWords, PasswordFrom, Place, TenantCommand, TokenCommand,
-    UserCommand,
+    AdminCommand, ExtentWords, GrantCommand, GrantWords, PasswordFrom, Place, SessionsCommand, TenantCommand,
+    TokenCommand, UserCommand,
 };
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: AdminCommand) -> Outcome {
         AdminCommand::Token(command) => tokens(command).await,
         AdminCommand::User(command) => users(command).await,
         AdminCommand::Grant(command) => grants(command).await,
+        AdminCommand::Invite(command) => invite::run(command).await,
         AdminCommand::Usage { tenant, place } => limits::usage(tenant, &open(&place).await?).await,
         AdminCommand::Key(command) => key::run(command).await,
         AdminCommand::Erase(command) => erase::run(command).await,
@@ -137,7 +139,7 @@ async fn users(command: UserCommand) -> Outcome {
             let store = open(&place).await?;
             let chosen = choose(&password)?;
             let password_hash = first_start::hash(chosen.password).await?;
-            let user = User { name, password_hash, admin, created: SystemClock.now() };
+            let user = User { name, password_hash, admin, disabled: false, created: SystemClock.now() };
             let change = Change::new(&store, Action::UserCreate).with("user", user.name.as_str());
             let change = change.with("admin", admin);
             change.make(async { Ok(store.catalog.create_user(&user).await?) }).await?;
@@ -159,12 +161,39 @@ async fn users(command: UserCommand) -> Outcome {
                 .await?
                 .into_iter()
                 .map(|u| {
-                    [u.name, if u.admin { "admin".to_owned() } else { String::new() }, u.created.to_string()]
+                    let platform = if u.admin { "admin" } else { "" };
+                    let state = match (u.disabled, u.password_hash.is_empty()) {
+                        (true, _) => "disabled",
+                        (false, true) => "by a provider",
+                        (false, false) => "",
+                    };
+                    [u.name, platform.to_owned(), u.created.to_string(), state.to_owned()]
                 })
                 .collect::<Vec<_>>();
-            Ok(console::table(["name", "platform", "created"], &rows)?)
+            Ok(console::table(["name", "platform", "created", "state"], &rows)?)
+        }
+        UserCommand::Disable { name, place } => set_disabled(&name, true, &place).await,
+        UserCommand::Enable { name, place } => set_disabled(&name, false, &place).await,
+        UserCommand::Sessions(SessionsCommand::End { name, place }) => {
+            let store = open(&place).await?;
+            let change = Change::new(&store, Action::SessionEnd).with("user", name.as_str());
+            let ended = async {
+                if store.catalog.user(&name).await?.is_none() {
+                    return Err(Failure::Failed(anyhow!("there is no user {name:?}")));
+                }
+                Ok(store.catalog.end_sessions(&name, None).await?)
+            };
+            let ended = change.make(ended).await?;
+            Ok(console::line(&format!("{ended} sessions ended"))?)
         }
     }
+}
+
+async fn set_disabled(name: &str, disabled: bool, place: &Place) -> Outcome {
+    let store = open(place).await?;
+    let action = if disabled { Action::UserDisable } else { Action::UserEnable };
+    let change = Change::new(&store, action).with("user", name);
+    change.make(async { Ok(store.catalog.set_disabled(name, disabled).await?) }).await
 }
 
 struct Chosen {
@@ -210,9 +239,10 @@ async fn grants(command: GrantCommand) -> Outcome {
         }
         GrantCommand::List { user, place } => {
             let store = open(&place).await?;
-            let rows =
-                store.catalog.grants(&user).await?.into_iter().map(|g| grant_row(&g)).collect::<Vec<_>>();
-            Ok(console::table(["user", "over", "name", "role"], &rows)?)
+            let by_hand = store.catalog.grants(&user).await?.into_iter().map(|grant| (String::new(), grant));
+            let mapped = store.catalog.mapped_grants(&user).await?;
+            let rows = by_hand.chain(mapped).map(|(by, grant)| grant_row(&grant, by)).collect::<Vec<_>>();
+            Ok(console::table(["user", "over", "name", "role", "by"], &rows)?)
         }
     }
 }
@@ -233,12 +263,13 @@ async fn grant_of(words: GrantWords) -> Outcome<(Store, Grant)> {
     Ok((open(&words.place).await?, Grant { user: words.user, extent, role }))
 }
 
-fn grant_row(grant: &Grant) -> [String; 4] {
+/// With the provider whose group gave it.
+fn grant_row(grant: &Grant, by: String) -> [String; 5] {
     let (over, name) = match &grant.extent {
         Extent::Tenant(tenant) => ("tenant", tenant.to_string()),
         Extent::Workspace(workspace) => ("workspace", workspace.to_string()),
     };
-    [grant.user.clone(), over.to_owned(), name, grant.role.as_str().to_owned()]
+    [grant.user.clone(), over.to_owned(), name, grant.role.as_str().to_owned(), by]
 }
 
 /// Opens what a server has made; makes nothing, so that a mistyped folder is an error.

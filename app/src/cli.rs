@@ -1,6 +1,7 @@
 //! The command line: a contract. Holds only commands that work.
 
 mod admin;
+mod invite;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +12,10 @@ use secrecy::SecretString;
 
 pub(crate) use admin::{
     AdminCommand, AuditCommand, CertificateName, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords,
-    KeyCommand, LimitWords, PasswordFrom, Place, TenantCommand, TlsCommand, TokenCommand, UserCommand,
+    KeyCommand, LimitWords, PasswordFrom, Place, SessionsCommand, TenantCommand, TlsCommand, TokenCommand,
+    UserCommand,
 };
+pub(crate) use invite::{Invite, InviteCommand};
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.
 #[derive(Debug, Parser)]

@@ -4,6 +4,7 @@
 mod agent;
 mod kubernetes;
 mod listener;
+mod providers;
 mod reader;
 mod redaction;
 mod shipping;
@@ -94,6 +95,10 @@ pub(crate) struct Query {
     pub(crate) listener: Listener,
     pub(crate) public_urls: Vec<String>,
     pub(crate) session_ttl: Duration,
+    /// How long a sign-in lasts unused.
+    pub(crate) session_idle: Duration,
+    /// Who vouches for people.
+    pub(crate) providers: Vec<heliograph_query::Provider>,
     /// Memory for the index parts of segments.
     pub(crate) index_cache_bytes: usize,
     /// Memory for opened pages of segments.
@@ -309,11 +314,13 @@ fn read_query(r: &mut Reader<'_>) -> Query {
     let listener = Listener::read(r, "listen", 7700);
     Query {
         public_urls: urls(r.optional("public_urls")),
-        session_ttl: r.setting("session_ttl", Span(Duration::from_hours(12))).0,
+        session_ttl: r.setting("session_ttl", Span(Duration::from_hours(24))).0,
+        session_idle: r.setting("session_idle", Span(Duration::from_hours(12))).0,
         index_cache_bytes: bytes(r, "index_cache_bytes", 256 * MIB),
         page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
         // Behind a proxy that has TLS, it must be told.
         secure_cookies: r.setting("secure_cookies", listener.tls.is_some()),
+        providers: providers::read(r),
         listener,
     }
 }
@@ -324,6 +331,11 @@ fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
     if keep < AUDIT_KEEP_MIN {
         mistakes
             .push(Mistake::new(format!("audit.keep: expected at least {AUDIT_KEEP_MIN:?}, found {keep:?}")));
+    }
+    if !config.query.providers.is_empty() && config.query.public_urls.is_empty() {
+        let why = "is needed to sign in by a provider: it sends browsers back there, as \
+                   https://HOST/api/v1/auth/NAME/callback";
+        mistakes.push(Mistake::new(format!("query.public_urls: {why}")));
     }
     let listeners = [&config.agent.listener, &config.indexer.listener, &config.query.listener];
     mistakes.extend(listeners.into_iter().filter_map(|listener| listener.check().err()));

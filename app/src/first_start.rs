@@ -40,6 +40,7 @@ pub(crate) async fn prepare(store: &Store, config: &Config, clock: &dyn Clock) -
         name: ADMIN.to_owned(),
         password_hash: hash(password).await?,
         admin: true,
+        disabled: false,
         created: clock.now(),
     };
     crash::point("admin.create.before");

@@ -98,6 +98,8 @@ pub(crate) fn query_config(
         cluster_token,
         public_urls: query.public_urls.clone(),
         session_ttl: query.session_ttl,
+        session_idle: query.session_idle,
+        providers: query.providers.clone(),
         index_cache_bytes: query.index_cache_bytes,
         page_cache_bytes: query.page_cache_bytes,
         secure_cookies: query.secure_cookies,

@@ -3,8 +3,11 @@
 //! Nothing but a credential decides: no header, path or parameter names a tenant into being. A tenant that does
 //! not exist and one that is somebody else's are refused alike.
 
+pub(crate) mod account;
+mod mapping;
 mod origin;
 pub mod password;
+pub(crate) mod provider;
 mod session;
 mod sign_in;
 mod throttle;
@@ -28,8 +31,9 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
+pub use account::is_user_name;
 pub(crate) use origin::Origins;
-pub(crate) use session::Cookie;
+pub(crate) use session::{Cookie, PENDING_FOR, public_id};
 use sign_in::SignIns;
 pub(crate) use throttle::Refusals;
 
@@ -103,6 +107,14 @@ impl Caller {
     /// The tenants it may do anything with.
     pub(crate) fn tenants(&self) -> &BTreeMap<TenantId, Rights> {
         &self.tenants
+    }
+
+    /// The hash of the cookie it came by.
+    pub(crate) fn session(&self) -> Option<&[u8; 32]> {
+        match &self.proof {
+            Proof::Session(hash) => Some(hash),
+            Proof::Token(_) | Proof::Password { .. } => None,
+        }
     }
 
     /// Whether it came by cookie, which a browser sends by itself.
@@ -216,6 +228,7 @@ pub(crate) struct Access {
     sign_ins: SignIns,
     cookie: Cookie,
     session_ttl: Duration,
+    session_idle: Duration,
     origins: Origins,
 }
 
@@ -233,8 +246,14 @@ impl Access {
             clock,
             cookie: Cookie { secure: config.secure_cookies },
             session_ttl: config.session_ttl,
+            session_idle: config.session_idle,
             origins: Origins::new(&config.public_urls, config.secure_cookies),
         })
+    }
+
+    /// The cookies that we give browsers.
+    pub(crate) fn cookie(&self) -> Cookie {
+        self.cookie
     }
 
     /// Which pages may use the cookie.
@@ -275,7 +294,7 @@ impl Access {
     /// The caller as it stands now; refused if its credential ended in the meantime.
     pub(crate) async fn again(&self, caller: &Caller) -> Result<Caller> {
         match &caller.proof {
-            Proof::Session(hash) => self.by_session(hash).await,
+            Proof::Session(hash) => self.still_by_session(hash).await,
             Proof::Token(id) => {
                 let token = self.catalog.token(id).await?.ok_or(Error::Unauthenticated)?;
                 let now = self.clock.now();
@@ -328,11 +347,6 @@ impl Access {
         self.of_password(user).await
     }
 
-    async fn by_session(&self, hash: &[u8; 32]) -> Result<Caller> {
-        let user = self.catalog.session_user(hash, self.clock.now()).await?.ok_or(Error::Unauthenticated)?;
-        self.of_user(user, Proof::Session(*hash)).await
-    }
-
     async fn token(&self, presented: &str) -> Result<Token> {
         let found =
             heliograph_store::token::authenticate(self.catalog.as_ref(), presented, self.clock.now()).await?;
@@ -357,11 +371,19 @@ impl Access {
     }
 
     async fn of_user(&self, user: User, proof: Proof) -> Result<Caller> {
-        // An administrator needs no grants; for others both are asked for at once, as each takes a way to a thread.
-        let (grants, all) = match user.admin {
-            true => (Vec::new(), self.catalog.tenants().await?),
-            false => tokio::try_join!(self.catalog.grants(&user.name), self.catalog.tenants())?,
+        if user.disabled {
+            return Err(Error::Unauthenticated);
+        }
+        // An administrator needs no grants; for others all is asked for at once, as each takes a way to a thread.
+        let (mut grants, mapped, all) = match user.admin {
+            true => (Vec::new(), Vec::new(), self.catalog.tenants().await?),
+            false => tokio::try_join!(
+                self.catalog.grants(&user.name),
+                self.catalog.mapped_grants(&user.name),
+                self.catalog.tenants()
+            )?,
         };
+        grants.extend(mapped.into_iter().map(|(_, grant)| grant));
         let mut tenants = BTreeMap::new();
         if user.admin || !grants.is_empty() {
             for tenant in all {

@@ -1,9 +1,13 @@
 //! What the query role needs to know to run, as finished types.
 
+mod providers;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+pub use providers::{GitHub, Gives, Mapping, Oidc, Provider, ProviderKind};
 
 /// Where the indexers are.
 #[derive(Clone, Debug)]
@@ -35,8 +39,12 @@ pub struct Config {
     /// Origins (`https://logs.example.com`) whose pages may use the session cookie for unsafe calls and tails;
     /// besides them the one whose host and port equal the request's own `Host`.
     pub public_urls: Vec<String>,
-    /// How long a sign-in lasts.
+    /// How long a sign-in lasts at most.
     pub session_ttl: Duration,
+    /// How long it lasts unused.
+    pub session_idle: Duration,
+    /// Who vouches for people beside us; one of these needs a public URL.
+    pub providers: Vec<Provider>,
     /// Memory for the index parts of segments, in bytes: a few per cent of the logs that are searched often.
     pub index_cache_bytes: usize,
     /// Memory for opened pages of segments, in bytes.

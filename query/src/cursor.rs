@@ -34,6 +34,11 @@ impl Binding {
         Self(Vec::new()).with(kind).with(&principal.name())
     }
 
+    /// For what a browser holds before anybody is signed in.
+    pub(crate) fn of_nobody(kind: &str) -> Self {
+        Self(Vec::new()).with(kind)
+    }
+
     /// And for this part of the question. Parts do not run into one another.
     pub(crate) fn with(mut self, part: &str) -> Self {
         self.0.extend_from_slice(&part.len().to_le_bytes());

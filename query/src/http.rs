@@ -3,17 +3,20 @@
 mod admin;
 mod assets;
 mod audit;
+mod auth;
 mod body;
 mod counts;
 mod erasures;
 pub(crate) mod error;
 mod export;
 mod gate;
+mod invitations;
 mod lines;
 mod params;
 mod record;
 mod search;
 mod session;
+mod sessions;
 mod tail;
 mod ticket;
 mod usage;
@@ -30,6 +33,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
+use crate::access::provider::Providers;
 use crate::access::{Access, Refusals};
 use crate::audit::Recorder;
 use crate::cursor::Cursors;
@@ -43,6 +47,7 @@ use record::Rule;
 /// What the routes stand on.
 pub(crate) struct Api {
     pub(crate) access: Arc<Access>,
+    pub(crate) providers: Providers,
     pub(crate) search: Arc<Search>,
     pub(crate) cursors: Arc<Cursors>,
     pub(crate) tails: Arc<Tails>,
@@ -83,6 +88,36 @@ pub(crate) const ROUTES: &[Route] = &[
             ("DELETE", Rule::Change(Action::SessionEnd)),
         ],
         handler: || get(session::who).post(session::sign_in).delete(session::sign_out),
+    },
+    Route {
+        path: "/api/v1/sessions",
+        methods: &[("GET", Rule::Nothing), ("DELETE", Rule::Change(Action::SessionEnd))],
+        handler: || get(sessions::list).delete(sessions::end_others),
+    },
+    Route {
+        path: "/api/v1/sessions/{session}",
+        methods: &[("DELETE", Rule::Change(Action::SessionEnd))],
+        handler: || delete(sessions::end_one),
+    },
+    Route {
+        path: "/api/v1/auth/providers",
+        methods: &[("GET", Rule::Nothing)],
+        handler: || get(auth::providers),
+    },
+    Route {
+        path: "/api/v1/auth/{provider}/login",
+        methods: &[("GET", Rule::Nothing)],
+        handler: || get(auth::login),
+    },
+    Route {
+        path: "/api/v1/auth/{provider}/callback",
+        methods: &[("GET", Rule::SignIn)],
+        handler: || get(auth::callback),
+    },
+    Route {
+        path: "/api/v1/invitations/accept",
+        methods: &[("POST", Rule::Change(Action::InvitationAccept))],
+        handler: || post(invitations::accept),
     },
     Route {
         path: "/api/v1/search",
@@ -139,6 +174,31 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/api/v1/admin/users/{name}/password",
         methods: &[("PUT", Rule::Change(Action::UserPassword))],
         handler: || put(admin::set_password),
+    },
+    Route {
+        path: "/api/v1/admin/users/{name}/disable",
+        methods: &[("POST", Rule::Change(Action::UserDisable))],
+        handler: || post(sessions::disable),
+    },
+    Route {
+        path: "/api/v1/admin/users/{name}/enable",
+        methods: &[("POST", Rule::Change(Action::UserEnable))],
+        handler: || post(sessions::enable),
+    },
+    Route {
+        path: "/api/v1/admin/users/{name}/sessions",
+        methods: &[("DELETE", Rule::Change(Action::SessionEnd))],
+        handler: || delete(sessions::end_all),
+    },
+    Route {
+        path: "/api/v1/admin/invitations",
+        methods: &[("GET", Rule::List(Action::AdminRead)), ("POST", Rule::Change(Action::InvitationCreate))],
+        handler: || get(invitations::list).post(invitations::create),
+    },
+    Route {
+        path: "/api/v1/admin/invitations/{invitation}",
+        methods: &[("DELETE", Rule::Change(Action::InvitationRevoke))],
+        handler: || delete(invitations::revoke),
     },
     Route {
         path: "/api/v1/admin/grants",

@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use config::{Config, Discovery, Tls};
+pub use config::{Config, Discovery, GitHub, Gives, Mapping, Oidc, Provider, ProviderKind, Tls};
 pub use error::{Error, Result};
 
 /// Connections at the same time.
@@ -134,6 +134,8 @@ fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: Cancellatio
         Arc::clone(&clock),
         metrics.clone(),
     )?);
+    let providers =
+        access::provider::Providers::new(&config.providers, &config.tls, &config.public_urls, &clock)?;
     let cursors = Arc::new(cursor::Cursors::new(&store.keys)?);
     let tails = tail::Tails {
         search: Arc::clone(&search),
@@ -147,6 +149,7 @@ fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: Cancellatio
     };
     let api = http::Api {
         access,
+        providers,
         search,
         cursors,
         tails: Arc::new(tails),

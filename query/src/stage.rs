@@ -157,6 +157,8 @@ impl Stage {
             cluster_token: CLUSTER_TOKEN.into(),
             public_urls: vec!["https://logs.example.com".to_owned()],
             session_ttl: Duration::from_secs(12 * 3600),
+            session_idle: Duration::from_secs(12 * 3600),
+            providers: Vec::new(),
             secure_cookies: false,
             search_concurrency: 4,
             index_cache_bytes: 8 << 20,
@@ -264,7 +266,13 @@ async fn people(store: &Store, now: Timestamp) {
     }
     let password_hash = password::hash(&SecretString::from(PASSWORD)).unwrap();
     for (name, admin) in [("root", true), ("ann", false), ("bob", false), ("nobody", false)] {
-        let user = User { name: name.to_owned(), password_hash: password_hash.clone(), admin, created: now };
+        let user = User {
+            name: name.to_owned(),
+            password_hash: password_hash.clone(),
+            admin,
+            disabled: false,
+            created: now,
+        };
         store.catalog.create_user(&user).await.unwrap();
     }
     for (user, extent) in [("ann", Extent::Tenant(tenant("a"))), ("bob", Extent::Workspace(workspace))] {

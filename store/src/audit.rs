@@ -63,8 +63,14 @@ actions! {
     SessionCreate = "session.create",
     /// A credential that was refused.
     SessionRefused = "session.refused",
-    /// A session that was ended by its owner.
+    /// A session, or all of somebody, that was ended by its owner or an administrator.
     SessionEnd = "session.end",
+    /// Somebody was invited.
+    InvitationCreate = "invitation.create",
+    /// An invitation was taken back.
+    InvitationRevoke = "invitation.revoke",
+    /// An invitation was used.
+    InvitationAccept = "invitation.accept",
     /// A list or receipt of the administration.
     AdminRead = "admin.read",
     /// The audit log itself was read or exported.
@@ -81,6 +87,10 @@ actions! {
     UserCreate = "user.create",
     /// A password was set.
     UserPassword = "user.password",
+    /// A user was locked out.
+    UserDisable = "user.disable",
+    /// A user was let in again.
+    UserEnable = "user.enable",
     /// A role was given.
     GrantGive = "grant.give",
     /// A role was taken back.

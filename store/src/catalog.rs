@@ -5,6 +5,7 @@ mod dump;
 mod erasures;
 mod lease;
 mod limits;
+mod people;
 mod postgres;
 mod sqlite;
 mod upkeep;
@@ -36,6 +37,7 @@ pub use erasures::{
 };
 pub use lease::{Indexer, LISTED_WITHIN, Lease};
 pub use limits::{Bound, TenantLimits, TenantUsage};
+pub use people::{Identity, Invitation, Known, Mapped, SignedIn};
 pub use upkeep::{Candidate, Reason, Retired};
 pub use url::Url;
 
@@ -154,15 +156,17 @@ impl Role {
     }
 }
 
-/// A person who signs in with a password.
+/// A person.
 #[derive(Clone)]
 pub struct User {
     /// Sign-in name.
     pub name: String,
-    /// PHC string of argon2id.
+    /// PHC string of argon2id; empty where they sign in by a provider only.
     pub password_hash: String,
-    /// Platform administrator.
+    /// Platform administrator; as read, also by a provider's groups.
     pub admin: bool,
+    /// Locked out: no credential of theirs is good.
+    pub disabled: bool,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -215,8 +219,10 @@ pub struct Session {
     pub user: String,
     /// Since when.
     pub created: Timestamp,
-    /// Until when.
+    /// Until when, however much it is used.
     pub expires: Timestamp,
+    /// When it ends unless it is used.
+    pub idle_end: Timestamp,
 }
 
 /// A batch within a commit.
@@ -318,22 +324,57 @@ pub trait Catalog: Send + Sync + 'static {
     async fn users(&self) -> Result<Vec<User>>;
     /// Sets a user's password hash and ends all their sessions; [`Error::Missing`] if there is no such user.
     async fn set_password(&self, name: &str, password_hash: &str) -> Result<()>;
-    /// Gives a role; giving it twice is the same as once. [`Error::Missing`] if user or tenant is unknown.
+    /// Locks a user out, which ends all their sessions, or lets them in again; [`Error::Missing`] if there is no such
+    /// user.
+    async fn set_disabled(&self, name: &str, disabled: bool) -> Result<()>;
+    /// Gives a role; giving it twice is the same as once. A role that is new ends the user's sessions.
+    /// [`Error::Missing`] if user or tenant is unknown.
     async fn grant(&self, grant: &Grant) -> Result<()>;
-    /// Takes a role back; whether there was one.
+    /// Takes a role back, which ends the user's sessions; whether there was one.
     async fn revoke_grant(&self, grant: &Grant) -> Result<bool>;
-    /// All roles of a user.
+    /// All roles of a user that were given by hand.
     async fn grants(&self, user: &str) -> Result<Vec<Grant>>;
+    /// All roles that a user has by the groups of a provider, each with the provider's issuer.
+    async fn mapped_grants(&self, user: &str) -> Result<Vec<(String, Grant)>>;
+
+    /// The account of an identity.
+    async fn known(&self, issuer: &str, subject: &str) -> Result<Option<Known>>;
+    /// Makes an account for an identity; [`Error::Exists`] if the name is taken, or the identity has one.
+    async fn create_known(&self, identity: &Identity, user: &User) -> Result<()>;
+    /// Sets what an identity has by its groups, in place of what it had, and notes its address. A change ends the user's
+    /// sessions; whether there was one. Tenants that are not there are left out. [`Error::Missing`] if it has no account.
+    async fn set_mapped(&self, identity: &Identity, mapped: &Mapped) -> Result<bool>;
+
+    /// Records an invitation, and forgets those that have expired. [`Error::Missing`] if a tenant is unknown.
+    async fn create_invitation(&self, invitation: &Invitation, now: Timestamp) -> Result<()>;
+    /// All open invitations, by creation.
+    async fn invitations(&self, now: Timestamp) -> Result<Vec<Invitation>>;
+    /// Takes an invitation back; whether there was one.
+    async fn revoke_invitation(&self, id: &str) -> Result<bool>;
+    /// Uses an invitation up, all or nothing: its roles go to the account of the identity, or to a new one, which is made
+    /// as `user` says. [`Error::Missing`] if it is not open, [`Error::Exists`] if the new account's name is taken.
+    async fn accept_invitation(
+        &self,
+        id: &str,
+        user: &User,
+        identity: Option<&Identity>,
+        now: Timestamp,
+    ) -> Result<()>;
 
     /// Records a session.
     async fn create_session(&self, session: &Session) -> Result<()>;
-    /// Whose session a cookie is, if it has not expired.
-    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>>;
+    /// Whose session a cookie is, if it has not ended and its user is not disabled.
+    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<SignedIn>>;
+    /// Moves the end of a session that is not used on, never back.
+    async fn touch_session(&self, id_hash: &[u8; 32], idle_end: Timestamp) -> Result<()>;
+    /// A user's sessions that have not ended, the oldest first.
+    async fn sessions(&self, user: &str, now: Timestamp) -> Result<Vec<Session>>;
     /// Ends a session; ends expired ones, too.
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()>;
-    /// Notes that a browser's ticket is used, and remembers it up to `until`; `false` if it was used before. Of many
-    /// that ask at once, one gets `true`. Forgets those whose time is over.
-    async fn spend_ticket(&self, nonce: Uuid, until: Timestamp, now: Timestamp) -> Result<bool>;
+    /// Ends a user's sessions, but for one; how many.
+    async fn end_sessions(&self, user: &str, but: Option<&[u8; 32]>) -> Result<u64>;
+    /// Uses up a value that is good for one use until then; whether this was the first.
+    async fn spend(&self, hash: &[u8; 32], until: Timestamp, now: Timestamp) -> Result<bool>;
 
     /// Records a token.
     async fn create_token(&self, token: &Token) -> Result<()>;

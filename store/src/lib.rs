@@ -8,6 +8,7 @@ pub mod compaction;
 pub mod crash;
 pub mod erasure;
 mod error;
+pub mod invitation;
 pub mod keyring;
 pub mod layout;
 pub mod objects;

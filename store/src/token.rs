@@ -27,9 +27,7 @@ pub fn issue(
     expires: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(Token, SecretString)> {
-    let id = HEXLOWER.encode(&random::<ID_BYTES>()?);
-    let bytes = Zeroizing::new(random::<SECRET_BYTES>()?);
-    let secret = Zeroizing::new(BASE64URL_NOPAD.encode(bytes.as_slice()));
+    let (id, secret) = draw()?;
     let mut roles = roles.to_vec();
     roles.sort_unstable();
     roles.dedup();
@@ -40,10 +38,16 @@ pub fn issue(
     Ok((token, presented))
 }
 
+/// A random id and a random secret.
+pub(crate) fn draw() -> Result<(String, Zeroizing<String>)> {
+    let bytes = Zeroizing::new(random::<SECRET_BYTES>()?);
+    Ok((HEXLOWER.encode(&random::<ID_BYTES>()?), Zeroizing::new(BASE64URL_NOPAD.encode(bytes.as_slice()))))
+}
+
 /// The token that a presented text proves, if it is known, not expired and not revoked. Takes the same time
 /// whether or not the id is known.
 pub async fn authenticate(catalog: &dyn Catalog, presented: &str, now: Timestamp) -> Result<Option<Token>> {
-    let Some((id, secret)) = parts(presented) else { return Ok(None) };
+    let Some((id, secret)) = parts(PREFIX, presented) else { return Ok(None) };
     let presented_hash = hash(secret);
     let found = catalog.token(id).await?;
     // Nobody knows a secret whose hash this is, so an unknown id fails in the same comparison.
@@ -52,15 +56,16 @@ pub async fn authenticate(catalog: &dyn Catalog, presented: &str, now: Timestamp
     Ok(found.filter(|t| is_proven && t.revoked.is_none() && t.expires.is_none_or(|end| now < end)))
 }
 
-fn hash(secret: &str) -> [u8; 32] {
+/// What the catalog knows of a secret.
+pub(crate) fn hash(secret: &str) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
     out
 }
 
-/// Id and secret of a text that has the form of a token.
-fn parts(presented: &str) -> Option<(&str, &str)> {
-    let (id, secret) = presented.strip_prefix(PREFIX)?.split_at_checked(2 * ID_BYTES)?;
+/// Id and secret of a text that has the form of a token of this prefix.
+pub(crate) fn parts<'t>(prefix: &str, presented: &'t str) -> Option<(&'t str, &'t str)> {
+    let (id, secret) = presented.strip_prefix(prefix)?.split_at_checked(2 * ID_BYTES)?;
     let secret = secret.strip_prefix('_')?;
     let is_id = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let is_secret = secret.len() == SECRET_CHARS
@@ -117,7 +122,7 @@ mod tests {
         assert_eq!(proven(text, 99).await, Some((token.id.clone(), tenant.clone())));
         assert_eq!(proven(text, 100).await, None, "expired");
         let (_, other) = issue(&tenant, &roles, None, at(5)).unwrap();
-        let (_, others_secret) = parts(other.expose_secret()).unwrap();
+        let (_, others_secret) = parts(PREFIX, other.expose_secret()).unwrap();
         let mixed = format!("hg_{}_{others_secret}", token.id);
         assert_eq!(proven(&mixed, 50).await, None, "another's secret");
         catalog.revoke_token(&token.id, at(60)).await.unwrap();
@@ -146,7 +151,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_is_a_token_or_not(text in "(hg_)?[0-9a-f]{0,14}_?\\PC{0,60}") {
-            if let Some((id, secret)) = parts(&text) {
+            if let Some((id, secret)) = parts(PREFIX, &text) {
                 proptest::prop_assert_eq!((id.len(), secret.len()), (12, 43));
             }
         }

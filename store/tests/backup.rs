@@ -124,8 +124,13 @@ async fn fill(store: &Store) -> String {
     let workspace = Workspace::parse("w").unwrap();
     let a = store.tenants.create(&name("a"), &workspace).await.unwrap();
     let b = store.tenants.create(&name("b"), &workspace).await.unwrap();
-    let user =
-        User { name: "ann".to_owned(), password_hash: "$argon2id$x".to_owned(), admin: true, created: NOW };
+    let user = User {
+        name: "ann".to_owned(),
+        password_hash: "$argon2id$x".to_owned(),
+        admin: true,
+        disabled: false,
+        created: NOW,
+    };
     store.catalog.create_user(&user).await.unwrap();
     for extent in [Extent::Tenant(name("a")), Extent::Workspace(workspace)] {
         let grant = Grant { user: "ann".to_owned(), extent, role: Role::Viewer };

@@ -49,6 +49,46 @@ describe("sign-in", () => {
     await page.context().close();
   });
 
+  it("leads to a provider and back to where it was", fakeOnly, async () => {
+    const page = await world.page("/?q=level%3A%3E%3Dinfo&start=now-6h", { signedIn: false });
+    await page.getByText("Continue with Some provider").click();
+    await lines(page).first().waitFor();
+    assert.equal(await page.inputValue("[name=q]"), "level:>=info");
+    await page.context().close();
+  });
+
+  it("says why a provider's sign-in was refused, once", fakeOnly, async () => {
+    const page = await world.page("/?sign_in=not_allowed", { signedIn: false });
+    await page.getByRole("alert").filter({ hasText: "nothing lets you in here" }).waitFor();
+    assert.ok(!page.url().includes("sign_in"), page.url());
+    await page.reload();
+    await page.locator("[name=password]").waitFor();
+    assert.equal(await page.getByRole("alert").count(), 0);
+    await page.context().close();
+  });
+
+  it("makes an account of an invitation, and hides its secret", fakeOnly, async () => {
+    const secret = (/** @type {string} */ id) => `hgi_${id}_${"x".repeat(43)}`;
+    const used = await world.page(`/#invitation=${secret("000000000000")}`, { signedIn: false });
+    const fill = async (/** @type {Page} */ page, /** @type {string} */ again) => {
+      await page.fill("[name=new-password]", "invited-person");
+      await page.fill("[name=new-password-again]", again);
+      await page.keyboard.press("Enter");
+    };
+    assert.ok(!used.url().includes("hgi_"), used.url());
+    await fill(used, "another person");
+    await used.getByRole("alert").filter({ hasText: "differ" }).waitFor();
+    await fill(used, "invited-person");
+    await used.getByRole("alert").filter({ hasText: "was used, taken back, or is too old" }).waitFor();
+    await used.getByText("I have an account").click();
+    await used.locator("[name=username]").waitFor();
+    await used.context().close();
+    const page = await world.page(`/#invitation=${secret("0123456789ab")}`, { signedIn: false });
+    await fill(page, "invited-person");
+    await page.locator("[title='Settings and sign out']").waitFor();
+    await page.context().close();
+  });
+
   it("comes back when the session is over, and goes on where it was", fakeOnly, async () => {
     const page = await world.page("/?q=rows&start=now-1h");
     await lines(page).first().waitFor();

@@ -11,6 +11,7 @@ use heliograph_store::catalog::{Bound, Role};
 use heliograph_store::retention::Own;
 use uuid::Uuid;
 
+use super::invite::InviteCommand;
 use crate::config::{Bytes, Span};
 
 /// Which server's data an admin command works on.
@@ -38,6 +39,9 @@ pub(crate) enum AdminCommand {
     /// What people may do
     #[command(subcommand)]
     Grant(GrantCommand),
+    /// Links by which people make their own account
+    #[command(subcommand)]
+    Invite(InviteCommand),
     /// The master keys, which wrap tenants' keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -373,6 +377,31 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Lock a user out: no credential of theirs is good, and all sessions end
+    Disable {
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let a user in again
+    Enable {
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Where a user is signed in
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// End all of them
+    End {
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -421,7 +450,7 @@ pub(crate) struct ExtentWords {
     pub(crate) workspace: Option<Workspace>,
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+pub(super) fn parse_role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| {
         let names = Role::ALL.map(Role::as_str).join(", ");
         format!("there is no role {text:?}: the roles are {names}")
@@ -470,7 +499,7 @@ fn parse_own<T>(text: &str, limit: impl FnOnce(&str) -> Result<T, String>) -> Re
     }
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
+pub(super) fn parse_span(text: &str) -> Result<Span, String> {
     Span::parse(text)
         .filter(|span| !span.0.is_zero())
         .ok_or_else(|| format!("{text:?} is not a length of time like \"12h\" or \"30d\""))

@@ -44,6 +44,28 @@ impl<'a> Reader<'a> {
         self.within(path, table, read)
     }
 
+    /// Whether anything is written under a key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Reads sections whose names are the operator's own, in the order of their names.
+    pub(crate) fn sections<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Reader<'_>, &str) -> Option<T>,
+    ) -> Vec<T> {
+        let path = self.path_of(key);
+        let Some(entry) = self.take(key) else { return Vec::new() };
+        let mut out = Vec::new();
+        for (name, entry) in self.table_of(&path, entry) {
+            let path = format!("{path}.{name}");
+            let table = self.table_of(&path, entry);
+            out.extend(self.within(path, table, |r| read(r, &name)));
+        }
+        out
+    }
+
     /// Reads a list of sections.
     pub(crate) fn list<T>(
         &mut self,

@@ -213,3 +213,55 @@ async fn a_reader_that_leaves_ends_the_client_quietly() {
     assert_eq!((said.status.code(), String::from_utf8(said.stderr).unwrap()), (Some(0), String::new()));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn people_are_invited_and_locked_out_beside_a_running_server() {
+    let place = Place::new();
+    let server = place.up().await;
+    place.admin(&["tenant", "create", "team-a"]).await;
+    let invite = async |user: &str| {
+        let words = ["invite", "create", "--user", user, "--tenant", "team-a", "--role", "viewer"];
+        let link = place.admin(&words).await;
+        link.trim().strip_prefix("/#invitation=").unwrap().to_owned()
+    };
+    let accept = async |token: &str| {
+        let body = json!({ "token": token, "password": "long enough" });
+        let answer = server.api(Method::POST, "/api/v1/invitations/accept").json(&body).send().await;
+        answer.unwrap().status()
+    };
+    let token = invite("bob").await;
+    let listed = place.admin(&["invite", "list"]).await;
+    assert!(listed.contains("viewer:team-a") && !listed.contains(&token), "{listed}");
+    assert_eq!(accept(&token).await, StatusCode::CREATED);
+    assert_eq!(accept(&token).await, StatusCode::NOT_FOUND);
+    let grants = place.admin(&["grant", "list", "--user", "bob"]).await;
+    assert!(grants.contains("team-a") && grants.contains("viewer"), "{grants}");
+
+    let revoked = invite("eve").await;
+    let id = revoked.split('_').nth(1).unwrap();
+    place.admin(&["invite", "revoke", id]).await;
+    assert_eq!(accept(&revoked).await, StatusCode::NOT_FOUND);
+
+    assert!(sign_in(&server, "bob", "long enough").await.is_success());
+    place.admin(&["user", "disable", "bob"]).await;
+    assert!(place.admin(&["user", "list"]).await.contains("disabled"));
+    assert_eq!(sign_in(&server, "bob", "long enough").await, StatusCode::UNAUTHORIZED);
+    place.admin(&["user", "enable", "bob"]).await;
+    assert!(sign_in(&server, "bob", "long enough").await.is_success());
+    assert_eq!(place.admin(&["user", "sessions", "end", "bob"]).await.trim(), "1 sessions ended");
+
+    let data = place.data().display().to_string();
+    let at = ["--data-dir", &data];
+    let bad = |words: &[&'static str]| [&["admin", "invite", "create"], words, &at].concat();
+    run_with(&bad(&["--user", "x", "--role", "viewer"]), &[]).await.failed(2, &["--tenant"]);
+    run_with(&bad(&["--email", "nobody"]), &[]).await.failed(2, &["not an e-mail address"]);
+    run_with(&bad(&["--tenant", "team-a"]), &[]).await.failed(2, &["--email"]);
+    let audited = place.admin(&["audit", "export"]).await;
+    for action in
+        ["invitation.create", "invitation.revoke", "invitation.accept", "user.disable", "session.end"]
+    {
+        assert!(audited.contains(action), "{action}");
+    }
+    assert!(!audited.contains(&token), "no secret is recorded");
+    server.stop().await;
+}

@@ -27,6 +27,7 @@ mod keys;
 #[expect(dead_code, reason = "the store's tests need more of it")]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres_server;
+mod providers;
 mod recovery;
 mod roles;
 mod seed;

@@ -51,11 +51,17 @@ pub(super) async fn measure(
         name: "ann".to_owned(),
         password_hash: "none".to_owned(),
         admin: true,
+        disabled: false,
         created: Timestamp::MIN,
     };
     catalog.create_user(&user).await?;
-    let session =
-        Session { id_hash: [7; 32], user: user.name, created: Timestamp::MIN, expires: Timestamp::MAX };
+    let session = Session {
+        id_hash: [7; 32],
+        user: user.name,
+        created: Timestamp::MIN,
+        expires: Timestamp::MAX,
+        idle_end: Timestamp::MAX,
+    };
     catalog.create_session(&session).await?;
     let lease = catalog.register_indexer(Uuid::new_v4(), "http://indexer:7710", LEASE_FOR).await?;
 

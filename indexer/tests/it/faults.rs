@@ -15,9 +15,10 @@ use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
 use heliograph_store::audit;
 use heliograph_store::catalog::{
-    Candidate, Catalog, CommittedBatch, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease,
-    NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session,
-    Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, CommittedBatch, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Identity, Indexer,
+    Invitation, Known, Lease, Mapped, NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason,
+    Retired, Rewrite, SegmentMeta, Session, SignedIn, Tenant, TenantLimits, TenantUsage, Token, User,
+    WalObject,
 };
 use heliograph_store::keyring::KeyId;
 use heliograph_store::layout::ObjectId;
@@ -238,10 +239,22 @@ through! {
     grant(grant: &Grant) -> ();
     revoke_grant(grant: &Grant) -> bool;
     grants(user: &str) -> Vec<Grant>;
+    set_disabled(name: &str, disabled: bool) -> ();
+    mapped_grants(user: &str) -> Vec<(String, Grant)>;
+    known(issuer: &str, subject: &str) -> Option<Known>;
+    create_known(identity: &Identity, user: &User) -> ();
+    set_mapped(identity: &Identity, mapped: &Mapped) -> bool;
+    create_invitation(invitation: &Invitation, now: Timestamp) -> ();
+    invitations(now: Timestamp) -> Vec<Invitation>;
+    revoke_invitation(id: &str) -> bool;
+    accept_invitation(id: &str, user: &User, identity: Option<&Identity>, now: Timestamp) -> ();
     create_session(session: &Session) -> ();
-    session_user(id_hash: &[u8; 32], now: Timestamp) -> Option<User>;
+    session_user(id_hash: &[u8; 32], now: Timestamp) -> Option<SignedIn>;
+    touch_session(id_hash: &[u8; 32], idle_end: Timestamp) -> ();
+    sessions(user: &str, now: Timestamp) -> Vec<Session>;
     end_session(id_hash: &[u8; 32], now: Timestamp) -> ();
-    spend_ticket(nonce: Uuid, until: Timestamp, now: Timestamp) -> bool;
+    end_sessions(user: &str, but: Option<&[u8; 32]>) -> u64;
+    spend(hash: &[u8; 32], until: Timestamp, now: Timestamp) -> bool;
     create_token(token: &Token) -> ();
     token(id: &str) -> Option<Token>;
     tokens(tenant: Option<&TenantId>) -> Vec<Token>;

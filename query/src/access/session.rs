@@ -4,15 +4,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use heliograph_model::cipher;
-use heliograph_store::catalog::Session;
+use heliograph_model::time::Timestamp;
+use heliograph_store::catalog::{Session, User};
 use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::sign_in::Recall;
 use super::{Access, Caller};
 use crate::error::{Error, Result};
+
+/// How long a session is used before that is written down.
+const TOUCH_AFTER: Duration = Duration::from_secs(300);
 
 /// The session cookie's name and attributes.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +25,11 @@ pub(crate) struct Cookie {
     pub(crate) secure: bool,
 }
 
+/// The name of the cookie that a browser holds on its way to a provider and back.
+const PENDING: &str = "-sign-in";
+/// How long that may take.
+pub(crate) const PENDING_FOR: Duration = Duration::from_secs(600);
+
 impl Cookie {
     fn name(self) -> &'static str {
         if self.secure { "__Host-heliograph" } else { "heliograph" }
@@ -28,12 +37,27 @@ impl Cookie {
 
     /// The cookie's value; two different ones are refused.
     pub(crate) fn of(self, headers: &HeaderMap) -> Result<Option<SecretString>> {
+        Self::named(self.name(), headers)
+    }
+
+    /// What a browser holds that comes back from a provider.
+    pub(crate) fn pending_of(self, headers: &HeaderMap) -> Result<Option<SecretString>> {
+        Self::named(&format!("{}{PENDING}", self.name()), headers)
+    }
+
+    /// Gives it that; an empty one takes it back.
+    pub(crate) fn set_pending(self, value: &str) -> Result<HeaderValue> {
+        let max_age = if value.is_empty() { Duration::ZERO } else { PENDING_FOR };
+        self.set_named(&format!("{}{PENDING}", self.name()), value, max_age)
+    }
+
+    fn named(wanted: &str, headers: &HeaderMap) -> Result<Option<SecretString>> {
         let mut found: Option<&str> = None;
         for header in headers.get_all(header::COOKIE) {
             let Ok(text) = header.to_str() else { continue };
             for pair in text.split(';') {
                 let Some((name, value)) = pair.trim().split_once('=') else { continue };
-                if name != self.name() {
+                if name != wanted {
                     continue;
                 }
                 if found.is_some_and(|before| before != value) {
@@ -46,12 +70,13 @@ impl Cookie {
     }
 
     fn set(self, value: &str, max_age: Duration) -> Result<HeaderValue> {
+        self.set_named(self.name(), value, max_age)
+    }
+
+    fn set_named(self, name: &str, value: &str, max_age: Duration) -> Result<HeaderValue> {
         let secure = if self.secure { "; Secure" } else { "" };
-        let text = format!(
-            "{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}",
-            self.name(),
-            max_age.as_secs()
-        );
+        let seconds = max_age.as_secs();
+        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
         let mut header = HeaderValue::from_str(&text).map_err(|e| Error::server("the cookie", e))?;
         header.set_sensitive(true);
         Ok(header)
@@ -65,8 +90,36 @@ pub(super) fn hash(cookie: &SecretString) -> [u8; 32] {
     out
 }
 
+fn after(now: Timestamp, span: Duration) -> Timestamp {
+    now.saturating_add_nanos(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// The public name of a session: the hash tells nothing of the cookie.
+pub(crate) fn public_id(id_hash: &[u8; 32]) -> String {
+    HEXLOWER.encode(id_hash.first_chunk::<8>().map_or(&[], |head| head.as_slice()))
+}
+
 impl Access {
-    /// Signs a person in: a new session each time; the one whose cookie the request carries ends.
+    /// The caller of a session; one who calls uses it, and it stays open.
+    pub(super) async fn by_session(&self, hash: &[u8; 32]) -> Result<Caller> {
+        let now = self.clock.now();
+        let found = self.catalog.session_user(hash, now).await?.ok_or(Error::Unauthenticated)?;
+        let idle_end = after(now, self.session_idle);
+        // Not with every call: that would be a write for each.
+        let step = TOUCH_AFTER.min(self.session_idle / 4);
+        if after(found.idle_end, step) <= idle_end {
+            self.catalog.touch_session(hash, idle_end).await?;
+        }
+        self.of_user(found.user, super::Proof::Session(*hash)).await
+    }
+
+    /// The caller of a session that something of theirs still runs by; that alone does not keep it open.
+    pub(super) async fn still_by_session(&self, hash: &[u8; 32]) -> Result<Caller> {
+        let found = self.catalog.session_user(hash, self.clock.now()).await?.ok_or(Error::Unauthenticated)?;
+        self.of_user(found.user, super::Proof::Session(*hash)).await
+    }
+
+    /// Signs a person in by their password.
     pub(crate) async fn sign_in(
         &self,
         headers: &HeaderMap,
@@ -75,18 +128,27 @@ impl Access {
         password: &SecretString,
     ) -> Result<(Caller, HeaderValue)> {
         let user = self.sign_ins.check(name, password, peer, Recall::No).await?;
+        self.open_session(headers, user).await
+    }
+
+    /// A new session each time; the one whose cookie the request carries ends.
+    pub(super) async fn open_session(
+        &self,
+        headers: &HeaderMap,
+        user: User,
+    ) -> Result<(Caller, HeaderValue)> {
         let now = self.clock.now();
         if let Some(old) = self.cookie.of(headers)? {
             self.catalog.end_session(&hash(&old), now).await?;
         }
         let random: [u8; 32] = cipher::random().map_err(|e| Error::server("random bytes", e))?;
         let value = SecretString::from(BASE64URL_NOPAD.encode(&random));
-        let ttl_nanos = i64::try_from(self.session_ttl.as_nanos()).unwrap_or(i64::MAX);
         let session = Session {
             id_hash: hash(&value),
             user: user.name.clone(),
             created: now,
-            expires: now.saturating_add_nanos(ttl_nanos),
+            expires: after(now, self.session_ttl),
+            idle_end: after(now, self.session_idle),
         };
         self.catalog.create_session(&session).await?;
         let caller = self.of_user(user, super::Proof::Session(session.id_hash)).await?;

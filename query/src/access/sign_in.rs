@@ -85,22 +85,41 @@ impl SignIns {
             return Ok(user.clone());
         }
         let keys = [Key::account(name), Key::address(peer)];
-        self.throttle.begin(&keys, now).map_err(|retry_after| {
-            self.metrics.sign_ins.with_label_values(&["throttled"]).inc();
-            Error::Throttled { retry_after }
-        })?;
+        self.begin(&keys, now)?;
+        // Who has no password, or is locked out, takes as long as who has the wrong one.
+        let user = user.filter(|user| !user.password_hash.is_empty() && !user.disabled);
         let phc = user.as_ref().map_or_else(|| self.nobody.clone(), |u| u.password_hash.clone());
         let is_right = self.verify(password.clone(), phc).await?;
-        let outcome = if is_right && user.is_some() { "accepted" } else { "refused" };
-        self.metrics.sign_ins.with_label_values(&[outcome]).inc();
         match user {
             Some(user) if is_right => {
-                self.throttle.succeeded(&keys, now);
+                self.succeeded(&keys, now);
                 self.remember(key, &user, now);
                 Ok(user)
             }
-            _ => Err(Error::Unauthenticated),
+            _ => {
+                self.refused();
+                Err(Error::Unauthenticated)
+            }
         }
+    }
+
+    /// Counts a try, by whatever means, or says how long to wait.
+    pub(super) fn begin(&self, keys: &[Key], now: Timestamp) -> Result<()> {
+        self.throttle.begin(keys, now).map_err(|retry_after| {
+            self.metrics.sign_ins.with_label_values(&["throttled"]).inc();
+            Error::Throttled { retry_after }
+        })
+    }
+
+    /// Takes a try back, which succeeded.
+    pub(super) fn succeeded(&self, keys: &[Key], begun: Timestamp) {
+        self.metrics.sign_ins.with_label_values(&["accepted"]).inc();
+        self.throttle.succeeded(keys, begun);
+    }
+
+    /// Counts a try that did not.
+    pub(super) fn refused(&self) {
+        self.metrics.sign_ins.with_label_values(&["refused"]).inc();
     }
 
     async fn verify(&self, password: SecretString, phc: String) -> Result<bool> {

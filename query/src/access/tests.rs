@@ -179,6 +179,86 @@ async fn sessions_rotate_expire_and_end() {
 }
 
 #[tokio::test]
+async fn a_session_ends_unused_and_used_in_the_end() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let stage = Stage::with(|config| {
+        config.session_idle = hours(4);
+        config.session_ttl = hours(12);
+    })
+    .await;
+    let (used, unused) = (sign_in(&stage, "ann").await, sign_in(&stage, "ann").await);
+    let check = async |cookie: &str, expected: StatusCode, when: &str| {
+        assert_eq!(search(&stage, &[("cookie", cookie)]).await.0, expected, "{when}");
+    };
+    stage.clock.advance(hours(3));
+    check(&used, StatusCode::OK, "after 3 h").await;
+    stage.clock.advance(hours(1));
+    check(&unused, StatusCode::UNAUTHORIZED, "4 h unused").await;
+    for n in 0..4 {
+        check(&used, StatusCode::OK, &format!("after {} h", 4 + n * 2)).await;
+        stage.clock.advance(hours(2));
+    }
+    check(&used, StatusCode::UNAUTHORIZED, "after 12 h, though it was used").await;
+}
+
+#[tokio::test]
+async fn other_roles_end_sessions() {
+    let stage = Stage::new().await;
+    let grant = Grant { user: "ann".to_owned(), extent: Extent::Tenant(tenant("b")), role: Role::Viewer };
+    for gives in [true, false] {
+        let (cookie, other) = (sign_in(&stage, "ann").await, sign_in(&stage, "bob").await);
+        match gives {
+            true => stage.store.catalog.grant(&grant).await.unwrap(),
+            false => assert!(stage.store.catalog.revoke_grant(&grant).await.unwrap()),
+        }
+        assert_eq!(search(&stage, &[("cookie", &cookie)]).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(search(&stage, &[("cookie", &other)]).await.0, StatusCode::OK, "those of others stay");
+    }
+}
+
+#[tokio::test]
+async fn who_is_locked_out_is_out_by_every_credential() {
+    let stage = Stage::new().await;
+    let (cookie, ann) = (sign_in(&stage, "ann").await, basic("ann", PASSWORD));
+    assert_eq!(search(&stage, &[("authorization", &ann)]).await.0, StatusCode::OK, "and it is recalled");
+    let root = sign_in(&stage, "root").await;
+    let call = async |path: &str| {
+        let request = stage.client.post(format!("{}/api/v1/admin/users/{path}", stage.url));
+        let request = request.header("cookie", &root).header("origin", &stage.url);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(call("ann/disable").await, 204);
+    assert_eq!(search(&stage, &[("cookie", &cookie)]).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(search(&stage, &[("authorization", &ann)]).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(post_session(&stage, "ann", PASSWORD).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(call("root/disable").await, 400, "nobody locks themselves out");
+    assert_eq!(call("nobody-at-all/disable").await, 404);
+    assert_eq!(call("ann/enable").await, 204);
+    assert_eq!(search(&stage, &[("cookie", &cookie)]).await.0, StatusCode::UNAUTHORIZED, "it has ended");
+    assert_eq!(search(&stage, &[("authorization", &ann)]).await.0, StatusCode::OK);
+}
+
+#[test]
+fn cookies_over_tls_are_the_hosts_own() {
+    let headers = |text: &str| {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("cookie", text.parse().unwrap());
+        headers
+    };
+    let cookie = super::Cookie { secure: true };
+    let given = cookie.set_pending("x").unwrap();
+    let expected = "__Host-heliograph-sign-in=x; Path=/; HttpOnly; SameSite=Lax; Max-Age=600; Secure";
+    assert_eq!(given.to_str().unwrap(), expected);
+    assert!(given.is_sensitive());
+    assert!(cookie.pending_of(&headers("__Host-heliograph-sign-in=x")).unwrap().is_some());
+    for foreign in ["heliograph-sign-in=x", "__Host-heliograph=x", "__host-heliograph-sign-in=x"] {
+        assert!(cookie.pending_of(&headers(foreign)).unwrap().is_none(), "{foreign}");
+    }
+    let twice = headers("__Host-heliograph-sign-in=x; __Host-heliograph-sign-in=y");
+    assert!(cookie.pending_of(&twice).is_err());
+}
+
+#[tokio::test]
 async fn sign_ins_are_throttled_per_account_and_address() {
     let stage = Stage::new().await;
     for n in 0..10 {

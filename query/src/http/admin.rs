@@ -15,14 +15,13 @@ use super::Shared;
 use super::body::JsonBody;
 use super::params::Params;
 use super::record::Note;
-use crate::access::{Caller, password};
+use crate::access::{Caller, is_user_name, password};
 use crate::error::{Error, Result};
 
 /// The workspace of a tenant for which none is named.
 const WORKSPACE_DEFAULT: &str = "default";
 /// Shortest password that a person may have.
 const PASSWORD_CHARS_MIN: usize = 8;
-const USER_CHARS_MAX: usize = 128;
 
 type Created = (StatusCode, Json<Value>);
 
@@ -90,7 +89,10 @@ pub(super) async fn users(
         .users()
         .await?
         .into_iter()
-        .map(|u| json!({ "name": u.name, "admin": u.admin, "created": u.created }))
+        .map(|u| json!({
+            "name": u.name, "admin": u.admin, "disabled": u.disabled, "has_password": !u.password_hash.is_empty(),
+            "created": u.created,
+        }))
         .collect();
     Ok(Json(json!({ "users": users })))
 }
@@ -104,7 +106,8 @@ pub(super) struct NewUser {
     admin: bool,
 }
 
-async fn hashed(secret: SecretString) -> Result<String> {
+/// The hash of a password that a person may have.
+pub(super) async fn hashed(secret: SecretString) -> Result<String> {
     if secret.expose_secret().chars().count() < PASSWORD_CHARS_MIN {
         return Err(Error::invalid(format!("a password has at least {PASSWORD_CHARS_MIN} characters")));
     }
@@ -126,21 +129,17 @@ pub(super) async fn create_user(
     caller.require_admin()?;
     note.detail("user", new.name.as_str());
     note.detail("admin", new.admin);
-    let is_name = (1..=USER_CHARS_MAX).contains(&new.name.chars().count())
-        && !new.name.chars().any(|c| c.is_control() || c.is_whitespace() || c == ':');
-    if !is_name {
+    if !is_user_name(&new.name) {
         return Err(Error::invalid_hint(
-            format!(
-                "{:?} cannot be a user's name",
-                new.name.chars().take(USER_CHARS_MAX).collect::<String>()
-            ),
-            format!("1 to {USER_CHARS_MAX} characters without spaces and colons"),
+            format!("{:?} cannot be a user's name", new.name.chars().take(128).collect::<String>()),
+            "1 to 128 characters without spaces and colons",
         ));
     }
     let user = User {
         name: new.name,
         password_hash: hashed(new.password).await?,
         admin: new.admin,
+        disabled: false,
         created: api.clock.now(),
     };
     api.store.catalog.create_user(&user).await?;
@@ -187,6 +186,15 @@ pub(super) async fn grants(
     let mut grants = Vec::new();
     for user in users {
         grants.extend(api.store.catalog.grants(&user.name).await?.iter().map(grant_json));
+        let mapped = api.store.catalog.mapped_grants(&user.name).await?;
+        grants.extend(mapped.iter().map(|(issuer, grant)| {
+            let mut shown = grant_json(grant);
+            if let Value::Object(shown) = &mut shown {
+                // Given by a group of a provider, and taken with it.
+                shown.insert("source".to_owned(), issuer.as_str().into());
+            }
+            shown
+        }));
     }
     Ok(Json(json!({ "grants": grants })))
 }

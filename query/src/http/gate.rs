@@ -16,8 +16,28 @@ use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The one call of the API that needs no credential: it makes one.
-pub(super) const SIGN_IN: (Method, &str) = (Method::POST, "/api/v1/session");
+/// How a call that needs no credential is guarded all the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// It makes a credential, or tells names: a foreign page must not send it.
+    ToOurPage,
+    /// A browser goes there by itself, also from a provider's page. It tells nothing and is bound to the browser by its
+    /// own means.
+    ToNavigation,
+}
+
+/// The calls of the API that need no credential, each with its reason.
+const OPEN: [(Method, &str, Open); 5] = [
+    // It makes one, of a password.
+    (Method::POST, "/api/v1/session", Open::ToOurPage),
+    // It makes an account, of an invitation's secret.
+    (Method::POST, "/api/v1/invitations/accept", Open::ToOurPage),
+    // The sign-in page asks before anybody is signed in; names only.
+    (Method::GET, "/api/v1/auth/providers", Open::ToOurPage),
+    // The way to a provider, and back with what the provider gives: `state` and a sealed cookie bind the two.
+    (Method::GET, "/api/v1/auth/{provider}/login", Open::ToNavigation),
+    (Method::GET, "/api/v1/auth/{provider}/callback", Open::ToNavigation),
+];
 /// What every answer says to a browser, unless it says otherwise itself: it is what its type says, stands in no frame, is
 /// not read by pages of others, runs nothing, and is kept by nobody.
 const HARDENED: [(HeaderName, &str); 8] = [
@@ -50,10 +70,16 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
     let headers = request.headers();
     let path = request.uri().path();
     let origins = api.access.origins();
-    if request.method() == SIGN_IN.0 && path == SIGN_IN.1 {
-        // Who makes somebody sign in under another name reads what he then does.
-        origins.check_change(headers, api.access.has_cookie(headers))?;
-        return body::require_json(request);
+    if let Some(open) = open(request) {
+        return match open {
+            Open::ToOurPage if request.method().is_safe() => origins.check(headers, false),
+            Open::ToOurPage => {
+                // Who makes somebody sign in under another name reads what he then does.
+                origins.check_change(headers, api.access.has_cookie(headers))?;
+                body::require_json(request)
+            }
+            Open::ToNavigation => Ok(()),
+        };
     }
     let peer = request
         .extensions()
@@ -77,6 +103,14 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
     }
     request.extensions_mut().insert(caller);
     Ok(())
+}
+
+/// How a call is open, if it is.
+fn open(request: &Request) -> Option<Open> {
+    let matched = request.extensions().get::<MatchedPath>()?;
+    let is_it =
+        |(method, path, _): &&(Method, &str, Open)| request.method() == method && matched.as_str() == *path;
+    OPEN.iter().find(is_it).map(|(_, _, open)| *open)
 }
 
 /// Gives every answer its id, its headers and, where it is an error, its body; counts it.

@@ -57,9 +57,15 @@ struct Noted {
     actor: Option<Actor>,
     subjects: Vec<Subject>,
     details: Map<String, Value>,
+    is_refused: bool,
 }
 
 impl Note {
+    /// It was refused, though the answer is no error: a browser is led to where it is told.
+    pub(super) fn refuse(&self) {
+        self.0.lock().is_refused = true;
+    }
+
     /// Who it turned out to be.
     pub(super) fn by(&self, principal: &Principal) {
         self.0.lock().actor = Some(actor(principal));
@@ -97,6 +103,7 @@ impl Pending {
     fn happened(&mut self, status: Option<StatusCode>) -> Happened {
         let noted = std::mem::take(&mut *self.note.0.lock());
         let outcome = match status {
+            Some(_) if noted.is_refused => Outcome::Refused,
             Some(status) if status.as_u16() < 400 => Outcome::Done,
             Some(
                 StatusCode::UNAUTHORIZED
@@ -109,7 +116,7 @@ impl Pending {
         let mut details = std::mem::take(&mut self.details);
         details.extend(noted.details);
         match status.map(|status| status.as_u16()) {
-            Some(status) if outcome != Outcome::Done => {
+            Some(status) if outcome != Outcome::Done && !noted.is_refused => {
                 details.insert("status".to_owned(), status.into());
             }
             Some(_) => {}
@@ -140,7 +147,9 @@ impl Pending {
     async fn finish(mut self, response: Response) -> Response {
         let Some(slot) = self.slot.take() else { return response };
         let happened = self.happened(Some(response.status()));
-        if happened.action == Action::SessionRefused && !self.api.may_record_refusal(self.origin.from) {
+        let is_refusal = happened.action == Action::SessionRefused
+            || (happened.actor == Actor::Nobody && happened.outcome != Outcome::Done);
+        if is_refusal && !self.api.may_record_refusal(self.origin.from) {
             slot.leave();
             return response;
         }

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
@@ -74,10 +75,19 @@ async fn spend(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<()> {
     let nonce: Uuid = api.cursors.open(&binding(caller), shown(headers)?, now).map_err(|_| Error::Ticket)?;
     let kept = i64::try_from(REMEMBERED.as_nanos()).unwrap_or(i64::MAX);
     let until: Timestamp = now.saturating_add_nanos(kept);
-    match api.store.catalog.spend_ticket(nonce, until, now).await? {
+    match api.store.catalog.spend(&hash(nonce), until, now).await? {
         true => Ok(()),
         false => Err(Error::Ticket),
     }
+}
+
+/// Under which the catalog knows a ticket that was used.
+fn hash(nonce: Uuid) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(
+        digest::digest(&digest::SHA256, &[b"ticket", nonce.as_bytes().as_slice()].concat()).as_ref(),
+    );
+    bytes
 }
 
 /// The one ticket among the protocols that are offered.

@@ -1,6 +1,6 @@
 //! The rows of a catalog apart from its engine: what a backup keeps of it.
 //!
-//! Sessions and tickets that were used are left out: people sign in again. The audit log is left out, too: it may be larger than all else together,
+//! Sessions and spent values are left out: people sign in again. The audit log is left out, too: it may be larger than all else together,
 //! and is read and written page by page. Leases come back as run out, so that whoever starts on the restored
 //! catalog may take over at once.
 
@@ -53,8 +53,46 @@ pub(super) const TABLES: &[Table] = &[
             ("password_hash", Text),
             ("admin", Boolean),
             ("created", Integer),
+            ("disabled", Boolean),
         ],
         draws_ids: true,
+    },
+    Table {
+        name: "identities",
+        columns: &[
+            ("id", Integer),
+            ("issuer", Text),
+            ("subject", Text),
+            ("user", Integer),
+            ("email", Text),
+            ("invited", Boolean),
+            ("admin", Boolean),
+            ("created", Integer),
+        ],
+        draws_ids: true,
+    },
+    Table {
+        name: "mapped_grants",
+        columns: &[("identity", Integer), ("tenant", Integer), ("workspace", Text), ("role", Text)],
+        draws_ids: false,
+    },
+    Table {
+        name: "invitations",
+        columns: &[
+            ("id", Text),
+            ("secret_hash", Bytes),
+            ("email", Text),
+            ("user_name", Text),
+            ("invited_by", Text),
+            ("created", Integer),
+            ("expires", Integer),
+        ],
+        draws_ids: false,
+    },
+    Table {
+        name: "invitation_grants",
+        columns: &[("invitation", Text), ("tenant", Integer), ("workspace", Text), ("role", Text)],
+        draws_ids: false,
     },
     Table {
         name: "grants",

@@ -4,18 +4,21 @@
 //! serialisation failure) is made again, and so is one whose connection broke, where making it twice is the same
 //! as once; what still fails then is the caller's to try again.
 
+mod accounts;
 mod audit;
 mod commits;
 mod connection;
 mod dump;
 mod erasures;
 mod indexers;
+mod invitations;
 mod limits;
 mod open;
 mod people;
 mod retention;
 mod rows;
 mod segments;
+mod sessions;
 mod shredding;
 mod tenants;
 mod upkeep;
@@ -35,9 +38,9 @@ use uuid::Uuid;
 
 use super::url::Url;
 use super::{
-    Candidate, Catalog, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease, NewCommit,
-    NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant,
-    TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Identity, Indexer, Invitation,
+    Known, Lease, Mapped, NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite,
+    SegmentMeta, Session, SignedIn, Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use crate::audit::{Event, Head, HeadKey, Page, Row};
 use crate::error::{Error, Result};
@@ -175,19 +178,60 @@ impl Catalog for Postgres {
     async fn grants(&self, user: &str) -> Result<Vec<Grant>> {
         self.call(|| people::grants(self, user)).await
     }
+    async fn set_disabled(&self, name: &str, disabled: bool) -> Result<()> {
+        self.call(|| accounts::set_disabled(self, name, disabled)).await
+    }
+    async fn mapped_grants(&self, user: &str) -> Result<Vec<(String, Grant)>> {
+        self.call(|| accounts::mapped_grants(self, user)).await
+    }
+    async fn known(&self, issuer: &str, subject: &str) -> Result<Option<Known>> {
+        self.call(|| accounts::known(self, issuer, subject)).await
+    }
+    async fn create_known(&self, identity: &Identity, user: &User) -> Result<()> {
+        self.call_once(|| accounts::create_known(self, identity, user)).await
+    }
+    async fn set_mapped(&self, identity: &Identity, mapped: &Mapped) -> Result<bool> {
+        self.call_once(|| accounts::set_mapped(self, identity, mapped)).await
+    }
+    async fn create_invitation(&self, invitation: &Invitation, now: Timestamp) -> Result<()> {
+        self.call_once(|| invitations::create(self, invitation, now)).await
+    }
+    async fn invitations(&self, now: Timestamp) -> Result<Vec<Invitation>> {
+        self.call(|| invitations::open(self, now)).await
+    }
+    async fn revoke_invitation(&self, id: &str) -> Result<bool> {
+        self.call_once(|| invitations::revoke(self, id)).await
+    }
+    async fn accept_invitation(
+        &self,
+        id: &str,
+        user: &User,
+        identity: Option<&Identity>,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.call_once(|| invitations::accept(self, id, user, identity, now)).await
+    }
 
     async fn create_session(&self, session: &Session) -> Result<()> {
-        self.call_once(|| people::create_session(self, session)).await
+        self.call_once(|| sessions::create(self, session)).await
     }
-    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>> {
-        self.call(|| people::session_user(self, id_hash, now)).await
+    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<SignedIn>> {
+        self.call(|| sessions::user(self, id_hash, now)).await
+    }
+    async fn touch_session(&self, id_hash: &[u8; 32], idle_end: Timestamp) -> Result<()> {
+        self.call(|| sessions::touch(self, id_hash, idle_end)).await
+    }
+    async fn sessions(&self, user: &str, now: Timestamp) -> Result<Vec<Session>> {
+        self.call(|| sessions::of(self, user, now)).await
     }
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
-        self.call(|| people::end_session(self, id_hash, now)).await
+        self.call(|| sessions::end(self, id_hash, now)).await
     }
-    async fn spend_ticket(&self, nonce: Uuid, until: Timestamp, now: Timestamp) -> Result<bool> {
-        // Once: after an answer that was lost it would look like a ticket that was used twice.
-        self.call_once(|| people::spend_ticket(self, nonce, until, now)).await
+    async fn end_sessions(&self, user: &str, but: Option<&[u8; 32]>) -> Result<u64> {
+        self.call(|| sessions::end_all(self, user, but)).await
+    }
+    async fn spend(&self, hash: &[u8; 32], until: Timestamp, now: Timestamp) -> Result<bool> {
+        self.call_once(|| sessions::spend(self, hash, until, now)).await
     }
 
     async fn create_token(&self, token: &Token) -> Result<()> {

@@ -4,17 +4,20 @@
 //! and those of other processes (`heliograph admin` beside a server) wait for each other at the file. Readers
 //! have connections of their own and never wait: the journal is a write-ahead log.
 
+mod accounts;
 mod audit;
 mod commits;
 mod dump;
 mod erasures;
 mod indexers;
+mod invitations;
 mod limits;
 mod open;
 mod people;
 mod retention;
 mod rows;
 mod segments;
+mod sessions;
 mod shredding;
 mod tenants;
 mod upkeep;
@@ -30,9 +33,9 @@ use sqlx::{SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Candidate, Catalog, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Indexer, Lease, NewCommit,
-    NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite, SegmentMeta, Session, Tenant,
-    TenantLimits, TenantUsage, Token, User, WalObject,
+    Candidate, Catalog, Dump, ErasedObject, ErasedTenant, Erasure, Grant, Identity, Indexer, Invitation,
+    Known, Lease, Mapped, NewCommit, NewErasure, NewTenantErasure, PendingErasure, Reason, Retired, Rewrite,
+    SegmentMeta, Session, SignedIn, Tenant, TenantLimits, TenantUsage, Token, User, WalObject,
 };
 use crate::audit::{Event, Head, HeadKey, Page, Row};
 use crate::error::Result;
@@ -119,18 +122,60 @@ impl Catalog for Sqlite {
     async fn grants(&self, user: &str) -> Result<Vec<Grant>> {
         people::grants(self, user).await
     }
+    async fn set_disabled(&self, name: &str, disabled: bool) -> Result<()> {
+        accounts::set_disabled(self, name, disabled).await
+    }
+    async fn mapped_grants(&self, user: &str) -> Result<Vec<(String, Grant)>> {
+        accounts::mapped_grants(self, user).await
+    }
+    async fn known(&self, issuer: &str, subject: &str) -> Result<Option<Known>> {
+        accounts::known(self, issuer, subject).await
+    }
+    async fn create_known(&self, identity: &Identity, user: &User) -> Result<()> {
+        accounts::create_known(self, identity, user).await
+    }
+    async fn set_mapped(&self, identity: &Identity, mapped: &Mapped) -> Result<bool> {
+        accounts::set_mapped(self, identity, mapped).await
+    }
+    async fn create_invitation(&self, invitation: &Invitation, now: Timestamp) -> Result<()> {
+        invitations::create(self, invitation, now).await
+    }
+    async fn invitations(&self, now: Timestamp) -> Result<Vec<Invitation>> {
+        invitations::open(self, now).await
+    }
+    async fn revoke_invitation(&self, id: &str) -> Result<bool> {
+        invitations::revoke(self, id).await
+    }
+    async fn accept_invitation(
+        &self,
+        id: &str,
+        user: &User,
+        identity: Option<&Identity>,
+        now: Timestamp,
+    ) -> Result<()> {
+        invitations::accept(self, id, user, identity, now).await
+    }
 
     async fn create_session(&self, session: &Session) -> Result<()> {
-        people::create_session(self, session).await
+        sessions::create(self, session).await
     }
-    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>> {
-        people::session_user(self, id_hash, now).await
+    async fn session_user(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<Option<SignedIn>> {
+        sessions::user(self, id_hash, now).await
+    }
+    async fn touch_session(&self, id_hash: &[u8; 32], idle_end: Timestamp) -> Result<()> {
+        sessions::touch(self, id_hash, idle_end).await
+    }
+    async fn sessions(&self, user: &str, now: Timestamp) -> Result<Vec<Session>> {
+        sessions::of(self, user, now).await
     }
     async fn end_session(&self, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
-        people::end_session(self, id_hash, now).await
+        sessions::end(self, id_hash, now).await
     }
-    async fn spend_ticket(&self, nonce: Uuid, until: Timestamp, now: Timestamp) -> Result<bool> {
-        people::spend_ticket(self, nonce, until, now).await
+    async fn end_sessions(&self, user: &str, but: Option<&[u8; 32]>) -> Result<u64> {
+        sessions::end_all(self, user, but).await
+    }
+    async fn spend(&self, hash: &[u8; 32], until: Timestamp, now: Timestamp) -> Result<bool> {
+        sessions::spend(self, hash, until, now).await
     }
 
     async fn create_token(&self, token: &Token) -> Result<()> {

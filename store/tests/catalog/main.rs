@@ -10,6 +10,7 @@
     reason = "what a test calls may end it"
 )]
 
+mod accounts;
 mod audit;
 mod commits;
 mod crowd;
@@ -87,7 +88,10 @@ macro_rules! histories {
     ($engine:ident, $place:expr) => {
         histories!($engine, $place;
             people::tenants_have_one_name_each, people::users_and_passwords, people::grants_add_up,
-            people::sessions_end, people::tickets_are_good_once, people::tokens_are_listed_and_revoked,
+            people::sessions_end, people::tokens_are_listed_and_revoked,
+            accounts::an_identity_has_one_account, accounts::what_groups_give_they_take,
+            accounts::who_is_locked_out_has_no_session, accounts::sessions_end_unused,
+            accounts::invitations_are_used_once, accounts::a_value_is_spent_once,
             commits::an_indexer_has_one_id, commits::sequences_rise_one_by_one,
             commits::a_new_epoch_begins_at_one, commits::two_batches_of_a_producer_in_one_commit,
             commits::a_refused_batch_leaves_no_trace, commits::unnumbered_batches_are_always_taken,

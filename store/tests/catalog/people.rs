@@ -3,9 +3,6 @@
 use heliograph_store::Error;
 use heliograph_store::catalog::{Extent, Grant, Role, Session, Token, User};
 
-use tokio::task::JoinSet;
-use uuid::Uuid;
-
 use crate::Place;
 use crate::words::{add_tenants, at, name, tenant, user, workspace};
 
@@ -36,7 +33,13 @@ pub(crate) async fn users_and_passwords(place: &dyn Place) {
     assert!(found.admin && found.created == at(-5) && found.password_hash == "$argon2id$x");
     assert_eq!(catalog.users().await.unwrap().len(), 2);
 
-    let session = |n| Session { id_hash: [n; 32], user: "bob".to_owned(), created: at(0), expires: at(100) };
+    let session = |n| Session {
+        id_hash: [n; 32],
+        user: "bob".to_owned(),
+        created: at(0),
+        expires: at(100),
+        idle_end: at(100),
+    };
     for n in [1, 2] {
         catalog.create_session(&session(n)).await.unwrap();
     }
@@ -81,38 +84,25 @@ pub(crate) async fn grants_add_up(place: &dyn Place) {
 pub(crate) async fn sessions_end(place: &dyn Place) {
     let catalog = place.open().await;
     catalog.create_user(&user("u")).await.unwrap();
-    let session =
-        |n, expires| Session { id_hash: [n; 32], user: "u".to_owned(), created: at(3), expires: at(expires) };
+    let session = |n, expires| Session {
+        id_hash: [n; 32],
+        user: "u".to_owned(),
+        created: at(3),
+        expires: at(expires),
+        idle_end: at(90),
+    };
     for s in [session(1, 10), session(2, 50), session(3, 50)] {
         catalog.create_session(&s).await.unwrap();
     }
     let eve = Session { user: "eve".to_owned(), ..session(4, 50) };
     assert!(matches!(catalog.create_session(&eve).await, Err(Error::Missing { what: "user", .. })));
 
-    assert_eq!(catalog.session_user(&[1; 32], at(9)).await.unwrap().unwrap().name, "u");
+    assert_eq!(catalog.session_user(&[1; 32], at(9)).await.unwrap().unwrap().user.name, "u");
     assert!(catalog.session_user(&[1; 32], at(10)).await.unwrap().is_none(), "over at its end");
     catalog.end_session(&[2; 32], at(10)).await.unwrap();
     assert!(catalog.session_user(&[1; 32], at(9)).await.unwrap().is_none(), "expired ones are cleared away");
     assert!(catalog.session_user(&[2; 32], at(9)).await.unwrap().is_none());
     assert!(catalog.session_user(&[3; 32], at(9)).await.unwrap().is_some());
-}
-
-pub(crate) async fn tickets_are_good_once(place: &dyn Place) {
-    let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    // At whichever node they are shown, and at all of them at once.
-    let mut shown = JoinSet::new();
-    for _ in 0..4 {
-        let node = place.open().await;
-        shown.spawn(async move { node.spend_ticket(one, at(30), at(1)).await.unwrap() });
-    }
-    let taken = shown.join_all().await;
-    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
-    let catalog = place.open().await;
-    assert!(catalog.spend_ticket(other, at(31), at(2)).await.unwrap());
-    assert!(!catalog.spend_ticket(one, at(30), at(29)).await.unwrap());
-    // It is remembered for as long as it was said, and no longer: the table does not grow.
-    assert!(catalog.spend_ticket(one, at(60), at(30)).await.unwrap());
-    assert!(!catalog.spend_ticket(other, at(60), at(30)).await.unwrap());
 }
 
 pub(crate) async fn tokens_are_listed_and_revoked(place: &dyn Place) {

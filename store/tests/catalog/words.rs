@@ -47,7 +47,13 @@ pub(crate) fn tenant(of: &str) -> Tenant {
 }
 
 pub(crate) fn user(name: &str) -> User {
-    User { name: name.to_owned(), password_hash: "$argon2id$x".to_owned(), admin: false, created: at(-5) }
+    User {
+        name: name.to_owned(),
+        password_hash: "$argon2id$x".to_owned(),
+        admin: false,
+        disabled: false,
+        created: at(-5),
+    }
 }
 
 pub(crate) async fn add_tenants(catalog: &dyn Catalog, names: &[&str]) {

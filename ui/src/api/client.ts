@@ -1,5 +1,5 @@
 // The calls of the query API. Knows addresses and bodies; knows nothing of screens.
-import type { AuditPage, Context, Histogram, SearchPage, Session } from "./types";
+import type { AuditPage, Context, Histogram, Provider, SearchPage, Session } from "./types";
 import { ApiError, UNREACHABLE, errorOf } from "./error";
 
 const PREFIX = "/api/v1";
@@ -44,6 +44,25 @@ export function signIn(user: string, password: string): Promise<Session> {
 
 export function signOut(): Promise<unknown> {
   return call("/session", { method: "DELETE" });
+}
+
+export async function getProviders(signal: AbortSignal): Promise<Provider[]> {
+  const { providers } = await call<{ providers: Provider[] }>("/auth/providers", { signal });
+  return providers;
+}
+
+/** Where the browser goes to sign in by a provider; it comes back to a place of this page. */
+export function loginUrl(provider: string, returnTo: string): string {
+  return `${PREFIX}/auth/${encodeURIComponent(provider)}/login?${new URLSearchParams({ return_to: returnTo })}`;
+}
+
+/** Makes the account that an invitation is for. */
+export function acceptInvitation(token: string, password: string): Promise<{ user: string }> {
+  return call("/invitations/accept", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ token, password }),
+  });
 }
 
 export interface SearchOptions {

@@ -34,6 +34,12 @@ export interface Tenant {
   roles: string[];
 }
 
+/** A way in beside a password. */
+export interface Provider {
+  name: string;
+  display_name: string;
+}
+
 export interface Session {
   user: string;
   admin: boolean;

@@ -3,7 +3,7 @@
 export const ACTIONS: readonly (readonly [group: string, actions: readonly string[]])[] = [
   ["Reading logs", ["search", "tail", "export", "context", "histogram", "values", "fields"]],
   ["Signing in", ["session.create", "session.refused", "session.end"]],
-  ["People and machines", ["user.create", "user.password", "grant.give", "grant.take", "token.create", "token.revoke"]],
+  ["People and machines", ["user.create", "user.password", "user.disable", "user.enable", "invitation.create", "invitation.accept", "invitation.revoke", "grant.give", "grant.take", "token.create", "token.revoke"]],
   ["Tenants", ["tenant.create", "limits.set", "retention.set", "erasure.request"]],
   ["Administration", ["admin.read", "audit.read", "audit.trim", "backup.make", "backup.restore"]],
   ["The service", ["service.start", "key.add", "key.rotate", "key.forget"]],

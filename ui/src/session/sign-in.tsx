@@ -1,17 +1,18 @@
-// The way in: name and password.
+// The way in: name and password, or a provider.
 import type { VNode } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { UNREACHABLE, type ApiError, toApiError } from "../api/error";
 import controls from "../controls/controls.module.css";
 import { Logo } from "../theme/logo";
+import { Providers } from "./providers";
 import { signIn } from "./session";
 import styles from "./sign-in.module.css";
 
-export function SignIn(props: { expired: boolean }): VNode {
+export function SignIn(props: { expired: boolean; refused: string | null }): VNode {
   const [user, setUser] = useState("");
   const [password, setPassword] = useState("");
   const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
+  const [problem, setProblem] = useState<string | null>(props.refused);
   const secret = useRef<HTMLInputElement>(null);
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -29,48 +30,51 @@ export function SignIn(props: { expired: boolean }): VNode {
   };
   return (
     <main class={styles["screen"]}>
-      <form class={styles["card"]} onSubmit={(event) => void submit(event)}>
+      <div class={styles["card"]}>
         <div class={styles["brand"]}>
           <Logo />
           <h1>Heliograph</h1>
         </div>
-        {props.expired && problem === null && <p class={styles["note"]}>Your session has ended. Sign in to go on where you were.</p>}
-        <label class={styles["label"]}>
-          User
-          <input
-            class={styles["input"]}
-            name="username"
-            autocomplete="username"
-            autocapitalize="none"
-            spellcheck={false}
-            required
-            value={user}
-            ref={focusOnce}
-            onInput={(event) => setUser(event.currentTarget.value)}
-          />
-        </label>
-        <label class={styles["label"]}>
-          Password
-          <input
-            class={styles["input"]}
-            type="password"
-            ref={secret}
-            name="password"
-            autocomplete="current-password"
-            required
-            value={password}
-            onInput={(event) => setPassword(event.currentTarget.value)}
-          />
-        </label>
-        {problem !== null && (
-          <p class={styles["problem"]} role="alert">
-            {problem}
-          </p>
-        )}
-        <button type="submit" class={`${controls["button"]} ${controls["primary"]} ${styles["submit"]}`} disabled={busy}>
-          {busy ? "Signing in…" : "Sign in"}
-        </button>
-      </form>
+        <form class={styles["fields"]} onSubmit={(event) => void submit(event)}>
+          {props.expired && problem === null && <p class={styles["note"]}>Your session has ended. Sign in to go on where you were.</p>}
+          <label class={styles["label"]}>
+            User
+            <input
+              class={styles["input"]}
+              name="username"
+              autocomplete="username"
+              autocapitalize="none"
+              spellcheck={false}
+              required
+              value={user}
+              ref={focusOnce}
+              onInput={(event) => setUser(event.currentTarget.value)}
+            />
+          </label>
+          <label class={styles["label"]}>
+            Password
+            <input
+              class={styles["input"]}
+              type="password"
+              ref={secret}
+              name="password"
+              autocomplete="current-password"
+              required
+              value={password}
+              onInput={(event) => setPassword(event.currentTarget.value)}
+            />
+          </label>
+          {problem !== null && (
+            <p class={styles["problem"]} role="alert">
+              {problem}
+            </p>
+          )}
+          <button type="submit" class={`${controls["button"]} ${controls["primary"]} ${styles["submit"]}`} disabled={busy}>
+            {busy ? "Signing in…" : "Sign in"}
+          </button>
+        </form>
+        <Providers returnTo={location.pathname + location.search} />
+      </div>
     </main>
   );
 }

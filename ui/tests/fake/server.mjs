@@ -4,6 +4,7 @@
 // `node tests/fake/server.mjs [port]`; users: admin/admin reads all, otto/otto operates a tenant, vera/vera reads one,
 // nobody/nobody reads nothing.
 // POST /fake {"drop":true} breaks all tails, {"skip":n} skips lines, {"burst":n} sends many,
+// "Some provider" signs in as admin, and `hgi_…` of any twelve hexadecimal digits is an invitation, but for zeros.
 // {"fail":status} fails the next search, {"signOut":true} ends all sessions, {"down":ms} is away so long.
 // @ts-check
 import { readFile } from "node:fs/promises";
@@ -147,7 +148,7 @@ async function session(request, response) {
   if (request.method === "POST") {
     const { user, password } = await bodyOf(request);
     if (user === "slow") return answer(response, 429, { error: { code: "throttled", message: "too many attempts" } }, { "retry-after": "30" });
-    if (password !== user || !(user in USERS)) return answer(response, 401, { error: { code: "unauthenticated", message: "wrong user or password" } });
+    if ((password !== user && password !== "invited-person") || !(user in USERS)) return answer(response, 401, { error: { code: "unauthenticated", message: "wrong user or password" } });
     const id = String(nextSession++);
     sessions.set(id, { user, ...USERS[/** @type {keyof typeof USERS} */ (user)] });
     return answer(response, 200, sessions.get(id), { "set-cookie": `session=${id}; HttpOnly; SameSite=Lax; Path=/` });
@@ -158,6 +159,31 @@ async function session(request, response) {
   }
   const known = sessionOf(request);
   return known ? answer(response, 200, known) : answer(response, 401, { error: { code: "unauthenticated", message: "sign in first" } });
+}
+
+/** What needs no session; whether it was that. @param {URL} url @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
+async function open(url, request, response) {
+  switch (url.pathname.slice("/api/v1".length)) {
+    case "/auth/providers":
+      answer(response, 200, { providers: [{ name: "some", display_name: "Some provider" }] });
+      return true;
+    case "/auth/some/login": {
+      const id = String(nextSession++);
+      sessions.set(id, { user: "admin", admin: true, tenants: TENANTS });
+      const place = url.searchParams.get("return_to") ?? "/";
+      answer(response, 303, undefined, { location: place, "set-cookie": `session=${id}; HttpOnly; SameSite=Lax; Path=/` });
+      return true;
+    }
+    case "/invitations/accept": {
+      const { token } = await bodyOf(request);
+      const gone = String(token).startsWith("hgi_000000000000");
+      if (gone) answer(response, 404, { error: { code: "not_found", message: "there is no such invitation" } });
+      else answer(response, 201, { user: "nobody" });
+      return true;
+    }
+    default:
+      return false;
+  }
 }
 
 /** @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
@@ -197,6 +223,7 @@ async function route(request, response) {
   if (!url.pathname.startsWith("/api/v1/")) return asset(url, response);
   const path = url.pathname.slice("/api/v1".length);
   if (path === "/session") return session(request, response);
+  if (await open(url, request, response)) return;
   const known = sessionOf(request);
   if (!known) return answer(response, 401, { error: { code: "unauthenticated", message: "sign in first" } });
   if (path === "/tail/ticket") {

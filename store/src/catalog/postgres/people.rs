@@ -1,43 +1,49 @@
-//! Users with their grants and sessions, and machines' tokens.
+//! Users with their passwords and grants, and machines' tokens.
 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
-use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use uuid::Uuid;
+use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::Postgres;
-use super::rows::{get, hash, is_storable, tenant, tenant_row, time, time_or_none, user_row, workspace};
-use crate::catalog::{Extent, Grant, Session, Token, User, role};
+use super::accounts::end_sessions;
+use super::rows::{
+    get, hash, is_storable, role, tenant, tenant_row, time, time_or_none, user_row, workspace,
+};
+use super::{Postgres, Write};
+use crate::catalog::{Extent, Grant, Token, User, role as role_of};
 use crate::error::{Error, Result};
 
 pub(super) async fn create_user(catalog: &Postgres, user: &User) -> Result<()> {
+    let mut write = catalog.write().await?;
+    insert_user(&mut write, user).await?;
+    Ok(write.commit().await?)
+}
+
+/// Adds a user; its row.
+pub(super) async fn insert_user(write: &mut Write, user: &User) -> Result<i64> {
     if !is_storable(&user.name) {
         let reason = format!("{:?} holds a NUL", user.name);
         return Err(heliograph_model::Error::Decode { what: "name of a user", reason }.into());
     }
-    let mut write = catalog.write().await?;
-    let made = sqlx::query(
-        "INSERT INTO users (name, password_hash, admin, created) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (name) DO NOTHING",
+    sqlx::query_scalar(
+        "INSERT INTO users (name, password_hash, admin, created, disabled) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (name) DO NOTHING RETURNING id",
     )
     .bind(&user.name)
     .bind(&user.password_hash)
     .bind(user.admin)
     .bind(user.created.as_nanos())
-    .execute(&mut *write)
-    .await?;
-    if made.rows_affected() == 0 {
-        return Err(Error::Exists { what: "user", name: user.name.clone() });
-    }
-    Ok(write.commit().await?)
+    .bind(user.disabled)
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| Error::Exists { what: "user", name: user.name.clone() })
 }
 
 pub(super) async fn user(catalog: &Postgres, name: &str) -> Result<Option<User>> {
     if !is_storable(name) {
         return Ok(None);
     }
-    let row = sqlx::query("SELECT name, password_hash, admin, created FROM users WHERE name = $1")
+    let row = sqlx::query(AssertSqlSafe(format!("SELECT {USER} FROM users u WHERE u.name = $1")))
         .bind(name)
         .fetch_optional(&catalog.pool)
         .await?;
@@ -45,7 +51,7 @@ pub(super) async fn user(catalog: &Postgres, name: &str) -> Result<Option<User>>
 }
 
 pub(super) async fn users(catalog: &Postgres) -> Result<Vec<User>> {
-    sqlx::query("SELECT name, password_hash, admin, created FROM users ORDER BY name")
+    sqlx::query(AssertSqlSafe(format!("SELECT {USER} FROM users u ORDER BY u.name")))
         .fetch_all(&catalog.pool)
         .await?
         .iter()
@@ -53,11 +59,16 @@ pub(super) async fn users(catalog: &Postgres) -> Result<Vec<User>> {
         .collect()
 }
 
-fn read_user(row: &PgRow) -> Result<User> {
+/// The columns of a user `u` that [`read_user`] takes.
+pub(super) const USER: &str = "u.name, u.password_hash, u.created, u.disabled,
+    u.admin OR EXISTS (SELECT 1 FROM identities i WHERE i.user_id = u.id AND i.admin) AS admin";
+
+pub(super) fn read_user(row: &PgRow) -> Result<User> {
     Ok(User {
         name: get(row, "name")?,
         password_hash: get(row, "password_hash")?,
         admin: get(row, "admin")?,
+        disabled: get(row, "disabled")?,
         created: time(row, "created")?,
     })
 }
@@ -70,7 +81,7 @@ pub(super) async fn set_password(catalog: &Postgres, name: &str, password_hash: 
         .bind(password_hash)
         .execute(&mut *write)
         .await?;
-    sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut *write).await?;
+    end_sessions(&mut write, user).await?;
     Ok(write.commit().await?)
 }
 
@@ -89,16 +100,30 @@ async fn grant_rows<'g>(
 pub(super) async fn grant(catalog: &Postgres, grant: &Grant) -> Result<()> {
     let mut write = catalog.write().await?;
     let (user, tenant, workspace) = grant_rows(&mut write, grant).await?;
-    sqlx::query(
+    if give(&mut write, user, tenant, workspace, grant.role.as_str()).await? {
+        end_sessions(&mut write, user).await?;
+    }
+    Ok(write.commit().await?)
+}
+
+/// Gives a role by hand; whether it is new.
+pub(super) async fn give(
+    write: &mut Write,
+    user: i64,
+    tenant: Option<i64>,
+    workspace: Option<&str>,
+    role: &str,
+) -> Result<bool> {
+    let made = sqlx::query(
         "INSERT INTO grants (user_id, tenant, workspace, role) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     )
     .bind(user)
     .bind(tenant)
     .bind(workspace)
-    .bind(grant.role.as_str())
-    .execute(&mut *write)
+    .bind(role)
+    .execute(&mut **write)
     .await?;
-    Ok(write.commit().await?)
+    Ok(made.rows_affected() > 0)
 }
 
 pub(super) async fn revoke_grant(catalog: &Postgres, grant: &Grant) -> Result<bool> {
@@ -109,7 +134,7 @@ pub(super) async fn revoke_grant(catalog: &Postgres, grant: &Grant) -> Result<bo
     };
     let gone = sqlx::query(
         "DELETE FROM grants WHERE user_id = $1 AND tenant IS NOT DISTINCT FROM $2
-             AND workspace IS NOT DISTINCT FROM $3 AND role = $4",
+                 AND workspace IS NOT DISTINCT FROM $3 AND role = $4",
     )
     .bind(user)
     .bind(tenant)
@@ -117,6 +142,9 @@ pub(super) async fn revoke_grant(catalog: &Postgres, grant: &Grant) -> Result<bo
     .bind(grant.role.as_str())
     .execute(&mut *write)
     .await?;
+    if gone.rows_affected() > 0 {
+        end_sessions(&mut write, user).await?;
+    }
     write.commit().await?;
     Ok(gone.rows_affected() > 0)
 }
@@ -133,75 +161,17 @@ pub(super) async fn grants(catalog: &Postgres, user: &str) -> Result<Vec<Grant>>
     .bind(user)
     .fetch_all(&catalog.pool)
     .await?;
-    let read = |row: &PgRow| {
-        let extent = match get::<Option<&str>>(row, "tenant")? {
-            Some(_) => Extent::Tenant(tenant(row, "tenant")?),
-            None => Extent::Workspace(workspace(row, "workspace")?),
-        };
-        Ok(Grant { user: user.to_owned(), extent, role: role(get(row, "role")?)? })
-    };
+    let read =
+        |row: &PgRow| Ok(Grant { user: user.to_owned(), extent: extent(row)?, role: role(row, "role")? });
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn create_session(catalog: &Postgres, session: &Session) -> Result<()> {
-    let mut write = catalog.write().await?;
-    let user = user_row(&mut write, &session.user).await?;
-    sqlx::query("INSERT INTO sessions (id_hash, user_id, created, expires) VALUES ($1, $2, $3, $4)")
-        .bind(session.id_hash.as_slice())
-        .bind(user)
-        .bind(session.created.as_nanos())
-        .bind(session.expires.as_nanos())
-        .execute(&mut *write)
-        .await?;
-    Ok(write.commit().await?)
-}
-
-pub(super) async fn session_user(
-    catalog: &Postgres,
-    id_hash: &[u8; 32],
-    now: Timestamp,
-) -> Result<Option<User>> {
-    let row = sqlx::query(
-        "SELECT u.name, u.password_hash, u.admin, u.created FROM sessions s JOIN users u ON u.id = s.user_id
-         WHERE s.id_hash = $1 AND s.expires > $2",
-    )
-    .bind(id_hash.as_slice())
-    .bind(now.as_nanos())
-    .fetch_optional(&catalog.pool)
-    .await?;
-    row.as_ref().map(read_user).transpose()
-}
-
-pub(super) async fn end_session(catalog: &Postgres, id_hash: &[u8; 32], now: Timestamp) -> Result<()> {
-    let mut write = catalog.write().await?;
-    sqlx::query("DELETE FROM sessions WHERE id_hash = $1 OR expires <= $2")
-        .bind(id_hash.as_slice())
-        .bind(now.as_nanos())
-        .execute(&mut *write)
-        .await?;
-    Ok(write.commit().await?)
-}
-
-pub(super) async fn spend_ticket(
-    catalog: &Postgres,
-    nonce: Uuid,
-    until: Timestamp,
-    now: Timestamp,
-) -> Result<bool> {
-    let mut write = catalog.write().await?;
-    sqlx::query("DELETE FROM spent_tickets WHERE until <= $1")
-        .bind(now.as_nanos())
-        .execute(&mut *write)
-        .await?;
-    let spent = sqlx::query(
-        "INSERT INTO spent_tickets (nonce, until) VALUES ($1, $2) ON CONFLICT (nonce) DO NOTHING",
-    )
-    .bind(nonce)
-    .bind(until.as_nanos())
-    .execute(&mut *write)
-    .await?;
-    write.commit().await?;
-    Ok(spent.rows_affected() > 0)
+/// What a grant is over: the tenant of a row, or its workspace.
+pub(super) fn extent(row: &PgRow) -> Result<Extent> {
+    Ok(match get::<Option<&str>>(row, "tenant")? {
+        Some(_) => Extent::Tenant(tenant(row, "tenant")?),
+        None => Extent::Workspace(workspace(row, "workspace")?),
+    })
 }
 
 pub(super) async fn create_token(catalog: &Postgres, token: &Token) -> Result<()> {
@@ -260,7 +230,7 @@ fn read_token(row: &PgRow) -> Result<Token> {
         id: get(row, "id")?,
         secret_hash: hash(row, "secret_hash")?,
         tenant: tenant(row, "tenant")?,
-        roles: get::<&str>(row, "roles")?.split_whitespace().map(role).collect::<Result<_>>()?,
+        roles: get::<&str>(row, "roles")?.split_whitespace().map(role_of).collect::<Result<_>>()?,
         created: time(row, "created")?,
         expires: time_or_none(row, "expires")?,
         revoked: time_or_none(row, "revoked")?,

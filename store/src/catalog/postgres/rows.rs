@@ -6,7 +6,7 @@ use heliograph_model::time::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, Row};
 
-use crate::catalog::damaged;
+use crate::catalog::{Role, damaged};
 use crate::error::{Error, Result};
 
 /// A column of a type that PostgreSQL has.
@@ -42,6 +42,10 @@ pub(super) fn count(row: &PgRow, column: &'static str) -> Result<u64> {
 
 pub(super) fn tenant(row: &PgRow, column: &'static str) -> Result<TenantId> {
     TenantId::parse(get(row, column)?).map_err(|e| damaged(column, e.to_string()))
+}
+
+pub(super) fn role(row: &PgRow, column: &'static str) -> Result<Role> {
+    crate::catalog::role(get(row, column)?)
 }
 
 pub(super) fn workspace(row: &PgRow, column: &'static str) -> Result<Workspace> {

@@ -95,7 +95,16 @@ async fn take_all(write: &mut Write, new: &NewTenantErasure, tenant: i64) -> Res
     .bind(new.at.as_nanos())
     .execute(&mut **write)
     .await?;
-    for table in ["segments", "producers", "tokens", "grants", "tenant_limits", "retention"] {
+    for table in [
+        "segments",
+        "producers",
+        "tokens",
+        "grants",
+        "mapped_grants",
+        "invitation_grants",
+        "tenant_limits",
+        "retention",
+    ] {
         sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table} WHERE tenant = $1")))
             .bind(tenant)
             .execute(&mut **write)

@@ -107,7 +107,7 @@ mod tests {
         let catalog = Sqlite::open(folder.path().join("c.db").to_str().unwrap()).await.unwrap();
         let found: Vec<(String, String)> = sqlx::query_as(
             "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
-             WHERE m.type = 'table' AND m.name NOT IN ('sessions', 'spent_tickets', 'audit', 'audit_head', '_sqlx_migrations',
+             WHERE m.type = 'table' AND m.name NOT IN ('sessions', 'spent', 'audit', 'audit_head', '_sqlx_migrations',
                  'sqlite_sequence')",
         )
         .fetch_all(&catalog.readers)

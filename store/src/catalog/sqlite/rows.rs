@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use crate::catalog::damaged;
+use crate::catalog::{Role, damaged};
 use crate::error::{Error, Result};
 
 /// A column of a type that SQLite has.
@@ -48,6 +48,10 @@ pub(super) fn count(row: &SqliteRow, column: &'static str) -> Result<u64> {
 
 pub(super) fn tenant(row: &SqliteRow, column: &'static str) -> Result<TenantId> {
     TenantId::parse(get(row, column)?).map_err(|e| damaged(column, e.to_string()))
+}
+
+pub(super) fn role(row: &SqliteRow, column: &'static str) -> Result<Role> {
+    crate::catalog::role(get(row, column)?)
 }
 
 pub(super) fn workspace(row: &SqliteRow, column: &'static str) -> Result<Workspace> {

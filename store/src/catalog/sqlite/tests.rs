@@ -17,6 +17,7 @@ fn user(name: &str, hash_bytes: usize) -> User {
         name: name.to_owned(),
         password_hash: "x".repeat(hash_bytes),
         admin: false,
+        disabled: false,
         created: Timestamp::from_nanos(0),
     }
 }
@@ -27,7 +28,7 @@ async fn writing_goes_on_when_the_full_disk_has_room_again() {
     let catalog = a_catalog(&folder).await;
     catalog.create_user(&user("first", 10)).await.unwrap();
     // The bound is this connection's; the connection that takes its place has none, as if there were room again.
-    sqlx::query("PRAGMA max_page_count = 60").execute(&catalog.writer).await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 100").execute(&catalog.writer).await.unwrap();
     let refused = catalog.create_user(&user("large", 1 << 20)).await;
     assert!(matches!(refused, Err(Error::Catalog(_))), "{refused:?}");
     assert_eq!(catalog.users().await.unwrap().len(), 1, "reading goes on");
