@@ -19,18 +19,21 @@ pub(super) async fn create_user(catalog: &Sqlite, user: &User) -> Result<()> {
 
 /// Adds a user; its row.
 pub(super) async fn insert_user(write: &mut Write, user: &User) -> Result<i64> {
-    sqlx::query_scalar(
+    let made = sqlx::query(
         "INSERT INTO users (name, password_hash, admin, created, disabled) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (name) DO NOTHING RETURNING id",
+         ON CONFLICT (name) DO NOTHING",
     )
     .bind(&user.name)
     .bind(&user.password_hash)
     .bind(user.admin)
     .bind(user.created.as_nanos())
     .bind(user.disabled)
-    .fetch_optional(&mut **write)
-    .await?
-    .ok_or_else(|| Error::Exists { what: "user", name: user.name.clone() })
+    .execute(&mut **write)
+    .await?;
+    match made.rows_affected() {
+        0 => Err(Error::Exists { what: "user", name: user.name.clone() }),
+        _ => Ok(made.last_insert_rowid()),
+    }
 }
 
 pub(super) async fn user(catalog: &Sqlite, name: &str) -> Result<Option<User>> {
