@@ -186,12 +186,7 @@ impl Stage {
             store,
             clock,
             indexer,
-            client: reqwest::Client::builder()
-                .no_proxy()
-                // Before the server does, which ends a silent connection after 10 s.
-                .pool_idle_timeout(Duration::from_secs(4))
-                .build()
-                .unwrap(),
+            client: client(),
             registry,
             stop,
             running,
@@ -252,6 +247,11 @@ impl Stage {
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         messages(&body)
     }
+}
+
+fn client() -> reqwest::Client {
+    // Idle connections are left before the server ends them, which it does after 10 s.
+    reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(4)).build().unwrap()
 }
 
 pub(crate) fn messages(body: &serde_json::Value) -> Vec<String> {
