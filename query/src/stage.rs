@@ -105,6 +105,8 @@ pub(crate) fn segment(first: i64, last: i64) -> SegmentMeta {
 pub(crate) struct Stage {
     pub(crate) url: String,
     pub(crate) addr: SocketAddr,
+    /// Past the watch, whose connections have room of their own: for tests of who does not read on.
+    pub(crate) unwatched: SocketAddr,
     pub(crate) store: Store,
     pub(crate) clock: TestClock,
     pub(crate) indexer: Arc<FakeIndexer>,
@@ -140,7 +142,8 @@ impl Stage {
 
         let mut others = JoinSet::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let watch = Watch::start(listener.local_addr().unwrap());
+        let unwatched = listener.local_addr().unwrap();
+        let watch = Watch::start(unwatched);
         let addr = watch.address();
         for (user, tenants) in READERS {
             tenants.iter().for_each(|name| watch.canaries().allow(user, name));
@@ -183,6 +186,7 @@ impl Stage {
         Self {
             url: format!("http://{addr}"),
             addr,
+            unwatched,
             store,
             clock,
             indexer,
