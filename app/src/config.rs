@@ -2,6 +2,7 @@
 //! only place that reads the environment.
 
 mod agent;
+mod forwarding;
 mod kubernetes;
 mod listener;
 mod reader;
@@ -23,6 +24,7 @@ use heliograph_agent::Tls;
 use heliograph_indexer::TenantBounds;
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
+use heliograph_query::ForwardAuth;
 use heliograph_store::catalog;
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
 use heliograph_store::retention::Keep;
@@ -99,6 +101,8 @@ pub(crate) struct Query {
     /// Memory for opened pages of segments.
     pub(crate) page_cache_bytes: usize,
     pub(crate) secure_cookies: bool,
+    /// `[query.forward_auth]`: a proxy in front that proves callers.
+    pub(crate) forward_auth: Option<ForwardAuth>,
 }
 
 /// `[audit]`.
@@ -314,6 +318,7 @@ fn read_query(r: &mut Reader<'_>) -> Query {
         page_cache_bytes: bytes(r, "page_cache_bytes", 64 * MIB),
         // Behind a proxy that has TLS, it must be told.
         secure_cookies: r.setting("secure_cookies", listener.tls.is_some()),
+        forward_auth: r.section("forward_auth", forwarding::read),
         listener,
     }
 }

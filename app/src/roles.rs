@@ -105,6 +105,7 @@ pub(crate) fn query_config(
         search_timeout: limits.search_timeout,
         tails_max: limits.tails_max,
         audit_keep: Some(config.audit.keep),
+        forward_auth: query.forward_auth.clone(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Nothing but a credential decides: no header, path or parameter names a tenant into being. A tenant that does
 //! not exist and one that is somebody else's are refused alike.
 
+mod forwarded;
+pub mod mapping;
 mod origin;
 pub mod password;
 mod session;
@@ -17,9 +19,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use heliograph_model::tenant::{TenantId, Workspace};
-use heliograph_model::time::Clock;
+use heliograph_model::time::{Clock, Timestamp};
 use heliograph_store::audit::Subject;
-use heliograph_store::catalog::{Catalog, Extent, Role, Token, User};
+use heliograph_store::catalog::{Catalog, Extent, Role, Tenant, Token, User};
 use http::{HeaderMap, header};
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -27,6 +29,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
+pub(crate) use forwarded::{Forged, Identity};
 pub(crate) use origin::Origins;
 pub(crate) use session::Cookie;
 use sign_in::SignIns;
@@ -42,6 +45,8 @@ pub(crate) enum Principal {
     User(String),
     /// A machine's token, by its public id.
     Token(String),
+    /// A person whom a proxy in front names: another one than the user of that name.
+    Forwarded(String),
 }
 
 impl Principal {
@@ -50,6 +55,7 @@ impl Principal {
         match self {
             Self::User(name) => format!("user:{name}"),
             Self::Token(id) => format!("token:{id}"),
+            Self::Forwarded(name) => format!("forwarded:{name}"),
         }
     }
 }
@@ -59,7 +65,15 @@ impl Principal {
 enum Proof {
     Session([u8; 32]),
     Token(String),
-    Password { user: String, hash: String },
+    Password {
+        user: String,
+        hash: String,
+    },
+    /// A proxy's word, and until when it is taken.
+    Forwarded {
+        identity: Arc<Identity>,
+        until: Timestamp,
+    },
 }
 
 /// What a caller may do with one tenant.
@@ -98,9 +112,10 @@ impl Caller {
         &self.tenants
     }
 
-    /// Whether it came by cookie, which a browser sends by itself.
+    /// Whether a browser may have sent its credential by itself: it came by cookie, or by a proxy, which has cookies of
+    /// its own.
     pub(crate) fn is_by_cookie(&self) -> bool {
-        matches!(self.proof, Proof::Session(_))
+        matches!(self.proof, Proof::Session(_) | Proof::Forwarded { .. })
     }
 
     /// The right to read the named tenants, or without names all that the caller may read.
@@ -193,6 +208,7 @@ pub(crate) struct Access {
     cookie: Cookie,
     session_ttl: Duration,
     origins: Origins,
+    proxies: Option<forwarded::Proxies>,
 }
 
 impl Access {
@@ -210,6 +226,7 @@ impl Access {
             cookie: Cookie { secure: config.secure_cookies },
             session_ttl: config.session_ttl,
             origins: Origins::new(&config.public_urls, config.secure_cookies),
+            proxies: config.forward_auth.clone().map(forwarded::Proxies::new),
         })
     }
 
@@ -218,16 +235,27 @@ impl Access {
         &self.origins
     }
 
-    /// The caller that the request's credential proves; with two, both must prove the same one.
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller> {
+    /// The caller that the request's credential proves, with two both the same; or the one that a proxy vouches for,
+    /// and then there is no other credential.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        vouched: Option<&Identity>,
+    ) -> Result<Caller> {
+        match vouched {
+            None => self.by_headers(headers, peer).await,
+            // Whatever else is there, only a proxy can name this one.
+            Some(_) if headers.contains_key(header::AUTHORIZATION) || self.has_cookie(headers) => {
+                Err(disagree())
+            }
+            Some(identity) => self.of_forwarded(identity).await,
+        }
+    }
+
+    async fn by_headers(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller> {
         let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
         let authorization = authorizations.next();
-        let disagree = || {
-            Error::invalid_hint(
-                "the request carries two credentials that disagree",
-                "send one Authorization header, or the session cookie",
-            )
-        };
         if authorizations.next().is_some() {
             return Err(disagree());
         }
@@ -264,6 +292,7 @@ impl Access {
                 Some(user) if user.password_hash == *hash => self.of_password(user).await,
                 _ => Err(Error::Unauthenticated),
             },
+            Proof::Forwarded { identity, until } => self.forwarded(Arc::clone(identity), *until).await,
         }
     }
 
@@ -329,26 +358,41 @@ impl Access {
             true => (Vec::new(), self.catalog.tenants().await?),
             false => tokio::try_join!(self.catalog.grants(&user.name), self.catalog.tenants())?,
         };
-        let mut tenants = BTreeMap::new();
-        if user.admin || !grants.is_empty() {
-            for tenant in all {
-                let covers = |extent: &Extent| match extent {
-                    Extent::Tenant(name) => *name == tenant.name,
-                    Extent::Workspace(workspace) => *workspace == tenant.workspace,
-                };
-                let roles: BTreeSet<Role> = if user.admin {
-                    Role::ALL.into_iter().collect()
-                } else {
-                    grants.iter().filter(|g| covers(&g.extent)).map(|g| g.role).collect()
-                };
-                if !roles.is_empty() {
-                    let rights = Rights { uid: tenant.uid, workspace: tenant.workspace, roles };
-                    tenants.insert(tenant.name, rights);
-                }
-            }
-        }
+        let grants: Vec<_> = grants.into_iter().map(|grant| (grant.extent, grant.role)).collect();
+        let tenants = tenants_of(user.admin, &grants, all);
         Ok(Caller { principal: Principal::User(user.name), proof, admin: user.admin, tenants })
     }
+}
+
+/// Those of all tenants that somebody may do anything with, and what.
+fn tenants_of(admin: bool, grants: &[(Extent, Role)], all: Vec<Tenant>) -> BTreeMap<TenantId, Rights> {
+    let mut tenants = BTreeMap::new();
+    if !admin && grants.is_empty() {
+        return tenants;
+    }
+    for tenant in all {
+        let covers = |extent: &Extent| match extent {
+            Extent::Tenant(name) => *name == tenant.name,
+            Extent::Workspace(workspace) => *workspace == tenant.workspace,
+        };
+        let roles: BTreeSet<Role> = if admin {
+            Role::ALL.into_iter().collect()
+        } else {
+            grants.iter().filter(|(extent, _)| covers(extent)).map(|(_, role)| *role).collect()
+        };
+        if !roles.is_empty() {
+            let rights = Rights { uid: tenant.uid, workspace: tenant.workspace, roles };
+            tenants.insert(tenant.name, rights);
+        }
+    }
+    tenants
+}
+
+fn disagree() -> Error {
+    Error::invalid_hint(
+        "the request carries two credentials that disagree",
+        "send one Authorization header, or the session cookie",
+    )
 }
 
 #[cfg(test)]

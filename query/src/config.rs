@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+use ipnet::IpNet;
 use secrecy::SecretString;
+
+use crate::access::mapping;
 
 /// Where the indexers are.
 #[derive(Clone, Debug)]
@@ -21,6 +25,25 @@ pub struct Tls {
     pub ca_file: Option<PathBuf>,
     /// Our own certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A proxy in front that proves callers, and names them in headers.
+#[derive(Clone, Debug)]
+pub struct ForwardAuth {
+    /// Where the proxies are; with none of these, their certificates tell them.
+    pub networks: Vec<IpNet>,
+    /// Names that stand in the proxies' client certificates; with none, their addresses tell them. With both, both must.
+    pub certificates: Vec<String>,
+    /// Names the person.
+    pub user_header: HeaderName,
+    /// Names its e-mail address, which is shown.
+    pub email_header: Option<HeaderName>,
+    /// Names its groups, with commas between.
+    pub groups_header: Option<HeaderName>,
+    /// What members of groups may do; nobody else may do anything.
+    pub groups: Vec<mapping::Rule>,
+    /// How long a tail goes on before the proxy must vouch anew.
+    pub recheck_after: Duration,
 }
 
 /// The settings of the query role.
@@ -51,4 +74,6 @@ pub struct Config {
     pub tails_max: usize,
     /// How long rows of the audit log are kept; without, without end.
     pub audit_keep: Option<Duration>,
+    /// A proxy in front that proves callers; without, nobody is believed.
+    pub forward_auth: Option<ForwardAuth>,
 }

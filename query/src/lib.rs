@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use config::{Config, Discovery, Tls};
+pub use config::{Config, Discovery, ForwardAuth, Tls};
 pub use error::{Error, Result};
 
 /// Connections at the same time.

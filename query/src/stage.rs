@@ -105,6 +105,8 @@ pub(crate) struct Stage {
     pub(crate) indexer: Arc<FakeIndexer>,
     pub(crate) client: reqwest::Client,
     pub(crate) registry: Registry,
+    /// What the server was told.
+    pub(crate) config: Config,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinSet<Result<(), Error>>,
     _others: JoinSet<()>,
@@ -153,12 +155,14 @@ impl Stage {
             search_timeout: Duration::from_secs(30),
             tails_max: 8,
             audit_keep: None,
+            forward_auth: None,
         };
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (registry, stop) = (Registry::new(), CancellationToken::new());
         let (ready, _) = watch::channel(false);
+        let told = config.clone();
         let mut running = JoinSet::new();
         let (running_store, running_clock) = (store.clone(), Arc::new(clock.clone()));
         let (running_registry, running_stop) = (registry.clone(), stop.clone());
@@ -176,6 +180,7 @@ impl Stage {
             indexer,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             registry,
+            config: told,
             stop,
             running,
             _others: others,

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::error::{ErrorBody, Failed};
 use super::{Shared, record};
+use crate::access::Identity;
 use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
@@ -30,28 +31,53 @@ pub(super) async fn prove(State(api): State<Shared>, mut request: Request, next:
 }
 
 async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
-    let headers = request.headers();
+    let (headers, vouched) = (request.headers(), request.extensions().get::<Identity>());
     let path = request.uri().path();
+    let refused = |reason: &'static str| api.metrics.credentials_refused.with_label_values(&[reason]).inc();
     if request.method() == SIGN_IN.0 && path == SIGN_IN.1 {
-        return api.access.origins().check(headers, api.access.has_cookie(headers));
+        let is_ambient = api.access.has_cookie(headers) || vouched.is_some();
+        return api.access.origins().check(headers, is_ambient).inspect_err(|_| refused("origin"));
     }
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(peer)| peer.ip())
         .ok_or_else(|| Error::server("the connection", "no peer address"))?;
-    let caller = match api.access.authenticate(headers, peer).await {
+    let caller = match api.access.authenticate(headers, peer, vouched).await {
         Err(error @ (Error::Unauthenticated | Error::Throttled { .. })) => {
-            record::refused(api, headers, peer, path).await;
+            let by = record::tried(api, request);
+            refused(match (&error, by) {
+                (Error::Throttled { .. }, _) => "throttled",
+                (_, Some("forwarded")) => "untrusted_proxy",
+                (_, Some(_)) => "wrong",
+                (_, None) => "none",
+            });
+            record::refused(api, by, peer, path).await;
+            return Err(error);
+        }
+        Err(error @ Error::Invalid { .. }) => {
+            refused("ambiguous");
             return Err(error);
         }
         proved => proved?,
     };
     if !request.method().is_safe() || path == TAIL {
-        api.access.origins().check(headers, caller.is_by_cookie())?;
+        api.access.origins().check(headers, caller.is_by_cookie()).inspect_err(|_| refused("origin"))?;
     }
     request.extensions_mut().insert(caller);
     Ok(())
+}
+
+/// Takes off what only proxies in front may say, before anything else sees the request.
+pub(super) async fn admit(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match api.access.admit(&mut parts) {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(error) => {
+            api.metrics.credentials_refused.with_label_values(&["malformed"]).inc();
+            error.into_response()
+        }
+    }
 }
 
 /// Gives every answer its id, its headers and, where it is an error, its body; counts it.
