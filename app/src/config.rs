@@ -5,6 +5,7 @@ mod agent;
 mod forwarding;
 mod kubernetes;
 mod listener;
+mod nodes;
 mod reader;
 mod redaction;
 mod shipping;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_agent::Tls;
-use heliograph_indexer::TenantBounds;
+use heliograph_indexer::{NodeRule, TenantBounds};
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use heliograph_query::ForwardAuth;
@@ -72,6 +73,8 @@ pub(crate) struct Indexer {
     pub(crate) listener: Listener,
     /// The base URL at which query nodes reach it; unset, it is made of host name and port.
     pub(crate) advertise: Option<String>,
+    /// `[[indexer.nodes]]`: for whom agents may ship.
+    pub(crate) nodes: Vec<NodeRule>,
     /// The workspace of tenants that agents bring.
     pub(crate) agent_workspace: Workspace,
     pub(crate) linger: Duration,
@@ -263,6 +266,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         indexer: r.section("indexer", |r| Indexer {
             listener: Listener::read(r, "listen", 7710),
             advertise: r.optional::<BaseUrl>("advertise").map(|url| url.0),
+            nodes: r.list("nodes", nodes::read_rule),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
             hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),
@@ -332,6 +336,7 @@ fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
     let listeners = [&config.agent.listener, &config.indexer.listener, &config.query.listener];
     mistakes.extend(listeners.into_iter().filter_map(|listener| listener.check().err()));
+    mistakes.extend(nodes::check(&config.indexer));
     let (stays, search) = (config.retention.delete_after, config.limits.search_timeout);
     if stays < search * 2 {
         mistakes.push(Mistake::new(format!(

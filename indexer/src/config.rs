@@ -8,6 +8,7 @@ use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
 
+use crate::node::NodeRule;
 use crate::upkeep::Upkeep;
 
 /// The settings of the indexer.
@@ -16,6 +17,9 @@ pub struct Config {
     /// The agents' credential: its holder may name any tenant in `X-Heliograph-Tenant`. Without one, only
     /// tokens of tenants are accepted.
     pub agent_token: Option<SecretString>,
+    /// For whom agents may ship. With any of these, the agents' token proves no agent without a certificate that one of
+    /// them names, and such a certificate needs no token.
+    pub nodes: Vec<NodeRule>,
     /// The query role's credential for the `/internal` routes.
     pub cluster_token: SecretString,
     /// Where tenants are made that an agent names for the first time.

@@ -9,16 +9,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
+use heliograph_serve::PeerCertificate;
 use heliograph_store::catalog::{Catalog, Role, Token};
 use heliograph_store::token::authenticate;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
+use prometheus::IntCounterVec;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::node::{Nodes, Reach};
 
 /// How long a token that was good is taken as good: a revocation acts within this time.
 const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -26,10 +30,10 @@ const KEPT_FOR: Duration = Duration::from_secs(5);
 const KEPT_MAX: usize = 10_000;
 
 /// Who sends records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Sender {
-    /// An agent: names the tenant itself.
-    Agent,
+    /// An agent: names the tenant itself, out of those that it may ship for.
+    Agent(Arc<Reach>),
     /// The holder of a token: the tenant is the token's.
     Token {
         /// The token's public part.
@@ -46,6 +50,9 @@ pub(crate) struct Credentials {
     catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
     kept: Mutex<HashMap<Hash, (Token, Instant)>>,
+    nodes: Nodes,
+    /// Refused credentials by what was wrong.
+    refused: IntCounterVec,
 }
 
 type Hash = [u8; 32];
@@ -64,7 +71,9 @@ enum Presented {
 }
 
 fn presented(headers: &HeaderMap) -> Option<Presented> {
-    let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (first, None) = (given.next()?, given.next()) else { return None };
+    let (scheme, value) = first.to_str().ok()?.split_once(' ')?;
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(Presented::Bearer(value.into()));
@@ -85,11 +94,21 @@ impl Credentials {
         cluster: &SecretString,
         catalog: Arc<dyn Catalog>,
         clock: Arc<dyn Clock>,
+        nodes: Nodes,
+        metrics: &Metrics,
     ) -> Self {
         // An empty secret would be proved by an empty credential.
         let agent = agent.map(|s| s.expose_secret()).filter(|s| !s.is_empty()).map(hash);
         let cluster = hash(cluster.expose_secret());
-        Self { agent, cluster, catalog, clock, kept: Mutex::default() }
+        Self {
+            agent,
+            cluster,
+            catalog,
+            clock,
+            kept: Mutex::default(),
+            nodes,
+            refused: metrics.credentials_refused.clone(),
+        }
     }
 
     /// Whether the query role is calling.
@@ -105,8 +124,41 @@ impl Credentials {
         }
     }
 
-    /// Who sends records.
-    pub(crate) async fn sender(&self, headers: &HeaderMap) -> Result<Sender> {
+    /// Who sends records: by the `Authorization` header, or without one by the certificate of the connection.
+    pub(crate) async fn sender(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<Sender> {
+        let sender = self.proved(headers, certificate).await;
+        match &sender {
+            Err(Error::Unauthenticated) if !headers.contains_key(AUTHORIZATION) => self.refuse("none"),
+            Err(Error::Unauthenticated) => self.refuse("wrong"),
+            Err(Error::Forbidden { .. }) => self.refuse("not_for_this"),
+            _ => {}
+        }
+        sender
+    }
+
+    fn refuse(&self, reason: &'static str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Refuses what a sender may not send. Tenants of others and those that nobody has are refused alike.
+    pub(crate) async fn may_ship(&self, sender: &Sender, tenant: &TenantId) -> Result<()> {
+        let Sender::Agent(reach) = sender else { return Ok(()) };
+        if self.nodes.reaches(reach, tenant).await? {
+            return Ok(());
+        }
+        self.refuse("tenant_of_others");
+        Err(Error::Forbidden { reason: "this agent may not ship for the tenant" })
+    }
+
+    async fn proved(&self, headers: &HeaderMap, certificate: Option<&PeerCertificate>) -> Result<Sender> {
+        let by_certificate = || certificate.and_then(|peer| self.nodes.by_certificate(peer));
+        if !headers.contains_key(AUTHORIZATION) {
+            return by_certificate().map(Sender::Agent).ok_or(Error::Unauthenticated);
+        }
         let presented = presented(headers).ok_or(Error::Unauthenticated)?;
         let (user, secret) = match &presented {
             Presented::Bearer(secret) => (None, secret.expose_secret()),
@@ -114,7 +166,12 @@ impl Credentials {
         };
         let hashed = hash(secret);
         if user.is_none() && self.agent.is_some_and(|agent| hashed.ct_eq(&agent).into()) {
-            return Ok(Sender::Agent);
+            if !self.nodes.are_named() {
+                return Ok(Sender::Agent(Reach::all()));
+            }
+            // The token is all agents': it does not say which one this is.
+            let reason = "the agents' token is not enough here: show a certificate that indexer.nodes names";
+            return by_certificate().map(Sender::Agent).ok_or(Error::Forbidden { reason });
         }
         let token = self.token(hashed, secret).await?.ok_or(Error::Unauthenticated)?;
         if user.is_some_and(|user| user != token.tenant.as_str()) {

@@ -5,16 +5,17 @@ mod elasticsearch;
 
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::post;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use futures::stream;
 use heliograph_model::record::Record;
 use heliograph_model::scan::{Answer, HotAnswer, Scans};
 use heliograph_model::tenant::TenantId;
+use heliograph_serve::PeerCertificate;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::feed;
 use crate::holdings::Holdings;
 use crate::hot::{Answers, Found, Searcher};
-use crate::receive::{Format, Intake, read_body};
+use crate::receive::{Format, Head, Intake, read_body};
 use answer::Form;
 
 /// Largest request of the query role: a filter with many words, and a thousand tenants' names.
@@ -48,6 +49,13 @@ pub(crate) struct App {
 /// Empty until everything acknowledged earlier is searchable again.
 type Doors = State<Arc<OnceLock<App>>>;
 
+/// Whoever has shown a certificate.
+type Peer = Option<Extension<PeerCertificate>>;
+
+fn head<'a>(headers: &'a HeaderMap, peer: &'a Peer) -> Head<'a> {
+    Head { headers, certificate: peer.as_ref().map(|Extension(certificate)| certificate) }
+}
+
 fn open(doors: &Doors) -> Result<&App> {
     doors.get().ok_or(Error::Unavailable { reason: "the indexer is starting" })
 }
@@ -64,11 +72,11 @@ pub(crate) fn router(app: Arc<OnceLock<App>>) -> Router {
         .layer(CatchPanicLayer::new())
 }
 
-async fn logs(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
+async fn logs(doors: Doors, peer: Peer, headers: HeaderMap, mut body: Body) -> Response {
     // An answer has the form of its request; where that has none, it is JSON.
     let form = Format::of(&headers).unwrap_or(Format::Json);
     let taken = match open(&doors) {
-        Ok(app) => app.intake.take_otlp(&headers, &mut body).await,
+        Ok(app) => app.intake.take_otlp(head(&headers, &peer), &mut body).await,
         Err(error) => Err(error),
     };
     match taken {
@@ -77,11 +85,17 @@ async fn logs(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
     }
 }
 
-async fn bulk(doors: Doors, index: Option<Path<String>>, headers: HeaderMap, mut body: Body) -> Response {
+async fn bulk(
+    doors: Doors,
+    peer: Peer,
+    index: Option<Path<String>>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Response {
     let began = Instant::now();
     let index = index.as_ref().map(|index| index.as_str());
     let taken = match open(&doors) {
-        Ok(app) => app.intake.take_bulk(&headers, index, &mut body).await,
+        Ok(app) => app.intake.take_bulk(head(&headers, &peer), index, &mut body).await,
         Err(error) => Err(error),
     };
     match taken {

@@ -25,6 +25,7 @@ mod http;
 mod lease;
 mod ledger;
 mod metrics;
+mod node;
 mod quota;
 mod receive;
 mod replay;
@@ -52,6 +53,7 @@ use crate::hot::{Hot, Searcher};
 use crate::http::App;
 use crate::lease::Held;
 use crate::metrics::Metrics;
+use crate::node::Nodes;
 use crate::receive::Intake;
 use crate::seal::Sealer;
 use crate::takeover::Heir;
@@ -59,6 +61,7 @@ use crate::upkeep::Keeper;
 
 pub use config::{Config, TenantBounds};
 pub use error::{Error, Result};
+pub use node::{NodeName, NodeRule, Reach};
 pub use upkeep::Upkeep;
 
 /// Connections at the same time: agents, tails of query nodes, other writers.
@@ -195,7 +198,10 @@ impl Parts {
 
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
-        let credentials = Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(clock)));
+        let nodes = Nodes::new(config.nodes.clone(), config.workspace.clone(), Arc::clone(&catalog));
+        let credentials =
+            Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(clock), nodes, metrics);
+        let credentials = Arc::new(credentials);
         let intake = Intake::new(
             config,
             Arc::clone(&credentials),

@@ -23,6 +23,7 @@ use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_serve::PeerCertificate;
 use heliograph_store::Error as StoreError;
 use heliograph_store::catalog::Catalog;
 use heliograph_store::tenants::Tenants;
@@ -67,6 +68,15 @@ pub(crate) struct Intake {
     positions: Arc<Positions>,
     commits: mpsc::Sender<Pending>,
     metrics: Metrics,
+}
+
+/// What is known of a request before its body.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    /// Its headers.
+    pub(crate) headers: &'a HeaderMap,
+    /// Who is at the other end of its connection, if that has shown a certificate.
+    pub(crate) certificate: Option<&'a PeerCertificate>,
 }
 
 /// A body taken apart.
@@ -134,8 +144,8 @@ impl Intake {
     }
 
     /// Takes an OTLP request in; `Ok` means that its records are durable.
-    pub(crate) async fn take_otlp(&self, headers: &HeaderMap, body: &mut Body) -> Result<()> {
-        let outcome = self.otlp(headers, body).await;
+    pub(crate) async fn take_otlp(&self, head: Head<'_>, body: &mut Body) -> Result<()> {
+        let outcome = self.otlp(head, body).await;
         self.count(outcome.as_ref());
         outcome.map(drop)
     }
@@ -144,11 +154,11 @@ impl Intake {
     /// `index` is the one that the path names.
     pub(crate) async fn take_bulk(
         &self,
-        headers: &HeaderMap,
+        head: Head<'_>,
         index: Option<&str>,
         body: &mut Body,
     ) -> Result<(Items, Room)> {
-        let taken = self.bulk(headers, index, body).await;
+        let taken = self.bulk(head, index, body).await;
         self.count(taken.as_ref().map(|(outcome, ..)| outcome));
         taken.map(|(_, items, room)| (items, room))
     }
@@ -165,10 +175,12 @@ impl Intake {
         });
     }
 
-    async fn otlp(&self, headers: &HeaderMap, body: &mut Body) -> Result<Outcome> {
-        let sender = self.credentials.sender(headers).await?;
+    async fn otlp(&self, head: Head<'_>, body: &mut Body) -> Result<Outcome> {
+        let headers = head.headers;
+        let sender = self.credentials.sender(headers, head.certificate).await?;
         let format = Format::of(headers)?;
         let envelope = Envelope::of(headers, sender)?;
+        self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
         let origin = self.origin(&envelope, format);
@@ -181,13 +193,15 @@ impl Intake {
 
     async fn bulk(
         &self,
-        headers: &HeaderMap,
+        head: Head<'_>,
         index: Option<&str>,
         body: &mut Body,
     ) -> Result<(Outcome, Items, Room)> {
-        let sender = self.credentials.sender(headers).await?;
+        let headers = head.headers;
+        let sender = self.credentials.sender(headers, head.certificate).await?;
         // Whatever content type: clients send several, some send JSON's, and the body says what it is.
         let envelope = Envelope::of(headers, sender)?;
+        self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
         let index = bulk::index(index)?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
@@ -223,7 +237,7 @@ impl Intake {
     }
 
     fn origin(&self, envelope: &Envelope, format: Format) -> Origin {
-        if envelope.sender == Sender::Agent && format == Format::Protobuf {
+        if matches!(envelope.sender, Sender::Agent(_)) && format == Format::Protobuf {
             return Origin::Agent;
         }
         let received = self.clock.now();

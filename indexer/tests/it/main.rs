@@ -11,6 +11,7 @@ mod faults;
 mod feeds;
 mod ingest;
 mod limits;
+mod nodes;
 mod redaction;
 mod sealing;
 mod shredding;
