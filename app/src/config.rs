@@ -12,6 +12,7 @@ mod shipping;
 mod show;
 mod storage;
 mod values;
+mod webhook;
 mod written;
 
 use std::fmt;
@@ -22,16 +23,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_agent::Tls;
+use heliograph_egress::Target;
+use heliograph_egress::webhook::Keep;
 use heliograph_indexer::{NodeRule, TenantBounds};
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
-use heliograph_query::ForwardAuth;
-use heliograph_store::catalog;
+use heliograph_query::{AuthorizationWebhook, ForwardAuth};
+use heliograph_store::catalog::{self, Role};
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
-use heliograph_store::retention::Keep;
+use heliograph_store::retention;
 use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
+use forwarding::RoleName;
 pub(crate) use listener::Listener;
 use reader::{Notes, Reader};
 use values::{BaseUrl, Count, Shown};
@@ -75,6 +79,8 @@ pub(crate) struct Indexer {
     pub(crate) advertise: Option<String>,
     /// `[[indexer.nodes]]`: for whom agents may ship.
     pub(crate) nodes: Vec<NodeRule>,
+    /// `[indexer.authorization_webhook]`: who knows further senders.
+    pub(crate) authorization_webhook: Option<(Target, Keep)>,
     /// The workspace of tenants that agents bring.
     pub(crate) agent_workspace: Workspace,
     pub(crate) linger: Duration,
@@ -88,7 +94,7 @@ pub(crate) struct Indexer {
 #[derive(Debug)]
 pub(crate) struct Retention {
     /// What tenants keep that have no bounds of their own.
-    pub(crate) keep: Keep,
+    pub(crate) keep: retention::Keep,
     /// How long what is not searched any more stays for those who began before.
     pub(crate) delete_after: Duration,
 }
@@ -106,6 +112,8 @@ pub(crate) struct Query {
     pub(crate) secure_cookies: bool,
     /// `[query.forward_auth]`: a proxy in front that proves callers.
     pub(crate) forward_auth: Option<ForwardAuth>,
+    /// `[query.authorization_webhook]`: who knows further callers.
+    pub(crate) authorization_webhook: Option<AuthorizationWebhook>,
 }
 
 /// `[audit]`.
@@ -267,6 +275,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             listener: Listener::read(r, "listen", 7710),
             advertise: r.optional::<BaseUrl>("advertise").map(|url| url.0),
             nodes: r.list("nodes", nodes::read_rule),
+            authorization_webhook: r.section("authorization_webhook", webhook::read),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
             hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),
@@ -276,7 +285,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         }),
         redaction: r.section("redaction", redaction::read),
         retention: r.section("retention", |r| Retention {
-            keep: Keep {
+            keep: retention::Keep {
                 age: r.optional("age").map(|age: Span| age.0),
                 bytes: r.optional("bytes").map(|bytes: Bytes| bytes.0),
             },
@@ -323,6 +332,12 @@ fn read_query(r: &mut Reader<'_>) -> Query {
         // Behind a proxy that has TLS, it must be told.
         secure_cookies: r.setting("secure_cookies", listener.tls.is_some()),
         forward_auth: r.section("forward_auth", forwarding::read),
+        authorization_webhook: r.section("authorization_webhook", |r| {
+            let roles: Option<Vec<RoleName>> = r.optional("roles");
+            let roles =
+                roles.map_or([Role::Viewer].into(), |all| all.into_iter().map(|role| role.0).collect());
+            webhook::read(r).map(|(target, keep)| AuthorizationWebhook { target, keep, roles })
+        }),
         listener,
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn indexer_config(
     heliograph_indexer::Config {
         agent_token,
         nodes: indexer.nodes.clone(),
+        authorization_webhook: indexer.authorization_webhook.clone(),
         cluster_token,
         workspace: indexer.agent_workspace.clone(),
         advertise,
@@ -107,6 +108,7 @@ pub(crate) fn query_config(
         tails_max: limits.tails_max,
         audit_keep: Some(config.audit.keep),
         forward_auth: query.forward_auth.clone(),
+        authorization_webhook: query.authorization_webhook.clone(),
     }
 }
 

@@ -4,6 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliograph_egress::Target;
+use heliograph_egress::webhook::Keep;
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
@@ -20,6 +22,8 @@ pub struct Config {
     /// For whom agents may ship. With any of these, the agents' token proves no agent without a certificate that one of
     /// them names, and such a certificate needs no token.
     pub nodes: Vec<NodeRule>,
+    /// A service that knows further senders, each the writer of one tenant, and how long its answers hold.
+    pub authorization_webhook: Option<(Target, Keep)>,
     /// The query role's credential for the `/internal` routes.
     pub cluster_token: SecretString,
     /// Where tenants are made that an agent names for the first time.

@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Clock;
-use heliograph_serve::PeerCertificate;
 use heliograph_store::catalog::{Catalog, Role, Token};
 use heliograph_store::token::authenticate;
 use http::HeaderMap;
@@ -23,11 +22,16 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::node::{Nodes, Reach};
+use crate::platform::Platform;
+use crate::receive::Head;
 
 /// How long a token that was good is taken as good: a revocation acts within this time.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 /// Tokens remembered at most.
 const KEPT_MAX: usize = 10_000;
+
+/// What tokens of tenants begin with.
+const TOKEN_PREFIX: &str = "hg_";
 
 /// Who sends records.
 #[derive(Clone, Debug)]
@@ -51,6 +55,7 @@ pub(crate) struct Credentials {
     clock: Arc<dyn Clock>,
     kept: Mutex<HashMap<Hash, (Token, Instant)>>,
     nodes: Nodes,
+    platform: Option<Arc<Platform>>,
     /// Refused credentials by what was wrong.
     refused: IntCounterVec,
 }
@@ -95,6 +100,7 @@ impl Credentials {
         catalog: Arc<dyn Catalog>,
         clock: Arc<dyn Clock>,
         nodes: Nodes,
+        platform: Option<Arc<Platform>>,
         metrics: &Metrics,
     ) -> Self {
         // An empty secret would be proved by an empty credential.
@@ -107,6 +113,7 @@ impl Credentials {
             clock,
             kept: Mutex::default(),
             nodes,
+            platform,
             refused: metrics.credentials_refused.clone(),
         }
     }
@@ -125,16 +132,14 @@ impl Credentials {
     }
 
     /// Who sends records: by the `Authorization` header, or without one by the certificate of the connection.
-    pub(crate) async fn sender(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<&PeerCertificate>,
-    ) -> Result<Sender> {
-        let sender = self.proved(headers, certificate).await;
+    pub(crate) async fn sender(&self, head: Head<'_>) -> Result<Sender> {
+        let sender = Box::pin(self.proved(head)).await;
         match &sender {
-            Err(Error::Unauthenticated) if !headers.contains_key(AUTHORIZATION) => self.refuse("none"),
+            Err(Error::Unauthenticated) if !head.headers.contains_key(AUTHORIZATION) => self.refuse("none"),
             Err(Error::Unauthenticated) => self.refuse("wrong"),
             Err(Error::Forbidden { .. }) => self.refuse("not_for_this"),
+            Err(Error::Throttled { .. }) => self.refuse("throttled"),
+            Err(Error::Unavailable { .. }) => self.refuse("unanswered"),
             _ => {}
         }
         sender
@@ -154,7 +159,8 @@ impl Credentials {
         Err(Error::Forbidden { reason: "this agent may not ship for the tenant" })
     }
 
-    async fn proved(&self, headers: &HeaderMap, certificate: Option<&PeerCertificate>) -> Result<Sender> {
+    async fn proved(&self, head: Head<'_>) -> Result<Sender> {
+        let Head { headers, certificate, .. } = head;
         let by_certificate = || certificate.and_then(|peer| self.nodes.by_certificate(peer));
         if !headers.contains_key(AUTHORIZATION) {
             return by_certificate().map(Sender::Agent).ok_or(Error::Unauthenticated);
@@ -173,7 +179,11 @@ impl Credentials {
             let reason = "the agents' token is not enough here: show a certificate that indexer.nodes names";
             return by_certificate().map(Sender::Agent).ok_or(Error::Forbidden { reason });
         }
-        let token = self.token(hashed, secret).await?.ok_or(Error::Unauthenticated)?;
+        let Some(token) = self.token(hashed, secret).await? else {
+            // What looks like one of ours is nobody else's.
+            let is_ours = secret.starts_with(TOKEN_PREFIX);
+            return if is_ours { Err(Error::Unauthenticated) } else { self.elsewhere(head, user).await };
+        };
         if user.is_some_and(|user| user != token.tenant.as_str()) {
             return Err(Error::Forbidden {
                 reason: "the token is for another tenant than the user name says",
@@ -183,6 +193,18 @@ impl Credentials {
             return Err(Error::Forbidden { reason: "the token lacks the role writer" });
         }
         Ok(Sender::Token { id: token.id, tenant: token.tenant })
+    }
+
+    /// Who the platform says that this is, if there is one to ask: the writer of one tenant.
+    async fn elsewhere(&self, head: Head<'_>, user: Option<&String>) -> Result<Sender> {
+        let (Some(platform), Some(authorization)) = (&self.platform, head.headers.get(AUTHORIZATION)) else {
+            return Err(Error::Unauthenticated);
+        };
+        // A name that no tenant can have, the platform does not know either.
+        let tenant =
+            user.map(|name| TenantId::parse(name)).transpose().map_err(|_| Error::Unauthenticated)?;
+        let tenant = platform.writer(head, authorization, tenant).await?;
+        Ok(Sender::Token { id: format!("platform:{tenant}"), tenant })
     }
 
     async fn token(&self, hashed: Hash, secret: &str) -> Result<Option<Token>> {

@@ -3,10 +3,11 @@
 mod answer;
 mod elasticsearch;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, Query, State};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
@@ -16,8 +17,8 @@ use heliograph_model::record::Record;
 use heliograph_model::scan::{Answer, HotAnswer, Scans};
 use heliograph_model::tenant::TenantId;
 use heliograph_serve::PeerCertificate;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Uri};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -49,11 +50,26 @@ pub(crate) struct App {
 /// Empty until everything acknowledged earlier is searchable again.
 type Doors = State<Arc<OnceLock<App>>>;
 
-/// Whoever has shown a certificate.
-type Peer = Option<Extension<PeerCertificate>>;
+/// A request's head, with who is at the other end of the connection.
+#[derive(FromRequestParts)]
+struct Caller {
+    certificate: Option<Extension<PeerCertificate>>,
+    peer: ConnectInfo<SocketAddr>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
 
-fn head<'a>(headers: &'a HeaderMap, peer: &'a Peer) -> Head<'a> {
-    Head { headers, certificate: peer.as_ref().map(|Extension(certificate)| certificate) }
+impl Caller {
+    fn head(&self) -> Head<'_> {
+        Head {
+            headers: &self.headers,
+            certificate: self.certificate.as_ref().map(|Extension(certificate)| certificate),
+            from: self.peer.0.ip(),
+            method: &self.method,
+            uri: &self.uri,
+        }
+    }
 }
 
 fn open(doors: &Doors) -> Result<&App> {
@@ -72,11 +88,11 @@ pub(crate) fn router(app: Arc<OnceLock<App>>) -> Router {
         .layer(CatchPanicLayer::new())
 }
 
-async fn logs(doors: Doors, peer: Peer, headers: HeaderMap, mut body: Body) -> Response {
+async fn logs(doors: Doors, caller: Caller, mut body: Body) -> Response {
     // An answer has the form of its request; where that has none, it is JSON.
-    let form = Format::of(&headers).unwrap_or(Format::Json);
+    let form = Format::of(&caller.headers).unwrap_or(Format::Json);
     let taken = match open(&doors) {
-        Ok(app) => app.intake.take_otlp(head(&headers, &peer), &mut body).await,
+        Ok(app) => app.intake.take_otlp(caller.head(), &mut body).await,
         Err(error) => Err(error),
     };
     match taken {
@@ -85,17 +101,11 @@ async fn logs(doors: Doors, peer: Peer, headers: HeaderMap, mut body: Body) -> R
     }
 }
 
-async fn bulk(
-    doors: Doors,
-    peer: Peer,
-    index: Option<Path<String>>,
-    headers: HeaderMap,
-    mut body: Body,
-) -> Response {
+async fn bulk(doors: Doors, index: Option<Path<String>>, caller: Caller, mut body: Body) -> Response {
     let began = Instant::now();
     let index = index.as_ref().map(|index| index.as_str());
     let taken = match open(&doors) {
-        Ok(app) => app.intake.take_bulk(head(&headers, &peer), index, &mut body).await,
+        Ok(app) => app.intake.take_bulk(caller.head(), index, &mut body).await,
         Err(error) => Err(error),
     };
     match taken {

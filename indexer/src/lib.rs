@@ -26,6 +26,7 @@ mod lease;
 mod ledger;
 mod metrics;
 mod node;
+mod platform;
 mod quota;
 mod receive;
 mod replay;
@@ -54,6 +55,7 @@ use crate::http::App;
 use crate::lease::Held;
 use crate::metrics::Metrics;
 use crate::node::Nodes;
+use crate::platform::Platform;
 use crate::receive::Intake;
 use crate::seal::Sealer;
 use crate::takeover::Heir;
@@ -196,12 +198,8 @@ impl Parts {
         let heir = self.heir(&budget, &holdings);
         self.keeper(&hot).start(&config.upkeep, tasks, halt);
 
-        let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
-        let nodes = Nodes::new(config.nodes.clone(), config.workspace.clone(), Arc::clone(&catalog));
-        let credentials =
-            Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(clock), nodes, metrics);
-        let credentials = Arc::new(credentials);
+        let credentials = Arc::new(self.credentials(halt).await?);
         let intake = Intake::new(
             config,
             Arc::clone(&credentials),
@@ -225,6 +223,23 @@ impl Parts {
             tasks.spawn(heir.run(halt.clone()));
         }
         Ok(Some(committing))
+    }
+
+    /// What proves senders.
+    async fn credentials(&self, halt: &CancellationToken) -> Result<Credentials> {
+        let Self { config, store, clock, metrics, tasks, .. } = self;
+        let platform = match config.authorization_webhook.clone() {
+            Some(webhook) => Some(Arc::new(Platform::open(webhook, metrics).await?)),
+            None => None,
+        };
+        if let Some(platform) = platform.clone() {
+            let halt = halt.clone();
+            tasks.spawn(async move { halt.run_until_cancelled(platform.keep_fresh()).await });
+        }
+        let catalog = Arc::clone(&store.catalog);
+        let nodes = Nodes::new(config.nodes.clone(), config.workspace.clone(), Arc::clone(&catalog));
+        let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
+        Ok(Credentials::new(agent, cluster, catalog, Arc::clone(clock), nodes, platform, metrics))
     }
 
     /// Who takes over what others leave; nobody in embedded mode.

@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) batches: IntCounterVec,
     /// Requests whose sender was not proved, or may not send that, by what was wrong.
     pub(crate) credentials_refused: IntCounterVec,
+    /// Questions to the authorization webhook, by what came of them.
+    pub(crate) webhook_answers: IntCounterVec,
     /// Requests of tenants that had reached a limit, by the limit.
     pub(crate) limited: IntCounterVec,
     /// Secrets taken out of records that were made durable, by rule.
@@ -69,6 +71,12 @@ impl Metrics {
                 "credentials_refused_total",
                 "Requests whose sender was not proved, or may not send that.",
                 "reason",
+            )?,
+            webhook_answers: counters(
+                registry,
+                "webhook_answers_total",
+                "Questions to the authorization webhook, by what came of them.",
+                "outcome",
             )?,
             limited: counters(registry, "limited_total", "Requests of tenants over a limit.", "limit")?,
             redactions: counters(

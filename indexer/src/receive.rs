@@ -12,6 +12,7 @@ mod otlp;
 mod redaction;
 mod weight;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use heliograph_serve::PeerCertificate;
 use heliograph_store::Error as StoreError;
 use heliograph_store::catalog::Catalog;
 use heliograph_store::tenants::Tenants;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::budget::{Budget, Room};
@@ -77,6 +78,12 @@ pub(crate) struct Head<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Who is at the other end of its connection, if that has shown a certificate.
     pub(crate) certificate: Option<&'a PeerCertificate>,
+    /// The address of the other end.
+    pub(crate) from: IpAddr,
+    /// What is called …
+    pub(crate) method: &'a Method,
+    /// … and where.
+    pub(crate) uri: &'a Uri,
 }
 
 /// A body taken apart.
@@ -177,7 +184,7 @@ impl Intake {
 
     async fn otlp(&self, head: Head<'_>, body: &mut Body) -> Result<Outcome> {
         let headers = head.headers;
-        let sender = self.credentials.sender(headers, head.certificate).await?;
+        let sender = self.credentials.sender(head).await?;
         let format = Format::of(headers)?;
         let envelope = Envelope::of(headers, sender)?;
         self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
@@ -198,7 +205,7 @@ impl Intake {
         body: &mut Body,
     ) -> Result<(Outcome, Items, Room)> {
         let headers = head.headers;
-        let sender = self.credentials.sender(headers, head.certificate).await?;
+        let sender = self.credentials.sender(head).await?;
         // Whatever content type: clients send several, some send JSON's, and the body says what it is.
         let envelope = Envelope::of(headers, sender)?;
         self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;

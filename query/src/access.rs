@@ -10,6 +10,7 @@ pub mod password;
 mod session;
 mod sign_in;
 mod throttle;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,11 +19,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use heliograph_egress::webhook::Question;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
 use heliograph_store::audit::Subject;
 use heliograph_store::catalog::{Catalog, Extent, Role, Tenant, Token, User};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, Uri, header};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -34,6 +36,7 @@ pub(crate) use origin::Origins;
 pub(crate) use session::Cookie;
 use sign_in::SignIns;
 pub(crate) use throttle::Refusals;
+pub(crate) use webhook::Platform;
 
 /// What a machine's token begins with: a Basic password that begins so is a token, never a person's password.
 pub(crate) const TOKEN_PREFIX: &str = "hg_";
@@ -47,6 +50,8 @@ pub(crate) enum Principal {
     Token(String),
     /// A person whom a proxy in front names: another one than the user of that name.
     Forwarded(String),
+    /// A machine of this tenant, which the platform knows and we do not.
+    Platform(String),
 }
 
 impl Principal {
@@ -56,6 +61,7 @@ impl Principal {
             Self::User(name) => format!("user:{name}"),
             Self::Token(id) => format!("token:{id}"),
             Self::Forwarded(name) => format!("forwarded:{name}"),
+            Self::Platform(tenant) => format!("platform:{tenant}"),
         }
     }
 }
@@ -74,6 +80,8 @@ enum Proof {
         identity: Arc<Identity>,
         until: Timestamp,
     },
+    /// The platform's word about a credential, which it is asked for anew.
+    Platform(Arc<Question>),
 }
 
 /// What a caller may do with one tenant.
@@ -209,6 +217,22 @@ pub(crate) struct Access {
     session_ttl: Duration,
     origins: Origins,
     proxies: Option<forwarded::Proxies>,
+    platform: Option<Arc<Platform>>,
+}
+
+/// What of a request tells who calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Its headers, without those of proxies.
+    pub(crate) headers: &'a HeaderMap,
+    /// Where it came from.
+    pub(crate) from: IpAddr,
+    /// Whom a proxy vouches for.
+    pub(crate) vouched: Option<&'a Identity>,
+    /// What is called …
+    pub(crate) method: &'a Method,
+    /// … and where.
+    pub(crate) uri: &'a Uri,
 }
 
 impl Access {
@@ -218,8 +242,10 @@ impl Access {
         catalog: Arc<dyn Catalog>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
+        platform: Option<Arc<Platform>>,
     ) -> Result<Self> {
         Ok(Self {
+            platform,
             sign_ins: SignIns::new(Arc::clone(&catalog), Arc::clone(&clock), metrics)?,
             catalog,
             clock,
@@ -237,35 +263,29 @@ impl Access {
 
     /// The caller that the request's credential proves, with two both the same; or the one that a proxy vouches for,
     /// and then there is no other credential.
-    pub(crate) async fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        peer: IpAddr,
-        vouched: Option<&Identity>,
-    ) -> Result<Caller> {
-        match vouched {
-            None => self.by_headers(headers, peer).await,
+    pub(crate) async fn authenticate(&self, call: Call<'_>) -> Result<Caller> {
+        let has_other = || call.headers.contains_key(header::AUTHORIZATION) || self.has_cookie(call.headers);
+        match call.vouched {
+            None => self.by_headers(call).await,
             // Whatever else is there, only a proxy can name this one.
-            Some(_) if headers.contains_key(header::AUTHORIZATION) || self.has_cookie(headers) => {
-                Err(disagree())
-            }
+            Some(_) if has_other() => Err(disagree()),
             Some(identity) => self.of_forwarded(identity).await,
         }
     }
 
-    async fn by_headers(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller> {
-        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+    async fn by_headers(&self, call: Call<'_>) -> Result<Caller> {
+        let mut authorizations = call.headers.get_all(header::AUTHORIZATION).iter();
         let authorization = authorizations.next();
         if authorizations.next().is_some() {
             return Err(disagree());
         }
-        match (authorization, self.cookie.of(headers)?) {
+        match (authorization, self.cookie.of(call.headers)?) {
             (None, None) => Err(Error::Unauthenticated),
             (None, Some(cookie)) => self.by_session(&session::hash(&cookie)).await,
-            (Some(value), None) => self.by_authorization(value.as_bytes(), peer).await,
+            (Some(value), None) => self.by_authorization(value.as_bytes(), call).await,
             (Some(value), Some(cookie)) => {
                 let by_cookie = self.by_session(&session::hash(&cookie)).await;
-                let by_header = self.by_authorization(value.as_bytes(), peer).await?;
+                let by_header = self.by_authorization(value.as_bytes(), call).await?;
                 match by_cookie {
                     // The answer by cookie is the one that must also pass the Origin check.
                     Ok(caller) if caller.principal == by_header.principal => Ok(caller),
@@ -293,16 +313,25 @@ impl Access {
                 _ => Err(Error::Unauthenticated),
             },
             Proof::Forwarded { identity, until } => self.forwarded(Arc::clone(identity), *until).await,
+            // Without its word there is no right.
+            Proof::Platform(question) => {
+                self.by_platform(Some(question)).await.map_err(|_| Error::Unauthenticated)
+            }
         }
     }
 
-    async fn by_authorization(&self, value: &[u8], peer: IpAddr) -> Result<Caller> {
+    async fn by_authorization(&self, value: &[u8], call: Call<'_>) -> Result<Caller> {
         let text = std::str::from_utf8(value).map_err(|_| Error::Unauthenticated)?;
         let (scheme, rest) = text.split_once(' ').ok_or(Error::Unauthenticated)?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            let token = self.token(rest).await?;
-            return self.of_token(token).await;
+            return match self.token(rest).await {
+                // What looks like one of ours is nobody else's.
+                Err(Error::Unauthenticated) if !rest.starts_with(TOKEN_PREFIX) => {
+                    self.by_platform(webhook::question(&call, None).as_ref()).await
+                }
+                token => self.of_token(token?).await,
+            };
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(Error::Unauthenticated);
@@ -320,8 +349,22 @@ impl Access {
             }
             return self.of_token(token).await;
         }
-        let user = self.sign_ins.check(user, &SecretString::from(secret), peer, sign_in::Recall::Yes).await?;
-        self.of_password(user).await
+        let question = match TenantId::parse(user) {
+            Ok(tenant) if self.platform.is_some() => webhook::question(&call, Some(tenant)),
+            _ => None,
+        };
+        if let Some(question) = &question
+            && let Some(caller) = self.known_elsewhere(question).await?
+        {
+            return Ok(caller);
+        }
+        // Whether there is a user of that name or not: neither the answer nor its time tells.
+        let elsewhere = async || self.by_platform(question.as_ref()).await;
+        let secret = SecretString::from(secret);
+        match self.sign_ins.check_or(user, &secret, call.from, sign_in::Recall::Yes, elsewhere).await? {
+            sign_in::Proved::User(user) => self.of_password(user).await,
+            sign_in::Proved::Elsewhere(caller) => Ok(caller),
+        }
     }
 
     async fn by_session(&self, hash: &[u8; 32]) -> Result<Caller> {

@@ -1,8 +1,11 @@
 //! What the query role needs to know to run, as finished types.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use heliograph_egress::webhook::Keep;
+use heliograph_store::catalog::Role;
 use http::HeaderName;
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -46,6 +49,17 @@ pub struct ForwardAuth {
     pub recheck_after: Duration,
 }
 
+/// A service that is asked about credentials that are none of ours.
+#[derive(Clone, Debug)]
+pub struct AuthorizationWebhook {
+    /// Where it is.
+    pub target: heliograph_egress::Target,
+    /// How long its answers hold.
+    pub keep: Keep,
+    /// What it gives: all of these, or those of them that it names.
+    pub roles: BTreeSet<Role>,
+}
+
 /// The settings of the query role.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -76,4 +90,6 @@ pub struct Config {
     pub audit_keep: Option<Duration>,
     /// A proxy in front that proves callers; without, nobody is believed.
     pub forward_auth: Option<ForwardAuth>,
+    /// A service that knows further callers.
+    pub authorization_webhook: Option<AuthorizationWebhook>,
 }

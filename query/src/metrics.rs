@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) sign_ins: IntCounterVec,
     /// Calls whose caller was not proved, by what was wrong.
     pub(crate) credentials_refused: IntCounterVec,
+    /// Questions to the authorization webhook, by what came of them.
+    pub(crate) webhook_answers: IntCounterVec,
     /// Events in the audit log by action; one over several tenants counts once.
     pub(crate) audit_events: IntCounterVec,
     /// Calls that have a place in the audit log's queue.
@@ -110,6 +112,11 @@ impl Metrics {
                 "credentials_refused_total",
                 "Calls whose caller was not proved.",
                 &["reason"],
+            )?,
+            webhook_answers: counters(
+                "webhook_answers_total",
+                "Questions to the authorization webhook, by what came of them.",
+                &["outcome"],
             )?,
             audit_events: counters("audit_events_total", "Events in the audit log.", &["action"])?,
             audit_queue: gauge("audit_queue", "Calls with a place in the audit log's queue.")?,

@@ -156,6 +156,7 @@ impl Stage {
             tails_max: 8,
             audit_keep: None,
             forward_auth: None,
+            authorization_webhook: None,
         };
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -147,7 +147,7 @@ impl Setting for Header {
 }
 
 /// A role by its name.
-struct RoleName(Role);
+pub(super) struct RoleName(pub(super) Role);
 
 impl Setting for RoleName {
     fn read(written: &Written) -> Result<Self, String> {

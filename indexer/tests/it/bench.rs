@@ -62,6 +62,7 @@ pub(crate) fn config() -> Config {
     Config {
         agent_token: Some(AGENT.into()),
         nodes: Vec::new(),
+        authorization_webhook: None,
         cluster_token: CLUSTER.into(),
         workspace: Workspace::parse("default").unwrap(),
         advertise: None,

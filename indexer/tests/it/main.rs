@@ -12,6 +12,7 @@ mod feeds;
 mod ingest;
 mod limits;
 mod nodes;
+mod platform;
 mod redaction;
 mod sealing;
 mod shredding;

@@ -1,6 +1,7 @@
 //! Name and password → user: throttled, and as slow for a name that does not exist.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,14 @@ const RECALLED_MAX: usize = 1_000;
 pub(super) enum Recall {
     Yes,
     No,
+}
+
+/// Whose a name and password are.
+pub(super) enum Proved<T> {
+    /// A user's.
+    User(User),
+    /// Somebody's who is known elsewhere.
+    Elsewhere(T),
 }
 
 /// Proves passwords.
@@ -75,6 +84,22 @@ impl SignIns {
         peer: IpAddr,
         recall: Recall,
     ) -> Result<User> {
+        let nowhere = async || Err::<Infallible, _>(Error::Unauthenticated);
+        match self.check_or(name, password, peer, recall, nowhere).await? {
+            Proved::User(user) => Ok(user),
+            Proved::Elsewhere(never) => match never {},
+        }
+    }
+
+    /// The same, or whoever is known elsewhere: that is asked for whenever it is no user's, after as long a time.
+    pub(super) async fn check_or<T>(
+        &self,
+        name: &str,
+        password: &SecretString,
+        peer: IpAddr,
+        recall: Recall,
+        elsewhere: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<Proved<T>> {
         let now = self.clock.now();
         let user = self.catalog.user(name).await?;
         let key = self.recall_key(name, password);
@@ -82,7 +107,7 @@ impl SignIns {
             && let Some(user) = &user
             && self.is_recalled(&key, user, now)
         {
-            return Ok(user.clone());
+            return Ok(Proved::User(user.clone()));
         }
         let keys = [Key::account(name), Key::address(peer)];
         self.throttle.begin(&keys, now).map_err(|retry_after| {
@@ -91,16 +116,20 @@ impl SignIns {
         })?;
         let phc = user.as_ref().map_or_else(|| self.nobody.clone(), |u| u.password_hash.clone());
         let is_right = self.verify(password.clone(), phc).await?;
-        let outcome = if is_right && user.is_some() { "accepted" } else { "refused" };
-        self.metrics.sign_ins.with_label_values(&[outcome]).inc();
-        match user {
+        let proved = match user {
             Some(user) if is_right => {
-                self.throttle.succeeded(&keys, now);
                 self.remember(key, &user, now);
-                Ok(user)
+                Ok(Proved::User(user))
             }
-            _ => Err(Error::Unauthenticated),
+            _ => elsewhere().await.map(Proved::Elsewhere),
+        };
+        let outcome = if proved.is_ok() { "accepted" } else { "refused" };
+        self.metrics.sign_ins.with_label_values(&[outcome]).inc();
+        // Where nobody knows, it was no wrong guess.
+        if !matches!(proved, Err(Error::Unauthenticated)) {
+            self.throttle.succeeded(&keys, now);
         }
+        proved
     }
 
     async fn verify(&self, password: SecretString, phc: String) -> Result<bool> {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::error::{ErrorBody, Failed};
 use super::{Shared, record};
-use crate::access::Identity;
+use crate::access::{Call, Identity};
 use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
@@ -43,7 +43,8 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(peer)| peer.ip())
         .ok_or_else(|| Error::server("the connection", "no peer address"))?;
-    let caller = match api.access.authenticate(headers, peer, vouched).await {
+    let call = Call { headers, from: peer, vouched, method: request.method(), uri: request.uri() };
+    let caller = match api.access.authenticate(call).await {
         Err(error @ (Error::Unauthenticated | Error::Throttled { .. })) => {
             let by = record::tried(api, request);
             refused(match (&error, by) {
@@ -57,6 +58,10 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
         }
         Err(error @ Error::Invalid { .. }) => {
             refused("ambiguous");
+            return Err(error);
+        }
+        Err(error @ Error::Unanswered) => {
+            refused("unanswered");
             return Err(error);
         }
         proved => proved?,
@@ -88,7 +93,7 @@ pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Ne
     let id = cipher::random::<8>().map_or_else(|_| "0".to_owned(), |bytes| HEXLOWER.encode(&bytes));
     let mut response = next.run(request).await;
     if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
-        if response.status().is_server_error() && !matches!(*error, Error::Busy { .. } | Error::Unrecorded) {
+        if response.status().is_server_error() && !is_expected(&error) {
             tracing::error!(
                 request_id = id,
                 route,
@@ -120,6 +125,11 @@ pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Ne
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Whether a failure is told elsewhere, or is no failure of ours.
+fn is_expected(error: &Error) -> bool {
+    matches!(error, Error::Busy { .. } | Error::Unrecorded | Error::Unanswered)
 }
 
 /// Answers of the API are one caller's: nobody keeps them for another.

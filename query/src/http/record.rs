@@ -82,6 +82,7 @@ fn actor(principal: &Principal) -> Actor {
         Principal::Token(id) => Actor::Token(id.clone()),
         // No user of ours has a colon in the name.
         forwarded @ Principal::Forwarded(_) => Actor::User(forwarded.name()),
+        platform @ Principal::Platform(_) => Actor::Token(platform.name()),
     }
 }
 

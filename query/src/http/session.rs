@@ -56,7 +56,7 @@ fn described(caller: &Caller) -> Value {
         .collect();
     let user = match caller.principal() {
         Principal::User(name) | Principal::Forwarded(name) => name.clone(),
-        token @ Principal::Token(_) => token.name(),
+        machine @ (Principal::Token(_) | Principal::Platform(_)) => machine.name(),
     };
     let mut described = json!({ "user": user, "admin": caller.is_admin(), "tenants": tenants });
     if let (Some(email), Some(described)) = (caller.email(), described.as_object_mut()) {

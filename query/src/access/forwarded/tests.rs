@@ -281,6 +281,7 @@ async fn a_tail_by_a_proxys_word_ends_when_that_is_old() {
         Arc::clone(&stage.store.catalog),
         Arc::new(stage.clock.clone()),
         crate::metrics::Metrics::new(&prometheus::Registry::new()).unwrap(),
+        None,
     )
     .unwrap();
     let identity = Identity {
