@@ -25,7 +25,7 @@ use std::time::Duration;
 use heliograph_agent::Tls;
 use heliograph_egress::Target;
 use heliograph_egress::webhook::Keep;
-use heliograph_indexer::{NodeRule, TenantBounds};
+use heliograph_indexer::{NodeRule, TenantBounds, TokenReview};
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use heliograph_query::{AuthorizationWebhook, ForwardAuth};
@@ -79,6 +79,8 @@ pub(crate) struct Indexer {
     pub(crate) advertise: Option<String>,
     /// `[[indexer.nodes]]`: for whom agents may ship.
     pub(crate) nodes: Vec<NodeRule>,
+    /// `[indexer.token_review]`: who agents with service-account tokens are.
+    pub(crate) token_review: Option<TokenReview>,
     /// `[indexer.authorization_webhook]`: who knows further senders.
     pub(crate) authorization_webhook: Option<(Target, Keep)>,
     /// The workspace of tenants that agents bring.
@@ -276,6 +278,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
             advertise: r.optional::<BaseUrl>("advertise").map(|url| url.0),
             nodes: r.list("nodes", nodes::read_rule),
             authorization_webhook: r.section("authorization_webhook", webhook::read),
+            token_review: r.section("token_review", nodes::read_review),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
             hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),

@@ -64,6 +64,7 @@ pub(crate) fn indexer_config(
         agent_token,
         nodes: indexer.nodes.clone(),
         authorization_webhook: indexer.authorization_webhook.clone(),
+        token_review: indexer.token_review.clone(),
         cluster_token,
         workspace: indexer.agent_workspace.clone(),
         advertise,

@@ -5,6 +5,7 @@
 
 pub mod guard;
 pub mod service;
+pub mod tries;
 pub mod webhook;
 
 pub use guard::Guard;

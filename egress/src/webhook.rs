@@ -17,10 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::service::{Failure, Service};
-
-mod tries;
-
-use tries::Tries;
+use crate::tries::Tries;
 
 /// The path and query that the caller asked for.
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");

@@ -11,6 +11,7 @@ use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
 
 use crate::node::NodeRule;
+use crate::review::TokenReview;
 use crate::upkeep::Upkeep;
 
 /// The settings of the indexer.
@@ -24,6 +25,8 @@ pub struct Config {
     pub nodes: Vec<NodeRule>,
     /// A service that knows further senders, each the writer of one tenant, and how long its answers hold.
     pub authorization_webhook: Option<(Target, Keep)>,
+    /// How agents' service-account tokens are reviewed; then agents are their nodes, and `nodes` names those.
+    pub token_review: Option<TokenReview>,
     /// The query role's credential for the `/internal` routes.
     pub cluster_token: SecretString,
     /// Where tenants are made that an agent names for the first time.

@@ -30,6 +30,7 @@ mod platform;
 mod quota;
 mod receive;
 mod replay;
+mod review;
 mod seal;
 mod takeover;
 mod upkeep;
@@ -57,6 +58,7 @@ use crate::metrics::Metrics;
 use crate::node::Nodes;
 use crate::platform::Platform;
 use crate::receive::Intake;
+use crate::review::Reviews;
 use crate::seal::Sealer;
 use crate::takeover::Heir;
 use crate::upkeep::Keeper;
@@ -64,6 +66,7 @@ use crate::upkeep::Keeper;
 pub use config::{Config, TenantBounds};
 pub use error::{Error, Result};
 pub use node::{NodeName, NodeRule, Reach};
+pub use review::TokenReview;
 pub use upkeep::Upkeep;
 
 /// Connections at the same time: agents, tails of query nodes, other writers.
@@ -236,10 +239,18 @@ impl Parts {
             let halt = halt.clone();
             tasks.spawn(async move { halt.run_until_cancelled(platform.keep_fresh()).await });
         }
+        let reviews = match config.token_review.clone() {
+            Some(review) => Some(Arc::new(Reviews::open(review, metrics).await?)),
+            None => None,
+        };
+        if let Some(reviews) = reviews.clone() {
+            let halt = halt.clone();
+            tasks.spawn(async move { halt.run_until_cancelled(reviews.keep_fresh()).await });
+        }
         let catalog = Arc::clone(&store.catalog);
         let nodes = Nodes::new(config.nodes.clone(), config.workspace.clone(), Arc::clone(&catalog));
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
-        Ok(Credentials::new(agent, cluster, catalog, Arc::clone(clock), nodes, platform, metrics))
+        Ok(Credentials::new(agent, cluster, catalog, Arc::clone(clock), nodes, platform, reviews, metrics))
     }
 
     /// Who takes over what others leave; nobody in embedded mode.

@@ -18,6 +18,8 @@ pub(crate) struct Metrics {
     pub(crate) credentials_refused: IntCounterVec,
     /// Questions to the authorization webhook, by what came of them.
     pub(crate) webhook_answers: IntCounterVec,
+    /// Reviews of agents' tokens, by what came of them.
+    pub(crate) token_reviews: IntCounterVec,
     /// Requests of tenants that had reached a limit, by the limit.
     pub(crate) limited: IntCounterVec,
     /// Secrets taken out of records that were made durable, by rule.
@@ -76,6 +78,12 @@ impl Metrics {
                 registry,
                 "webhook_answers_total",
                 "Questions to the authorization webhook, by what came of them.",
+                "outcome",
+            )?,
+            token_reviews: counters(
+                registry,
+                "token_reviews_total",
+                "Reviews of agents' tokens, by what came of them.",
                 "outcome",
             )?,
             limited: counters(registry, "limited_total", "Requests of tenants over a limit.", "limit")?,

@@ -1,4 +1,4 @@
-//! Which tenants an agent may ship for, by its certificate.
+//! Which tenants an agent may ship for: by its certificate, or by the node that a review of its token names.
 //!
 //! A node is no more than the pods on it: whoever takes one over can send what those write, and nothing in the name of
 //! tenants that have nothing there.
@@ -35,6 +35,8 @@ pub struct NodeRule {
 pub enum NodeName {
     /// The common name of its certificate, or one of the DNS names in it.
     Certificate(GlobMatcher),
+    /// Its node, as a review of its token names it.
+    Node(GlobMatcher),
 }
 
 /// Tenants that may be shipped for: those that any part names.
@@ -86,7 +88,18 @@ impl Nodes {
         // Without a subject there is nothing to compare: not even with a pattern that takes everything.
         let subject = Some(peer.subject.as_str()).filter(|subject| !subject.is_empty());
         let names = || subject.into_iter().chain(peer.dns_names.iter().map(String::as_str));
-        self.reach(|NodeName::Certificate(pattern)| names().any(|name| pattern.is_match(name)))
+        self.reach(|who| match who {
+            NodeName::Certificate(pattern) => names().any(|name| pattern.is_match(name)),
+            NodeName::Node(_) => false,
+        })
+    }
+
+    /// What an agent on a node may ship; nothing, if no rule names it.
+    pub(crate) fn by_node(&self, node: &str) -> Option<Arc<Reach>> {
+        self.reach(|who| match who {
+            NodeName::Certificate(_) => false,
+            NodeName::Node(pattern) => pattern.is_match(node),
+        })
     }
 
     fn reach(&self, is_named: impl Fn(&NodeName) -> bool) -> Option<Arc<Reach>> {

@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod faults;
+pub mod kubernetes;
 pub mod s3;
 pub mod service;
 mod tasks;

@@ -63,6 +63,7 @@ pub(crate) fn config() -> Config {
         agent_token: Some(AGENT.into()),
         nodes: Vec::new(),
         authorization_webhook: None,
+        token_review: None,
         cluster_token: CLUSTER.into(),
         workspace: Workspace::parse("default").unwrap(),
         advertise: None,

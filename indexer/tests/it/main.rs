@@ -14,6 +14,7 @@ mod limits;
 mod nodes;
 mod platform;
 mod redaction;
+mod review;
 mod sealing;
 mod shredding;
 mod takeover;

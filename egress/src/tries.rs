@@ -8,18 +8,18 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Credentials of an address that may prove nothing within [`WINDOW`]; as many as wrong passwords.
-pub(super) const FAILURES_MAX: usize = 10;
+pub const FAILURES_MAX: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered; beyond, those that have been quiet longest are forgotten.
 const ADDRESSES_MAX: usize = 20_000;
 
 /// Recent failures. A try counts as one until it is taken back, so that tries side by side count, too.
 #[derive(Debug, Default)]
-pub(super) struct Tries(Mutex<HashMap<IpAddr, VecDeque<Instant>>>);
+pub struct Tries(Mutex<HashMap<IpAddr, VecDeque<Instant>>>);
 
 impl Tries {
     /// Counts a try, or says how long to wait.
-    pub(super) fn begin(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub fn begin(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut tries = self.0.lock();
         let from = network(from);
         if tries.len() >= ADDRESSES_MAX && !tries.contains_key(&from) {
@@ -41,7 +41,7 @@ impl Tries {
     }
 
     /// The try that began then was none.
-    pub(super) fn take_back(&self, from: IpAddr, began: Instant) {
+    pub fn take_back(&self, from: IpAddr, began: Instant) {
         let (mut tries, from) = (self.0.lock(), network(from));
         if let Some(recent) = tries.get_mut(&from) {
             if let Some(index) = recent.iter().rposition(|at| *at == began) {
