@@ -30,6 +30,7 @@ use heliograph_store::catalog::Catalog;
 use heliograph_store::tenants::Tenants;
 use http::{HeaderMap, Method, Uri};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::budget::{Budget, Room};
 use crate::commit::{Batch, Outcome, Pending};
@@ -50,6 +51,8 @@ pub(crate) use otlp::Format;
 
 /// How long a request waits for memory before its sender is told to come again.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
+/// How long a sender's proof lasts while its body comes.
+const PROOF_AGE_MAX: Duration = Duration::from_secs(1);
 /// Bodies that are being received, all together.
 const BODIES_BYTES_MAX: usize = 256 << 20;
 
@@ -183,13 +186,14 @@ impl Intake {
     }
 
     async fn otlp(&self, head: Head<'_>, body: &mut Body) -> Result<Outcome> {
-        let headers = head.headers;
+        let (headers, began) = (head.headers, Instant::now());
         let sender = self.credentials.sender(head).await?;
         let format = Format::of(headers)?;
         let envelope = Envelope::of(headers, sender)?;
         self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
+        self.may_still(head, &envelope, began).await?;
         let origin = self.origin(&envelope, format);
         let (encoding, limits, redaction) =
             (envelope.encoding, self.limits, self.redaction(&envelope.tenant));
@@ -204,7 +208,7 @@ impl Intake {
         index: Option<&str>,
         body: &mut Body,
     ) -> Result<(Outcome, Items, Room)> {
-        let headers = head.headers;
+        let (headers, began) = (head.headers, Instant::now());
         let sender = self.credentials.sender(head).await?;
         // Whatever content type: clients send several, some send JSON's, and the body says what it is.
         let envelope = Envelope::of(headers, sender)?;
@@ -212,6 +216,7 @@ impl Intake {
         let index = bulk::index(index)?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
+        self.may_still(head, &envelope, began).await?;
         let (encoding, limits, positions) = (envelope.encoding, self.limits, Arc::clone(&self.positions));
         let batch = bulk::Batch {
             tenant: envelope.tenant.clone(),
@@ -226,6 +231,18 @@ impl Intake {
         let full = Error::Full { what: "memory for requests" };
         let room = self.bodies.reserve(items.bytes.len()).ok_or(full)?;
         Ok((self.store(envelope, decoded, &mut admission).await?, items, room))
+    }
+
+    /// A body may take minutes: whose credential ends meanwhile has sent nothing.
+    async fn may_still(&self, head: Head<'_>, envelope: &Envelope, began: Instant) -> Result<()> {
+        if began.elapsed() < PROOF_AGE_MAX {
+            return Ok(());
+        }
+        let sender = self.credentials.sender(head).await?;
+        match &sender {
+            Sender::Token { tenant, .. } if *tenant != envelope.tenant => Err(Error::Unauthenticated),
+            sender => self.credentials.may_ship(sender, &envelope.tenant).await,
+        }
     }
 
     async fn receive(

@@ -301,6 +301,35 @@ async fn a_tail_by_a_proxys_word_ends_when_that_is_old() {
     assert!(!shown.contains("readers"), "{shown}");
 }
 
+#[tokio::test]
+async fn a_tail_through_a_proxy_runs_and_ends_when_its_word_is_old() {
+    use futures::StreamExt;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+    let stage = stage(&["127.0.0.1/32"]).await;
+    let mut request = format!("ws://{}/api/v1/tail?tenant=a", stage.addr).into_client_request().unwrap();
+    for (name, value) in [(USER, "ann"), (GROUPS, "readers"), ("origin", "https://logs.example.com")] {
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    stage.indexer.commit(&tenant("a"), &[crate::stage::record(1, 1, 1, "seen")]).await;
+    let mut seen = false;
+    let code = loop {
+        match tokio::time::timeout(Duration::from_secs(30), socket.next()).await.unwrap() {
+            Some(Ok(Message::Text(text))) if text.as_str().contains("\"seen\"") => {
+                seen = true;
+                stage.clock.advance(Duration::from_secs(600));
+            }
+            Some(Ok(Message::Close(Some(frame)))) => break frame.code,
+            Some(Ok(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((seen, code), (true, CloseCode::Policy));
+}
+
 fn parts(peer: &str, certificate: Option<(&str, &[&str])>, headers: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder();
     for (name, value) in headers {

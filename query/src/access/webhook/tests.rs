@@ -1,5 +1,6 @@
 //! Callers whom only the platform knows, and a platform that is slow, broken, or lies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,10 +8,14 @@ use heliograph_egress::webhook::Keep;
 use heliograph_egress::{Guard, Target};
 use heliograph_store::catalog::Role;
 use heliograph_testbed::service::{Asked, Reply, Service as Fake};
+use http::{Method, Uri, header};
 use serde_json::{Value, json};
 
+use crate::Error;
 use crate::access::tests::sign_in;
+use crate::access::{Access, Call, Platform};
 use crate::config::AuthorizationWebhook;
+use crate::metrics::Metrics;
 use crate::stage::{PASSWORD, Stage};
 
 fn basic(user: &str, secret: &str) -> String {
@@ -199,4 +204,44 @@ async fn a_user_of_a_tenants_name_stays_a_user() {
     assert_eq!(fake.asked().len(), 1);
     let (_, who) = ask(&stage, "session", &basic("ann", PASSWORD)).await;
     assert_eq!(who["user"], "ann");
+}
+
+/// What goes on, as a tail does, is asked about anew; and its credential stands nowhere.
+#[tokio::test]
+async fn what_goes_on_ends_when_the_platform_says_no_or_nothing() {
+    let (fake, stage) = stages().await;
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let webhook = stage.config.authorization_webhook.clone().unwrap();
+    let platform = Arc::new(Platform::open(webhook, metrics.clone()).await.unwrap());
+    let (catalog, clock) = (Arc::clone(&stage.store.catalog), Arc::new(stage.clock.clone()));
+    let access = Access::new(&stage.config, catalog, clock, metrics, Some(platform)).unwrap();
+    let authorization = basic("a", "secret of a");
+    let headers = [(header::AUTHORIZATION, authorization.parse().unwrap())].into_iter().collect();
+    let (method, uri) = (Method::GET, Uri::from_static("/api/v1/tail?tenant=a"));
+    let from = std::net::Ipv4Addr::LOCALHOST.into();
+    let call = Call { headers: &headers, from, vouched: None, method: &method, uri: &uri };
+    let caller = access.authenticate(call).await.unwrap();
+    let shown = format!("{caller:?}");
+    assert!(!shown.contains(&authorization) && !shown.contains("secret"), "{shown}");
+    let later = async || {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+    };
+    access.again(&caller).await.unwrap();
+    later().await;
+    access.again(&caller).await.unwrap();
+    assert_eq!(fake.asked().len(), 2, "when the first answer was old");
+    for reply in [Reply::status(401), Reply::status(500), Reply::HangsUp] {
+        later().await;
+        fake.answer(move |_| reply.clone());
+        assert!(matches!(access.again(&caller).await, Err(Error::Unauthenticated)));
+    }
+    later().await;
+    fake.answer(platform_of_all);
+    assert!(access.again(&caller).await.is_ok(), "the same credential is good again");
+}
+
+fn platform_of_all(_: &Asked) -> Reply {
+    Reply::status(200)
 }
