@@ -79,13 +79,13 @@ def wanted_rights(agent):
             raise ValueError(f"unknown agent.kubernetes.rights {other!r}")
 
 
-def granted_rights(documents, account):
-    """The same, as the bindings to the account have it; and the bindings to others."""
+def granted_rights(documents, account, known):
+    """The same, as the bindings to the account have it; and the bindings to others than that and those known."""
     granted, foreign = {}, []
     for binding in (d for d in documents if d["kind"] in {"RoleBinding", "ClusterRoleBinding"}):
         name, scope = binding["metadata"]["name"], binding["metadata"].get("namespace")
         subjects = [(s["kind"], s["name"], s.get("namespace")) for s in binding.get("subjects", [])]
-        foreign.extend(f"{name}: binds {s}" for s in subjects if s != account)
+        foreign.extend(f"{name}: binds {s}" for s in subjects if s not in (account, *known))
         role = next(
             (
                 d
@@ -107,13 +107,13 @@ def granted_rights(documents, account):
     return granted, foreign
 
 
-def faults_of_rights(documents, set_, spec, agent):
+def faults_of_rights(documents, set_, spec, agent, known):
     name, namespace = spec.get("serviceAccountName"), set_["metadata"].get("namespace")
     account = find(documents, "ServiceAccount", name)
     if account is None or account["metadata"].get("namespace") != namespace:
         yield f"{AGENT}: its ServiceAccount {name} is not rendered"
     wanted = wanted_rights(agent)
-    granted, foreign = granted_rights(documents, ("ServiceAccount", name, namespace))
+    granted, foreign = granted_rights(documents, ("ServiceAccount", name, namespace), known)
     yield from foreign
     for scope, resource in sorted({*wanted, *granted}, key=str):
         needs, has = (rights.get((scope, resource), frozenset()) for rights in (wanted, granted))
@@ -133,7 +133,8 @@ def faults_of_rights(documents, set_, spec, agent):
             yield f"{AGENT}: its NetworkPolicy keeps it from the API server's {sorted(missing)}"
 
 
-def faults(documents):
+def faults(documents, known):
+    """`known` are accounts of ours that have rights of their own."""
     set_ = find(documents, "DaemonSet", AGENT)
     if set_ is None:
         yield f"no {AGENT} is rendered"
@@ -142,4 +143,4 @@ def faults(documents):
     container = next(c for c in spec["containers"] if c["name"] == "agent")
     agent = settings(documents, spec, container)
     yield from faults_of_mounts(spec, container, agent)
-    yield from faults_of_rights(documents, set_, spec, agent)
+    yield from faults_of_rights(documents, set_, spec, agent, known)

@@ -10,6 +10,7 @@ import tomllib
 import yaml
 
 import agent
+import server
 from agent import AGENT
 
 
@@ -82,6 +83,8 @@ def faults_of_plain_text(documents):
 def faults_of_names(documents):
     """Old versions of kustomize leave some references to generated names as they were written."""
     maps = {d["metadata"]["name"] for d in documents if d["kind"] == "ConfigMap"}
+    # Kubernetes puts it into each namespace itself.
+    maps.add("kube-root-ca.crt")
     for owner, spec in pods(documents):
         for volume in spec.get("volumes", []):
             sources = [volume, *volume.get("projected", {}).get("sources", [])]
@@ -105,7 +108,8 @@ def faults(documents):
     for wanted in ("DaemonSet", "StatefulSet", "Service", "ServiceAccount", "ConfigMap", "NetworkPolicy"):
         if wanted not in kinds:
             yield f"no {wanted} is rendered"
-    yield from agent.faults(documents)
+    yield from agent.faults(documents, [server.account(documents)])
+    yield from server.faults(documents)
 
 
 def main():

@@ -1,6 +1,6 @@
 """Shows that check.py finds what is missing and what is too much, by taking rendered manifests apart.
 
-Usage: check_test.py FOLDER, with base.yaml, cluster.yaml, cluster-labels.yaml and namespaces.yaml as rendered.
+Usage: check_test.py FOLDER, with a file for each mode, as rendered.
 """
 
 import copy
@@ -10,9 +10,10 @@ import unittest
 
 import agent
 import check
+import server
 
 FOLDER = pathlib.Path(sys.argv.pop())
-MODES = ("base", "cluster", "cluster-labels", "namespaces")
+MODES = ("base", "cluster", "cluster-labels", "namespaces", "tokens")
 
 
 def faults(mode, change=lambda documents: None):
@@ -164,6 +165,56 @@ class TheCheck(unittest.TestCase):
             server["spec"]["template"]["spec"]["automountServiceAccountToken"] = True
 
         self.found("cluster", "heliograph-server: mounts a service account token", change)
+
+    def test_finds_a_server_that_cannot_review_tokens_or_may_more(self):
+        def set_of(documents):
+            return agent.find(documents, "StatefulSet", server.SERVER)
+
+        def indexer(documents):
+            return set_of(documents)["spec"]["template"]["spec"]["containers"][0]
+
+        def reviews(documents):
+            return next(r for r in rules(documents) if r["resources"] == ["tokenreviews"])
+
+        def shut_in(documents):
+            agent.find(documents, "NetworkPolicy", server.SERVER)["spec"]["egress"] = []
+
+        def without_token(documents):
+            mounts = indexer(documents)["volumeMounts"]
+            mounts[:] = [m for m in mounts if m["name"] != "api"]
+
+        def also_for_query(documents):
+            containers = set_of(documents)["spec"]["template"]["spec"]["containers"]
+            containers[1]["volumeMounts"].append({"name": "api", "mountPath": "/run/heliograph/api"})
+
+        def another_account(documents):
+            agent.environment(indexer(documents))[f"{server.PREFIX}SERVICE_ACCOUNTS"]["value"] = '["x/y"]'
+
+        def no_nodes(documents):
+            agent.environment(indexer(documents))["HELIOGRAPH_INDEXER__NODES"]["value"] = "[]"
+
+        self.found("tokens", "may not create authentication", lambda d: reviews(d)["verbs"].clear())
+        self.found("tokens", "may get authentication", lambda d: reviews(d)["verbs"].append("get"))
+        self.found("tokens", "heliograph-server: may create authentication.k8s.io/secrets", lambda d: reviews(d)["resources"].append("secrets"))
+        self.found("tokens", "heliograph-server: its NetworkPolicy keeps it", shut_in)
+        self.found("tokens", "heliograph-server/indexer: has, or lacks, the token", without_token)
+        self.found("tokens", "heliograph-server/query: has, or lacks, the token", also_for_query)
+        self.found("tokens", "takes tokens of others", another_account)
+        self.found("tokens", "nothing says for whom nodes may ship", no_nodes)
+
+    def test_finds_an_agents_token_for_somebody_else(self):
+        def source(documents):
+            volume = next(v for v in pod(documents)["volumes"] if v["name"] == "token")
+            return volume["projected"]["sources"][0]["serviceAccountToken"]
+
+        def not_mounted(documents):
+            mounts = container(documents)["volumeMounts"]
+            mounts[:] = [m for m in mounts if m["name"] != "token"]
+
+        self.found("tokens", "its token is for other", lambda d: source(d).update(audience="other"))
+        # Without an audience, it is one for the API server.
+        self.found("tokens", "its token is for None", lambda d: source(d).pop("audience"))
+        self.found("tokens", "is not projected", not_mounted)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ pub enum Token {
     /// Is what the file holds, without its last line end; read anew when the file changes, as projected
     /// service-account tokens do.
     File(PathBuf),
+    /// Is the certificate of [`Tls::identity`]: nothing is sent beside it.
+    Certificate,
 }
 
 /// PEM files for TLS with the indexers; read at the start, and anew when they change.

@@ -2,8 +2,10 @@
 //! only place that reads the environment.
 
 mod agent;
+mod forwarding;
 mod kubernetes;
 mod listener;
+mod nodes;
 mod providers;
 mod reader;
 mod redaction;
@@ -11,6 +13,7 @@ mod shipping;
 mod show;
 mod storage;
 mod values;
+mod webhook;
 mod written;
 
 use std::fmt;
@@ -21,15 +24,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliograph_agent::Tls;
-use heliograph_indexer::TenantBounds;
+use heliograph_egress::Target;
+use heliograph_egress::webhook::Keep;
+use heliograph_indexer::{NodeRule, TenantBounds, TokenReview};
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
-use heliograph_store::catalog;
+use heliograph_query::{AuthorizationWebhook, ForwardAuth};
+use heliograph_store::catalog::{self, Role};
 use heliograph_store::objects::{CacheConfig, is_credential_variable};
-use heliograph_store::retention::Keep;
+use heliograph_store::retention;
 use secrecy::SecretString;
 
 pub(crate) use agent::{Agent, check_glob};
+use forwarding::RoleName;
 pub(crate) use listener::Listener;
 use reader::{Notes, Reader};
 use values::{BaseUrl, Count, Shown};
@@ -71,6 +78,12 @@ pub(crate) struct Indexer {
     pub(crate) listener: Listener,
     /// The base URL at which query nodes reach it; unset, it is made of host name and port.
     pub(crate) advertise: Option<String>,
+    /// `[[indexer.nodes]]`: for whom agents may ship.
+    pub(crate) nodes: Vec<NodeRule>,
+    /// `[indexer.token_review]`: who agents with service-account tokens are.
+    pub(crate) token_review: Option<TokenReview>,
+    /// `[indexer.authorization_webhook]`: who knows further senders.
+    pub(crate) authorization_webhook: Option<(Target, Keep)>,
     /// The workspace of tenants that agents bring.
     pub(crate) agent_workspace: Workspace,
     pub(crate) linger: Duration,
@@ -84,7 +97,7 @@ pub(crate) struct Indexer {
 #[derive(Debug)]
 pub(crate) struct Retention {
     /// What tenants keep that have no bounds of their own.
-    pub(crate) keep: Keep,
+    pub(crate) keep: retention::Keep,
     /// How long what is not searched any more stays for those who began before.
     pub(crate) delete_after: Duration,
 }
@@ -104,6 +117,10 @@ pub(crate) struct Query {
     /// Memory for opened pages of segments.
     pub(crate) page_cache_bytes: usize,
     pub(crate) secure_cookies: bool,
+    /// `[query.forward_auth]`: a proxy in front that proves callers.
+    pub(crate) forward_auth: Option<ForwardAuth>,
+    /// `[query.authorization_webhook]`: who knows further callers.
+    pub(crate) authorization_webhook: Option<AuthorizationWebhook>,
 }
 
 /// `[audit]`.
@@ -264,6 +281,9 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         indexer: r.section("indexer", |r| Indexer {
             listener: Listener::read(r, "listen", 7710),
             advertise: r.optional::<BaseUrl>("advertise").map(|url| url.0),
+            nodes: r.list("nodes", nodes::read_rule),
+            authorization_webhook: r.section("authorization_webhook", webhook::read),
+            token_review: r.section("token_review", nodes::read_review),
             agent_workspace: r.setting("agent_workspace", default_workspace()),
             linger: r.setting("linger", Span(Duration::from_millis(3))).0,
             hot_bytes_max: bytes(r, "hot_bytes_max", 128 * MIB),
@@ -273,7 +293,7 @@ fn read_all(r: &mut Reader<'_>, clouds: Vec<(String, String)>) -> Config {
         }),
         redaction: r.section("redaction", redaction::read),
         retention: r.section("retention", |r| Retention {
-            keep: Keep {
+            keep: retention::Keep {
                 age: r.optional("age").map(|age: Span| age.0),
                 bytes: r.optional("bytes").map(|bytes: Bytes| bytes.0),
             },
@@ -321,6 +341,13 @@ fn read_query(r: &mut Reader<'_>) -> Query {
         // Behind a proxy that has TLS, it must be told.
         secure_cookies: r.setting("secure_cookies", listener.tls.is_some()),
         providers: providers::read(r),
+        forward_auth: r.section("forward_auth", forwarding::read),
+        authorization_webhook: r.section("authorization_webhook", |r| {
+            let roles: Option<Vec<RoleName>> = r.optional("roles");
+            let roles =
+                roles.map_or([Role::Viewer].into(), |all| all.into_iter().map(|role| role.0).collect());
+            webhook::read(r).map(|(target, keep)| AuthorizationWebhook { target, keep, roles })
+        }),
         listener,
     }
 }
@@ -339,6 +366,7 @@ fn check_together(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
     let listeners = [&config.agent.listener, &config.indexer.listener, &config.query.listener];
     mistakes.extend(listeners.into_iter().filter_map(|listener| listener.check().err()));
+    mistakes.extend(nodes::check(&config.indexer));
     let (stays, search) = (config.retention.delete_after, config.limits.search_timeout);
     if stays < search * 2 {
         mistakes.push(Mistake::new(format!(

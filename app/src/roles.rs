@@ -62,6 +62,9 @@ pub(crate) fn indexer_config(
     let (indexer, limits) = (&config.indexer, &config.limits);
     heliograph_indexer::Config {
         agent_token,
+        nodes: indexer.nodes.clone(),
+        authorization_webhook: indexer.authorization_webhook.clone(),
+        token_review: indexer.token_review.clone(),
         cluster_token,
         workspace: indexer.agent_workspace.clone(),
         advertise,
@@ -107,14 +110,17 @@ pub(crate) fn query_config(
         search_timeout: limits.search_timeout,
         tails_max: limits.tails_max,
         audit_keep: Some(config.audit.keep),
+        forward_auth: query.forward_auth.clone(),
+        authorization_webhook: query.authorization_webhook.clone(),
     }
 }
 
 /// `heliograph agent`. As a sidecar it ends by itself.
 pub(crate) async fn run_agent(config: Config) -> Outcome {
-    let token = match &config.agent.token_file {
-        Some(file) => Token::File(file.clone()),
-        None => Token::Fixed(needed(config.auth.agent_token.as_ref(), "auth.agent_token")?),
+    let token = match (&config.agent.token_file, &config.auth.agent_token) {
+        (Some(file), _) => Token::File(file.clone()),
+        (None, None) if config.tls.identity.is_some() => Token::Certificate,
+        (None, token) => Token::Fixed(needed(token.as_ref(), "auth.agent_token")?),
     };
     if config.agent.indexers.is_empty() {
         return Err(config::missing("agent.indexers", "is needed by this role").into());

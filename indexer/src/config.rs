@@ -4,10 +4,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliograph_egress::Target;
+use heliograph_egress::webhook::Keep;
 use heliograph_model::redact::Redactor;
 use heliograph_model::tenant::Workspace;
 use secrecy::SecretString;
 
+use crate::node::NodeRule;
+use crate::review::TokenReview;
 use crate::upkeep::Upkeep;
 
 /// The settings of the indexer.
@@ -16,6 +20,13 @@ pub struct Config {
     /// The agents' credential: its holder may name any tenant in `X-Heliograph-Tenant`. Without one, only
     /// tokens of tenants are accepted.
     pub agent_token: Option<SecretString>,
+    /// For whom agents may ship. With any of these, the agents' token proves no agent without a certificate that one of
+    /// them names, and such a certificate needs no token.
+    pub nodes: Vec<NodeRule>,
+    /// A service that knows further senders, each the writer of one tenant, and how long its answers hold.
+    pub authorization_webhook: Option<(Target, Keep)>,
+    /// How agents' service-account tokens are reviewed; then agents are their nodes, and `nodes` names those.
+    pub token_review: Option<TokenReview>,
     /// The query role's credential for the `/internal` routes.
     pub cluster_token: SecretString,
     /// Where tenants are made that an agent names for the first time.

@@ -19,6 +19,20 @@ pub enum Error {
         /// What is not allowed.
         reason: &'static str,
     },
+    /// Too many credentials that proved nothing came from there.
+    #[error("too many credentials proved nothing: wait before the next")]
+    Throttled {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// A service that the configuration names cannot be called.
+    #[error("[indexer.{section}]")]
+    Service {
+        /// Which part of the configuration.
+        section: &'static str,
+        /// Why not.
+        source: heliograph_egress::service::Error,
+    },
     /// A request that is wrong and stays so.
     #[error("{reason}")]
     Invalid {
@@ -136,13 +150,13 @@ impl Error {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Gap { .. } => StatusCode::CONFLICT,
-            Self::Full { .. } | Self::Limit { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full { .. } | Self::Limit { .. } | Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. }
             | Self::Fenced { .. }
             | Self::Store(_)
             | Self::Objects(_)
             | Self::NearlyFull(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Metrics(_) | Self::Worker(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Metrics(_) | Self::Worker(_) | Self::Service { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -162,7 +176,7 @@ impl Error {
 
     /// After how many seconds sending again makes sense; `None` where it never does.
     pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
-        if let Self::Limit { after, .. } = self {
+        if let Self::Limit { after, .. } | Self::Throttled { after } = self {
             return u32::try_from(after.as_millis().div_ceil(1_000).max(1)).ok();
         }
         match self.status() {
@@ -180,7 +194,7 @@ impl Error {
             Self::Store(_) | Self::Objects(_) | Self::NearlyFull(_) | Self::Fenced { .. } => {
                 "storage is unavailable: send again later".to_owned()
             }
-            Self::Metrics(_) | Self::Worker(_) => "internal error".to_owned(),
+            Self::Metrics(_) | Self::Worker(_) | Self::Service { .. } => "internal error".to_owned(),
             told => told.to_string(),
         }
     }

@@ -3,20 +3,22 @@
 mod answer;
 mod elasticsearch;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, Query, State};
 use axum::response::Response;
 use axum::routing::post;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use futures::stream;
 use heliograph_model::record::Record;
 use heliograph_model::scan::{Answer, HotAnswer, Scans};
 use heliograph_model::tenant::TenantId;
-use http::HeaderMap;
+use heliograph_serve::PeerCertificate;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Uri};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -29,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::feed;
 use crate::holdings::Holdings;
 use crate::hot::{Answers, Found, Searcher};
-use crate::receive::{Format, Intake, read_body};
+use crate::receive::{Format, Head, Intake, read_body};
 use answer::Form;
 
 /// Largest request of the query role: a filter with many words, and a thousand tenants' names.
@@ -48,6 +50,28 @@ pub(crate) struct App {
 /// Empty until everything acknowledged earlier is searchable again.
 type Doors = State<Arc<OnceLock<App>>>;
 
+/// A request's head, with who is at the other end of the connection.
+#[derive(FromRequestParts)]
+struct Caller {
+    certificate: Option<Extension<PeerCertificate>>,
+    peer: ConnectInfo<SocketAddr>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Caller {
+    fn head(&self) -> Head<'_> {
+        Head {
+            headers: &self.headers,
+            certificate: self.certificate.as_ref().map(|Extension(certificate)| certificate),
+            from: self.peer.0.ip(),
+            method: &self.method,
+            uri: &self.uri,
+        }
+    }
+}
+
 fn open(doors: &Doors) -> Result<&App> {
     doors.get().ok_or(Error::Unavailable { reason: "the indexer is starting" })
 }
@@ -64,11 +88,11 @@ pub(crate) fn router(app: Arc<OnceLock<App>>) -> Router {
         .layer(CatchPanicLayer::new())
 }
 
-async fn logs(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
+async fn logs(doors: Doors, caller: Caller, mut body: Body) -> Response {
     // An answer has the form of its request; where that has none, it is JSON.
-    let form = Format::of(&headers).unwrap_or(Format::Json);
+    let form = Format::of(&caller.headers).unwrap_or(Format::Json);
     let taken = match open(&doors) {
-        Ok(app) => app.intake.take_otlp(&headers, &mut body).await,
+        Ok(app) => app.intake.take_otlp(caller.head(), &mut body).await,
         Err(error) => Err(error),
     };
     match taken {
@@ -77,11 +101,11 @@ async fn logs(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
     }
 }
 
-async fn bulk(doors: Doors, index: Option<Path<String>>, headers: HeaderMap, mut body: Body) -> Response {
+async fn bulk(doors: Doors, index: Option<Path<String>>, caller: Caller, mut body: Body) -> Response {
     let began = Instant::now();
     let index = index.as_ref().map(|index| index.as_str());
     let taken = match open(&doors) {
-        Ok(app) => app.intake.take_bulk(&headers, index, &mut body).await,
+        Ok(app) => app.intake.take_bulk(caller.head(), index, &mut body).await,
         Err(error) => Err(error),
     };
     match taken {

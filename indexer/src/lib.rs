@@ -25,9 +25,12 @@ mod http;
 mod lease;
 mod ledger;
 mod metrics;
+mod node;
+mod platform;
 mod quota;
 mod receive;
 mod replay;
+mod review;
 mod seal;
 mod takeover;
 mod upkeep;
@@ -52,13 +55,18 @@ use crate::hot::{Hot, Searcher};
 use crate::http::App;
 use crate::lease::Held;
 use crate::metrics::Metrics;
+use crate::node::Nodes;
+use crate::platform::Platform;
 use crate::receive::Intake;
+use crate::review::Reviews;
 use crate::seal::Sealer;
 use crate::takeover::Heir;
 use crate::upkeep::Keeper;
 
 pub use config::{Config, TenantBounds};
 pub use error::{Error, Result};
+pub use node::{NodeName, NodeRule, Reach};
+pub use review::TokenReview;
 pub use upkeep::Upkeep;
 
 /// Connections at the same time: agents, tails of query nodes, other writers.
@@ -193,9 +201,8 @@ impl Parts {
         let heir = self.heir(&budget, &holdings);
         self.keeper(&hot).start(&config.upkeep, tasks, halt);
 
-        let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
         let catalog = Arc::clone(&store.catalog);
-        let credentials = Arc::new(Credentials::new(agent, cluster, Arc::clone(&catalog), Arc::clone(clock)));
+        let credentials = Arc::new(self.credentials(halt).await?);
         let intake = Intake::new(
             config,
             Arc::clone(&credentials),
@@ -219,6 +226,31 @@ impl Parts {
             tasks.spawn(heir.run(halt.clone()));
         }
         Ok(Some(committing))
+    }
+
+    /// What proves senders.
+    async fn credentials(&self, halt: &CancellationToken) -> Result<Credentials> {
+        let Self { config, store, clock, metrics, tasks, .. } = self;
+        let platform = match config.authorization_webhook.clone() {
+            Some(webhook) => Some(Arc::new(Platform::open(webhook, metrics).await?)),
+            None => None,
+        };
+        if let Some(platform) = platform.clone() {
+            let halt = halt.clone();
+            tasks.spawn(async move { halt.run_until_cancelled(platform.keep_fresh()).await });
+        }
+        let reviews = match config.token_review.clone() {
+            Some(review) => Some(Arc::new(Reviews::open(review, metrics).await?)),
+            None => None,
+        };
+        if let Some(reviews) = reviews.clone() {
+            let halt = halt.clone();
+            tasks.spawn(async move { halt.run_until_cancelled(reviews.keep_fresh()).await });
+        }
+        let catalog = Arc::clone(&store.catalog);
+        let nodes = Nodes::new(config.nodes.clone(), config.workspace.clone(), Arc::clone(&catalog));
+        let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
+        Ok(Credentials::new(agent, cluster, catalog, Arc::clone(clock), nodes, platform, reviews, metrics))
     }
 
     /// Who takes over what others leave; nobody in embedded mode.

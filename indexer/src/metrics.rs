@@ -14,6 +14,12 @@ pub(crate) use upkeep::UpkeepMetrics;
 pub(crate) struct Metrics {
     /// Batches by what became of them: stored, repeat, gap, refused, limited, busy, unavailable.
     pub(crate) batches: IntCounterVec,
+    /// Requests whose sender was not proved, or may not send that, by what was wrong.
+    pub(crate) credentials_refused: IntCounterVec,
+    /// Questions to the authorization webhook, by what came of them.
+    pub(crate) webhook_answers: IntCounterVec,
+    /// Reviews of agents' tokens, by what came of them.
+    pub(crate) token_reviews: IntCounterVec,
     /// Requests of tenants that had reached a limit, by the limit.
     pub(crate) limited: IntCounterVec,
     /// Secrets taken out of records that were made durable, by rule.
@@ -61,29 +67,31 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let seconds = || exponential_buckets(0.001, 2.0, 15);
         Ok(Self {
-            batches: add(
+            batches: counters(registry, "batches_total", "Batches by what became of them.", "outcome")?,
+            credentials_refused: counters(
                 registry,
-                IntCounterVec::new(
-                    Opts::new("heliograph_indexer_batches_total", "Batches by what became of them."),
-                    &["outcome"],
-                )?,
+                "credentials_refused_total",
+                "Requests whose sender was not proved, or may not send that.",
+                "reason",
             )?,
-            limited: add(
+            webhook_answers: counters(
                 registry,
-                IntCounterVec::new(
-                    Opts::new("heliograph_indexer_limited_total", "Requests of tenants over a limit."),
-                    &["limit"],
-                )?,
+                "webhook_answers_total",
+                "Questions to the authorization webhook, by what came of them.",
+                "outcome",
             )?,
-            redactions: add(
+            token_reviews: counters(
                 registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "heliograph_indexer_redactions_total",
-                        "Secrets taken out of records, by rule.",
-                    ),
-                    &["rule"],
-                )?,
+                "token_reviews_total",
+                "Reviews of agents' tokens, by what came of them.",
+                "outcome",
+            )?,
+            limited: counters(registry, "limited_total", "Requests of tenants over a limit.", "limit")?,
+            redactions: counters(
+                registry,
+                "redactions_total",
+                "Secrets taken out of records, by rule.",
+                "rule",
             )?,
             lines: counter(registry, "lines_total", "Records made durable.")?,
             bytes: counter(registry, "received_bytes_total", "Bytes of request bodies as they came.")?,
@@ -140,6 +148,10 @@ fn name(what: &str) -> String {
 
 fn counter(registry: &Registry, what: &str, help: &str) -> prometheus::Result<IntCounter> {
     add(registry, IntCounter::new(name(what), help)?)
+}
+
+fn counters(registry: &Registry, what: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+    add(registry, IntCounterVec::new(Opts::new(name(what), help), &[label])?)
 }
 
 fn gauge(registry: &Registry, what: &str, help: &str) -> prometheus::Result<IntGauge> {

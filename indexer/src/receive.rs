@@ -12,6 +12,7 @@ mod otlp;
 mod redaction;
 mod weight;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,11 +24,13 @@ use heliograph_model::rows::Rows;
 use heliograph_model::source::Position;
 use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::{Clock, Timestamp};
+use heliograph_serve::PeerCertificate;
 use heliograph_store::Error as StoreError;
 use heliograph_store::catalog::Catalog;
 use heliograph_store::tenants::Tenants;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::budget::{Budget, Room};
 use crate::commit::{Batch, Outcome, Pending};
@@ -48,6 +51,8 @@ pub(crate) use otlp::Format;
 
 /// How long a request waits for memory before its sender is told to come again.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
+/// How long a sender's proof lasts while its body comes.
+const PROOF_AGE_MAX: Duration = Duration::from_secs(1);
 /// Bodies that are being received, all together.
 const BODIES_BYTES_MAX: usize = 256 << 20;
 
@@ -67,6 +72,21 @@ pub(crate) struct Intake {
     positions: Arc<Positions>,
     commits: mpsc::Sender<Pending>,
     metrics: Metrics,
+}
+
+/// What is known of a request before its body.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    /// Its headers.
+    pub(crate) headers: &'a HeaderMap,
+    /// Who is at the other end of its connection, if that has shown a certificate.
+    pub(crate) certificate: Option<&'a PeerCertificate>,
+    /// The address of the other end.
+    pub(crate) from: IpAddr,
+    /// What is called …
+    pub(crate) method: &'a Method,
+    /// … and where.
+    pub(crate) uri: &'a Uri,
 }
 
 /// A body taken apart.
@@ -134,8 +154,8 @@ impl Intake {
     }
 
     /// Takes an OTLP request in; `Ok` means that its records are durable.
-    pub(crate) async fn take_otlp(&self, headers: &HeaderMap, body: &mut Body) -> Result<()> {
-        let outcome = self.otlp(headers, body).await;
+    pub(crate) async fn take_otlp(&self, head: Head<'_>, body: &mut Body) -> Result<()> {
+        let outcome = self.otlp(head, body).await;
         self.count(outcome.as_ref());
         outcome.map(drop)
     }
@@ -144,11 +164,11 @@ impl Intake {
     /// `index` is the one that the path names.
     pub(crate) async fn take_bulk(
         &self,
-        headers: &HeaderMap,
+        head: Head<'_>,
         index: Option<&str>,
         body: &mut Body,
     ) -> Result<(Items, Room)> {
-        let taken = self.bulk(headers, index, body).await;
+        let taken = self.bulk(head, index, body).await;
         self.count(taken.as_ref().map(|(outcome, ..)| outcome));
         taken.map(|(_, items, room)| (items, room))
     }
@@ -165,12 +185,15 @@ impl Intake {
         });
     }
 
-    async fn otlp(&self, headers: &HeaderMap, body: &mut Body) -> Result<Outcome> {
-        let sender = self.credentials.sender(headers).await?;
+    async fn otlp(&self, head: Head<'_>, body: &mut Body) -> Result<Outcome> {
+        let (headers, began) = (head.headers, Instant::now());
+        let sender = self.credentials.sender(head).await?;
         let format = Format::of(headers)?;
         let envelope = Envelope::of(headers, sender)?;
+        self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
+        self.may_still(head, &envelope, began).await?;
         let origin = self.origin(&envelope, format);
         let (encoding, limits, redaction) =
             (envelope.encoding, self.limits, self.redaction(&envelope.tenant));
@@ -181,16 +204,19 @@ impl Intake {
 
     async fn bulk(
         &self,
-        headers: &HeaderMap,
+        head: Head<'_>,
         index: Option<&str>,
         body: &mut Body,
     ) -> Result<(Outcome, Items, Room)> {
-        let sender = self.credentials.sender(headers).await?;
+        let (headers, began) = (head.headers, Instant::now());
+        let sender = self.credentials.sender(head).await?;
         // Whatever content type: clients send several, some send JSON's, and the body says what it is.
         let envelope = Envelope::of(headers, sender)?;
+        self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
         let index = bulk::index(index)?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
+        self.may_still(head, &envelope, began).await?;
         let (encoding, limits, positions) = (envelope.encoding, self.limits, Arc::clone(&self.positions));
         let batch = bulk::Batch {
             tenant: envelope.tenant.clone(),
@@ -205,6 +231,18 @@ impl Intake {
         let full = Error::Full { what: "memory for requests" };
         let room = self.bodies.reserve(items.bytes.len()).ok_or(full)?;
         Ok((self.store(envelope, decoded, &mut admission).await?, items, room))
+    }
+
+    /// A body may take minutes: whose credential ends meanwhile has sent nothing.
+    async fn may_still(&self, head: Head<'_>, envelope: &Envelope, began: Instant) -> Result<()> {
+        if began.elapsed() < PROOF_AGE_MAX {
+            return Ok(());
+        }
+        let sender = self.credentials.sender(head).await?;
+        match &sender {
+            Sender::Token { tenant, .. } if *tenant != envelope.tenant => Err(Error::Unauthenticated),
+            sender => self.credentials.may_ship(sender, &envelope.tenant).await,
+        }
     }
 
     async fn receive(
@@ -223,7 +261,7 @@ impl Intake {
     }
 
     fn origin(&self, envelope: &Envelope, format: Format) -> Origin {
-        if envelope.sender == Sender::Agent && format == Format::Protobuf {
+        if matches!(envelope.sender, Sender::Agent(_)) && format == Format::Protobuf {
             return Origin::Agent;
         }
         let received = self.clock.now();

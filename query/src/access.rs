@@ -4,6 +4,7 @@
 //! not exist and one that is somebody else's are refused alike.
 
 pub(crate) mod account;
+mod forwarded;
 mod mapping;
 mod origin;
 pub mod password;
@@ -11,6 +12,7 @@ pub(crate) mod provider;
 mod session;
 mod sign_in;
 mod throttle;
+mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,11 +22,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use data_encoding::HEXLOWER;
+use heliograph_egress::webhook::Question;
 use heliograph_model::tenant::{TenantId, Workspace};
-use heliograph_model::time::Clock;
+use heliograph_model::time::{Clock, Timestamp};
 use heliograph_store::audit::Subject;
-use heliograph_store::catalog::{Catalog, Extent, Role, Token, User};
-use http::{HeaderMap, header};
+use heliograph_store::catalog::{Catalog, Extent, Role, Tenant, Token, User};
+use http::{HeaderMap, Method, Uri, header};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -32,10 +35,12 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
 pub use account::is_user_name;
+pub(crate) use forwarded::{Forged, Identity};
 pub(crate) use origin::Origins;
 pub(crate) use session::{Cookie, PENDING_FOR, public_id};
 use sign_in::SignIns;
 pub(crate) use throttle::Refusals;
+pub(crate) use webhook::Platform;
 
 /// How often the right to what still runs is looked at again; the promise is 5 s.
 pub(crate) const RECHECK: Duration =
@@ -53,6 +58,10 @@ pub(crate) enum Principal {
     User(String),
     /// A machine's token, by its public id.
     Token(String),
+    /// A person whom a proxy in front names: another one than the user of that name.
+    Forwarded(String),
+    /// A machine of this tenant, which the platform knows and we do not.
+    Platform(String),
 }
 
 impl Principal {
@@ -61,6 +70,8 @@ impl Principal {
         match self {
             Self::User(name) => format!("user:{name}"),
             Self::Token(id) => format!("token:{id}"),
+            Self::Forwarded(name) => format!("forwarded:{name}"),
+            Self::Platform(tenant) => format!("platform:{tenant}"),
         }
     }
 }
@@ -70,7 +81,17 @@ impl Principal {
 enum Proof {
     Session([u8; 32]),
     Token(String),
-    Password { user: String, hash: String },
+    Password {
+        user: String,
+        hash: String,
+    },
+    /// A proxy's word, and until when it is taken.
+    Forwarded {
+        identity: Arc<Identity>,
+        until: Timestamp,
+    },
+    /// The platform's word about a credential, which it is asked for anew.
+    Platform(Arc<Question>),
 }
 
 /// What a caller may do with one tenant.
@@ -113,13 +134,14 @@ impl Caller {
     pub(crate) fn session(&self) -> Option<&[u8; 32]> {
         match &self.proof {
             Proof::Session(hash) => Some(hash),
-            Proof::Token(_) | Proof::Password { .. } => None,
+            _ => None,
         }
     }
 
-    /// Whether it came by cookie, which a browser sends by itself.
+    /// Whether a browser may have sent its credential by itself: it came by cookie, or by a proxy, which has cookies of
+    /// its own.
     pub(crate) fn is_by_cookie(&self) -> bool {
-        matches!(self.proof, Proof::Session(_))
+        matches!(self.proof, Proof::Session(_) | Proof::Forwarded { .. })
     }
 
     /// What proved it, to bind things to; no secret. Of a session its own, of others only their kind.
@@ -128,6 +150,8 @@ impl Caller {
             Proof::Session(hash) => format!("session:{}", HEXLOWER.encode(hash)),
             Proof::Token(_) => "token".to_owned(),
             Proof::Password { .. } => "password".to_owned(),
+            Proof::Forwarded { .. } => "forwarded".to_owned(),
+            Proof::Platform(_) => "platform".to_owned(),
         }
     }
 
@@ -230,6 +254,23 @@ pub(crate) struct Access {
     session_ttl: Duration,
     session_idle: Duration,
     origins: Origins,
+    proxies: Option<forwarded::Proxies>,
+    platform: Option<Arc<Platform>>,
+}
+
+/// What of a request tells who calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Its headers, without those of proxies.
+    pub(crate) headers: &'a HeaderMap,
+    /// Where it came from.
+    pub(crate) from: IpAddr,
+    /// Whom a proxy vouches for.
+    pub(crate) vouched: Option<&'a Identity>,
+    /// What is called …
+    pub(crate) method: &'a Method,
+    /// … and where.
+    pub(crate) uri: &'a Uri,
 }
 
 impl Access {
@@ -239,8 +280,10 @@ impl Access {
         catalog: Arc<dyn Catalog>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
+        platform: Option<Arc<Platform>>,
     ) -> Result<Self> {
         Ok(Self {
+            platform,
             sign_ins: SignIns::new(Arc::clone(&catalog), Arc::clone(&clock), metrics)?,
             catalog,
             clock,
@@ -248,6 +291,7 @@ impl Access {
             session_ttl: config.session_ttl,
             session_idle: config.session_idle,
             origins: Origins::new(&config.public_urls, config.secure_cookies),
+            proxies: config.forward_auth.clone().map(forwarded::Proxies::new),
         })
     }
 
@@ -261,26 +305,31 @@ impl Access {
         &self.origins
     }
 
-    /// The caller that the request's credential proves; with two, both must prove the same one.
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller> {
-        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+    /// The caller that the request's credential proves, with two both the same; or the one that a proxy vouches for,
+    /// and then there is no other credential.
+    pub(crate) async fn authenticate(&self, call: Call<'_>) -> Result<Caller> {
+        let has_other = || call.headers.contains_key(header::AUTHORIZATION) || self.has_cookie(call.headers);
+        match call.vouched {
+            None => self.by_headers(call).await,
+            // Whatever else is there, only a proxy can name this one.
+            Some(_) if has_other() => Err(disagree()),
+            Some(identity) => self.of_forwarded(identity).await,
+        }
+    }
+
+    async fn by_headers(&self, call: Call<'_>) -> Result<Caller> {
+        let mut authorizations = call.headers.get_all(header::AUTHORIZATION).iter();
         let authorization = authorizations.next();
-        let disagree = || {
-            Error::invalid_hint(
-                "the request carries two credentials that disagree",
-                "send one Authorization header, or the session cookie",
-            )
-        };
         if authorizations.next().is_some() {
             return Err(disagree());
         }
-        match (authorization, self.cookie.of(headers)?) {
+        match (authorization, self.cookie.of(call.headers)?) {
             (None, None) => Err(Error::Unauthenticated),
             (None, Some(cookie)) => self.by_session(&session::hash(&cookie)).await,
-            (Some(value), None) => self.by_authorization(value.as_bytes(), peer).await,
+            (Some(value), None) => self.by_authorization(value.as_bytes(), call).await,
             (Some(value), Some(cookie)) => {
                 let by_cookie = self.by_session(&session::hash(&cookie)).await;
-                let by_header = self.by_authorization(value.as_bytes(), peer).await?;
+                let by_header = self.by_authorization(value.as_bytes(), call).await?;
                 match by_cookie {
                     // The answer by cookie is the one that must also pass the Origin check.
                     Ok(caller) if caller.principal == by_header.principal => Ok(caller),
@@ -307,6 +356,11 @@ impl Access {
                 Some(user) if user.password_hash == *hash => self.of_password(user).await,
                 _ => Err(Error::Unauthenticated),
             },
+            Proof::Forwarded { identity, until } => self.forwarded(Arc::clone(identity), *until).await,
+            // Without its word there is no right.
+            Proof::Platform(question) => {
+                self.by_platform(Some(question)).await.map_err(|_| Error::Unauthenticated)
+            }
         }
     }
 
@@ -319,13 +373,18 @@ impl Access {
         }
     }
 
-    async fn by_authorization(&self, value: &[u8], peer: IpAddr) -> Result<Caller> {
+    async fn by_authorization(&self, value: &[u8], call: Call<'_>) -> Result<Caller> {
         let text = std::str::from_utf8(value).map_err(|_| Error::Unauthenticated)?;
         let (scheme, rest) = text.split_once(' ').ok_or(Error::Unauthenticated)?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            let token = self.token(rest).await?;
-            return self.of_token(token).await;
+            return match self.token(rest).await {
+                // What looks like one of ours is nobody else's.
+                Err(Error::Unauthenticated) if !rest.starts_with(TOKEN_PREFIX) => {
+                    self.by_platform(webhook::question(&call, None).as_ref()).await
+                }
+                token => self.of_token(token?).await,
+            };
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(Error::Unauthenticated);
@@ -343,8 +402,22 @@ impl Access {
             }
             return self.of_token(token).await;
         }
-        let user = self.sign_ins.check(user, &SecretString::from(secret), peer, sign_in::Recall::Yes).await?;
-        self.of_password(user).await
+        let question = match TenantId::parse(user) {
+            Ok(tenant) if self.platform.is_some() => webhook::question(&call, Some(tenant)),
+            _ => None,
+        };
+        if let Some(question) = &question
+            && let Some(caller) = self.known_elsewhere(question).await?
+        {
+            return Ok(caller);
+        }
+        // Whether there is a user of that name or not: neither the answer nor its time tells.
+        let elsewhere = async || self.by_platform(question.as_ref()).await;
+        let secret = SecretString::from(secret);
+        match self.sign_ins.check_or(user, &secret, call.from, sign_in::Recall::Yes, elsewhere).await? {
+            sign_in::Proved::User(user) => self.of_password(user).await,
+            sign_in::Proved::Elsewhere(caller) => Ok(caller),
+        }
     }
 
     async fn token(&self, presented: &str) -> Result<Token> {
@@ -375,7 +448,7 @@ impl Access {
             return Err(Error::Unauthenticated);
         }
         // An administrator needs no grants; for others all is asked for at once, as each takes a way to a thread.
-        let (mut grants, mapped, all) = match user.admin {
+        let (grants, mapped, all) = match user.admin {
             true => (Vec::new(), Vec::new(), self.catalog.tenants().await?),
             false => tokio::try_join!(
                 self.catalog.grants(&user.name),
@@ -383,27 +456,45 @@ impl Access {
                 self.catalog.tenants()
             )?,
         };
-        grants.extend(mapped.into_iter().map(|(_, grant)| grant));
-        let mut tenants = BTreeMap::new();
-        if user.admin || !grants.is_empty() {
-            for tenant in all {
-                let covers = |extent: &Extent| match extent {
-                    Extent::Tenant(name) => *name == tenant.name,
-                    Extent::Workspace(workspace) => *workspace == tenant.workspace,
-                };
-                let roles: BTreeSet<Role> = if user.admin {
-                    Role::ALL.into_iter().collect()
-                } else {
-                    grants.iter().filter(|g| covers(&g.extent)).map(|g| g.role).collect()
-                };
-                if !roles.is_empty() {
-                    let rights = Rights { uid: tenant.uid, workspace: tenant.workspace, roles };
-                    tenants.insert(tenant.name, rights);
-                }
-            }
-        }
+        let grants: Vec<_> = grants
+            .into_iter()
+            .chain(mapped.into_iter().map(|(_, grant)| grant))
+            .map(|grant| (grant.extent, grant.role))
+            .collect();
+        let tenants = tenants_of(user.admin, &grants, all);
         Ok(Caller { principal: Principal::User(user.name), proof, admin: user.admin, tenants })
     }
+}
+
+/// Those of all tenants that somebody may do anything with, and what.
+fn tenants_of(admin: bool, grants: &[(Extent, Role)], all: Vec<Tenant>) -> BTreeMap<TenantId, Rights> {
+    let mut tenants = BTreeMap::new();
+    if !admin && grants.is_empty() {
+        return tenants;
+    }
+    for tenant in all {
+        let covers = |extent: &Extent| match extent {
+            Extent::Tenant(name) => *name == tenant.name,
+            Extent::Workspace(workspace) => *workspace == tenant.workspace,
+        };
+        let roles: BTreeSet<Role> = if admin {
+            Role::ALL.into_iter().collect()
+        } else {
+            grants.iter().filter(|(extent, _)| covers(extent)).map(|(_, role)| *role).collect()
+        };
+        if !roles.is_empty() {
+            let rights = Rights { uid: tenant.uid, workspace: tenant.workspace, roles };
+            tenants.insert(tenant.name, rights);
+        }
+    }
+    tenants
+}
+
+fn disagree() -> Error {
+    Error::invalid_hint(
+        "the request carries two credentials that disagree",
+        "send one Authorization header, or the session cookie",
+    )
 }
 
 #[cfg(test)]

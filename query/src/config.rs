@@ -2,9 +2,14 @@
 
 mod providers;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use heliograph_egress::webhook::Keep;
+use heliograph_store::catalog::Role;
+use http::HeaderName;
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub use providers::{GitHub, Gives, Mapping, Oidc, Provider, ProviderKind};
@@ -25,6 +30,36 @@ pub struct Tls {
     pub ca_file: Option<PathBuf>,
     /// Our own certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A proxy in front that proves callers, and names them in headers.
+#[derive(Clone, Debug)]
+pub struct ForwardAuth {
+    /// Where the proxies are; with none of these, their certificates tell them.
+    pub networks: Vec<IpNet>,
+    /// Names that stand in the proxies' client certificates; with none, their addresses tell them. With both, both must.
+    pub certificates: Vec<String>,
+    /// Names the person.
+    pub user_header: HeaderName,
+    /// Names its e-mail address, which is shown.
+    pub email_header: Option<HeaderName>,
+    /// Names its groups, with commas between.
+    pub groups_header: Option<HeaderName>,
+    /// What members of groups may do; nobody else may do anything.
+    pub groups: Vec<Mapping>,
+    /// How long a tail goes on before the proxy must vouch anew.
+    pub recheck_after: Duration,
+}
+
+/// A service that is asked about credentials that are none of ours.
+#[derive(Clone, Debug)]
+pub struct AuthorizationWebhook {
+    /// Where it is.
+    pub target: heliograph_egress::Target,
+    /// How long its answers hold.
+    pub keep: Keep,
+    /// What it gives: all of these, or those of them that it names.
+    pub roles: BTreeSet<Role>,
 }
 
 /// The settings of the query role.
@@ -59,4 +94,8 @@ pub struct Config {
     pub tails_max: usize,
     /// How long rows of the audit log are kept; without, without end.
     pub audit_keep: Option<Duration>,
+    /// A proxy in front that proves callers; without, nobody is believed.
+    pub forward_auth: Option<ForwardAuth>,
+    /// A service that knows further callers.
+    pub authorization_webhook: Option<AuthorizationWebhook>,
 }

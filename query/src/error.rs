@@ -63,6 +63,9 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// Who might know the credential does not answer: nobody is proved.
+    #[error("the credential cannot be checked now")]
+    Unanswered,
     /// As much is under way as may be.
     #[error("too many {what} at the same time")]
     Busy {

@@ -261,6 +261,7 @@ pub(crate) fn router(api: Shared, status: Router) -> Router {
         .layer(from_fn_with_state(Arc::clone(&api), ticket::require))
         .layer(from_fn_with_state(Arc::clone(&api), record::record))
         .layer(from_fn_with_state(Arc::clone(&api), gate::prove))
+        .layer(from_fn_with_state(Arc::clone(&api), gate::admit))
         .layer(from_fn(gate::private));
     let page = any(assets::serve).layer(CompressionLayer::new().gzip(true).zstd(true));
     guarded

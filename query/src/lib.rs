@@ -41,7 +41,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub use config::{Config, Discovery, GitHub, Gives, Mapping, Oidc, Provider, ProviderKind, Tls};
+pub use config::{
+    AuthorizationWebhook, Config, Discovery, ForwardAuth, GitHub, Gives, Mapping, Oidc, Provider,
+    ProviderKind, Tls,
+};
 pub use error::{Error, Result};
 
 /// Connections at the same time.
@@ -87,10 +90,18 @@ pub async fn run(
     let search = Arc::new(search::Search::new(&config, store.clone(), client.clone(), metrics.clone()));
     let (stopping, failures) = (stop.clone(), metrics.tls_reload_failures.clone());
     tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&failures)).await });
+    let platform = match config.authorization_webhook.clone() {
+        Some(webhook) => Some(Arc::new(access::Platform::open(webhook, metrics.clone()).await?)),
+        None => None,
+    };
+    if let Some(platform) = platform.clone() {
+        let stopping = stop.clone();
+        tracker.spawn(async move { stopping.run_until_cancelled(platform.keep_fresh()).await });
+    }
     let log = heliograph_store::audit::Log::of(&store);
     let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
     tracker.spawn(writer.run(stop.clone()));
-    let parts = Parts { store, clock, metrics, search: Arc::clone(&search), audit, status };
+    let parts = Parts { store, clock, metrics, search: Arc::clone(&search), audit, platform, status };
     let mut router = router(&config, parts, tracker.clone(), stop.clone())?;
     if port.is_encrypted() {
         router = router.layer(SetResponseHeaderLayer::overriding(
@@ -122,17 +133,19 @@ struct Parts {
     metrics: metrics::Metrics,
     search: Arc<search::Search>,
     audit: audit::Recorder,
+    platform: Option<Arc<access::Platform>>,
     status: Router,
 }
 
 /// The whole service over its parts.
 fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: CancellationToken) -> Result<Router> {
-    let Parts { store, clock, metrics, search, audit, status } = parts;
+    let Parts { store, clock, metrics, search, audit, platform, status } = parts;
     let access = Arc::new(access::Access::new(
         config,
         Arc::clone(&store.catalog),
         Arc::clone(&clock),
         metrics.clone(),
+        platform,
     )?);
     let providers =
         access::provider::Providers::new(&config.providers, &config.tls, &config.public_urls, &clock)?;

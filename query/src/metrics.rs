@@ -34,6 +34,10 @@ pub(crate) struct Metrics {
     pub(crate) export_bytes: IntCounter,
     /// Sign-ins by outcome.
     pub(crate) sign_ins: IntCounterVec,
+    /// Calls whose caller was not proved, by what was wrong.
+    pub(crate) credentials_refused: IntCounterVec,
+    /// Questions to the authorization webhook, by what came of them.
+    pub(crate) webhook_answers: IntCounterVec,
     /// Events in the audit log by action; one over several tenants counts once.
     pub(crate) audit_events: IntCounterVec,
     /// Calls that have a place in the audit log's queue.
@@ -104,6 +108,16 @@ impl Metrics {
             tail_skipped: counter("tail_skipped_records_total", "Records that live tails missed.")?,
             export_bytes: counter("export_bytes_total", "Bytes of exports, before compression.")?,
             sign_ins: counters("sign_ins_total", "Sign-ins by outcome.", &["outcome"])?,
+            credentials_refused: counters(
+                "credentials_refused_total",
+                "Calls whose caller was not proved.",
+                &["reason"],
+            )?,
+            webhook_answers: counters(
+                "webhook_answers_total",
+                "Questions to the authorization webhook, by what came of them.",
+                &["outcome"],
+            )?,
             audit_events: counters("audit_events_total", "Events in the audit log.", &["action"])?,
             audit_queue: gauge("audit_queue", "Calls with a place in the audit log's queue.")?,
             audit_failures: counter("audit_failures_total", "Failed tries to write the audit log.")?,

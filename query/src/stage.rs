@@ -112,6 +112,8 @@ pub(crate) struct Stage {
     pub(crate) indexer: Arc<FakeIndexer>,
     pub(crate) client: reqwest::Client,
     pub(crate) registry: Registry,
+    /// What the server was told.
+    pub(crate) config: Config,
     pub(crate) stop: CancellationToken,
     pub(crate) running: JoinSet<Result<(), Error>>,
     watch: Watch,
@@ -154,26 +156,11 @@ impl Stage {
         let indexer_url = format!("http://{}", internal.local_addr().unwrap());
         others.spawn(async move { axum::serve(internal, routes).await.unwrap() });
 
-        let mut config = Config {
-            indexers: Discovery::Embedded(indexer_url),
-            tls: Tls::default(),
-            cluster_token: CLUSTER_TOKEN.into(),
-            public_urls: vec!["https://logs.example.com".to_owned()],
-            session_ttl: Duration::from_secs(12 * 3600),
-            session_idle: Duration::from_secs(12 * 3600),
-            providers: Vec::new(),
-            secure_cookies: false,
-            search_concurrency: 4,
-            index_cache_bytes: 8 << 20,
-            // So that what happens to an object is noticed.
-            page_cache_bytes: 0,
-            search_timeout: Duration::from_secs(30),
-            tails_max: 8,
-            audit_keep: None,
-        };
+        let mut config = config_over(indexer_url);
         change(&mut config);
         let (registry, stop) = (Registry::new(), CancellationToken::new());
         let (ready, _) = watch::channel(false);
+        let told = config.clone();
         let mut running = JoinSet::new();
         let (running_store, running_clock) = (store.clone(), Arc::new(clock.clone()));
         let (running_registry, running_stop) = (registry.clone(), stop.clone());
@@ -192,6 +179,7 @@ impl Stage {
             indexer,
             client: client(),
             registry,
+            config: told,
             stop,
             running,
             watch,
@@ -250,6 +238,29 @@ impl Stage {
         let (status, body) = self.get(token, path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         messages(&body)
+    }
+}
+
+/// The settings that tests run with.
+fn config_over(indexer_url: String) -> Config {
+    Config {
+        indexers: Discovery::Embedded(indexer_url),
+        tls: Tls::default(),
+        cluster_token: CLUSTER_TOKEN.into(),
+        public_urls: vec!["https://logs.example.com".to_owned()],
+        session_ttl: Duration::from_secs(12 * 3600),
+        session_idle: Duration::from_secs(12 * 3600),
+        providers: Vec::new(),
+        secure_cookies: false,
+        search_concurrency: 4,
+        index_cache_bytes: 8 << 20,
+        // So that what happens to an object is noticed.
+        page_cache_bytes: 0,
+        search_timeout: Duration::from_secs(30),
+        tails_max: 8,
+        audit_keep: None,
+        forward_auth: None,
+        authorization_webhook: None,
     }
 }
 

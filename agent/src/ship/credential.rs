@@ -24,7 +24,8 @@ pub(super) struct Credential {
 }
 
 struct Held {
-    header: HeaderValue,
+    /// None, where the certificate is all that there is.
+    header: Option<HeaderValue>,
     stamp: Stamp,
     looked: Option<Instant>,
 }
@@ -33,17 +34,21 @@ impl Credential {
     /// Reads the file, if it is one.
     pub(super) async fn open(token: Token) -> Result<Self> {
         let (file, (header, stamp)) = match token {
-            Token::Fixed(token) => (None, (header("agent token", "(secret)", &token)?, Stamp::default())),
+            Token::Certificate => (None, (None, Stamp::default())),
+            Token::Fixed(token) => {
+                (None, (Some(header("agent token", "(secret)", &token)?), Stamp::default()))
+            }
             Token::File(path) => {
                 let read = path.clone();
-                (Some(path), blocking(move || of_file(&read)).await?)
+                let (header, stamp) = blocking(move || of_file(&read)).await?;
+                (Some(path), (Some(header), stamp))
             }
         };
         Ok(Self { file, held: Mutex::new(Held { header, stamp, looked: Some(Instant::now()) }) })
     }
 
-    /// The header to send now.
-    pub(super) async fn header(&self) -> HeaderValue {
+    /// The header to send now, if there is one.
+    pub(super) async fn header(&self) -> Option<HeaderValue> {
         if let Some(path) = &self.file
             && self.is_time_to_look()
         {
@@ -56,7 +61,7 @@ impl Credential {
                 Ok(None) => {}
                 Ok(Some((header, stamp))) => {
                     let mut held = self.held.lock();
-                    (held.header, held.stamp) = (header, stamp);
+                    (held.header, held.stamp) = (Some(header), stamp);
                     tracing::info!("agent token file read anew");
                 }
                 Err(error) => {
@@ -115,7 +120,7 @@ mod tests {
         assert!(matches!(missing, Error::Disk { .. }), "{missing}");
         std::fs::write(&path, "one\n").unwrap();
         let credential = Credential::open(Token::File(path.clone())).await.unwrap();
-        let check = async |expected: &str| assert_eq!(credential.header().await, expected);
+        let check = async |expected: &str| assert_eq!(credential.header().await.unwrap(), expected);
         check("Bearer one").await;
         // As a projected volume changes: another file in the place.
         std::fs::write(dir.path().join("new"), "two\n").unwrap();

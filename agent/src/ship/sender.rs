@@ -164,7 +164,7 @@ impl Shipper {
         tenant: &TenantId,
         pending: &Pending,
         endpoint: &Endpoint,
-        authorization: HeaderValue,
+        authorization: Option<HeaderValue>,
     ) -> Outcome {
         let Ok(_permit) = self.requests.acquire().await else { return Outcome::Failed };
         let kib = u32::try_from(pending.bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, BODIES_KIB_MAX);
@@ -188,12 +188,15 @@ impl Shipper {
             .post()
             .header(CONTENT_TYPE, "application/x-protobuf")
             .header(CONTENT_ENCODING, "zstd")
-            .header(AUTHORIZATION, authorization)
             .header(TENANT_HEADER, tenant.as_str())
             .header(PRODUCER_HEADER, self.producer.as_str())
             .header(EPOCH_HEADER, pending.epoch)
             .header(SEQUENCE_HEADER, pending.sequence)
             .body(body);
+        let request = match authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        };
         let answer = match request.send().await {
             Ok(response) => Answer::of(response, self.spool.now()).await,
             Err(error) => {

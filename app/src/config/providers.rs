@@ -97,7 +97,8 @@ fn default_display_name(name: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn read_mapping(r: &mut Reader<'_>) -> Option<Mapping> {
+/// `{ group = "dev", tenant = "a", role = "viewer" }`, with `workspace` for `tenant`, or `{ group = "ops", admin = true }`.
+pub(super) fn read_mapping(r: &mut Reader<'_>) -> Option<Mapping> {
     let group: Option<String> = r.required("group");
     let (tenant, workspace): (Option<TenantId>, Option<Workspace>) =
         (r.optional("tenant"), r.optional("workspace"));

@@ -24,6 +24,7 @@ mod erase;
 mod flow;
 mod full_disk;
 mod keys;
+mod nodes;
 #[expect(dead_code, reason = "the store's tests need more of it")]
 #[path = "../../../store/tests/support/postgres.rs"]
 mod postgres_server;

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Which of our crates each may name. A new arrow is the rarest kind of change: a commit of its own.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("store", &["model"]),
     ("agent", &["model"]),
     ("serve", &[]),
-    ("indexer", &["model", "serve", "store"]),
-    ("query", &["model", "serve", "store"]),
-    ("app", &["agent", "indexer", "model", "query", "serve", "store"]),
+    ("egress", &["model", "serve"]),
+    ("indexer", &["egress", "model", "serve", "store"]),
+    ("query", &["egress", "model", "serve", "store"]),
+    ("app", &["agent", "egress", "indexer", "model", "query", "serve", "store"]),
     ("testbed", &[]),
     ("benches", &["model", "store", "testbed"]),
     ("fuzz", &["agent", "indexer", "model", "query", "store"]),

@@ -14,13 +14,13 @@ use tokio::net::TcpStream;
 use crate::command::{heliograph, run, run_with};
 use crate::server::{PASSWORD, PATIENCE, Place, Server};
 
-fn append(path: &Path, text: &str) {
+pub(crate) fn append(path: &Path, text: &str) {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
 /// The folder of certificates, made anew or renewed.
-async fn certificates(root: &Path, days: &str) -> PathBuf {
+pub(crate) async fn certificates(root: &Path, days: &str) -> PathBuf {
     let dir = root.join("tls");
     let to = dir.to_str().unwrap();
     // Nobody but these tests asks an agent by this name.
@@ -29,7 +29,7 @@ async fn certificates(root: &Path, days: &str) -> PathBuf {
 }
 
 /// A client that trusts the authority, and proves itself as this role, if one is given.
-fn client(dir: &Path, role: Option<&str>) -> Client {
+pub(crate) fn client(dir: &Path, role: Option<&str>) -> Client {
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
     let authority = reqwest::Certificate::from_pem(read("ca.crt").as_bytes()).unwrap();
     let builder = Client::builder().no_proxy().tls_certs_only([authority]);
@@ -44,7 +44,7 @@ fn client(dir: &Path, role: Option<&str>) -> Client {
 }
 
 /// The settings of a port, or with `more` of a client.
-fn section(name: &str, dir: &Path, role: &str, authority: Option<&str>) -> String {
+pub(crate) fn section(name: &str, dir: &Path, role: &str, authority: Option<&str>) -> String {
     let file = |file: &str| dir.join(role).join(file).display().to_string();
     let authority = authority.map(|key| format!("{key} = {:?}\n", file("ca.crt"))).unwrap_or_default();
     format!("[{name}]\ncert_file = {:?}\nkey_file = {:?}\n{authority}", file("tls.crt"), file("tls.key"))

@@ -26,8 +26,8 @@ impl Envelope {
         let batch_id = batch_id(headers, &sender)?;
         let encoding = Encoding::of(headers)?;
         let tenant = match (&sender, named) {
-            (Sender::Agent, Some(named)) => named,
-            (Sender::Agent, None) => {
+            (Sender::Agent(_), Some(named)) => named,
+            (Sender::Agent(_), None) => {
                 return Err(Error::invalid(format!("header {TENANT_HEADER} is missing")));
             }
             (Sender::Token { tenant, .. }, Some(named)) if named != *tenant => {
@@ -43,7 +43,7 @@ impl Envelope {
     /// Names the sender where it does not name its sources itself.
     pub(super) fn producer(&self) -> String {
         match &self.sender {
-            Sender::Agent => "agent".to_owned(),
+            Sender::Agent(_) => "agent".to_owned(),
             Sender::Token { id, .. } => format!("token:{id}"),
         }
     }
@@ -82,7 +82,7 @@ fn batch_id(headers: &HeaderMap, sender: &Sender) -> Result<Option<BatchId>> {
         sequence: number(SEQUENCE_HEADER, sequence, 1)?,
     };
     Ok(Some(match sender {
-        Sender::Agent => id,
+        Sender::Agent(_) => id,
         // A token must not move an agent's sequences on, nor another token's.
         Sender::Token { id: token, .. } => BatchId { producer: within_token(token, &id.producer)?, ..id },
     }))

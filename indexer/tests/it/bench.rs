@@ -61,6 +61,9 @@ pub(crate) static REDACTOR: LazyLock<Arc<Redactor>> =
 pub(crate) fn config() -> Config {
     Config {
         agent_token: Some(AGENT.into()),
+        nodes: Vec::new(),
+        authorization_webhook: None,
+        token_review: None,
         cluster_token: CLUSTER.into(),
         workspace: Workspace::parse("default").unwrap(),
         advertise: None,
@@ -77,11 +80,11 @@ pub(crate) fn config() -> Config {
 }
 
 /// Where objects lie if nothing else is said.
-fn near(folder: &Path) -> objects::Config {
+pub(crate) fn near(folder: &Path) -> objects::Config {
     objects::Config::at(format!("file:{}", folder.join("objects").display()))
 }
 
-async fn open_store(folder: &Path, storage: objects::Config) -> Store {
+pub(crate) async fn open_store(folder: &Path, storage: objects::Config) -> Store {
     let config = heliograph_store::Config {
         catalog_url: format!("sqlite:{}", folder.join("catalog.db").display()).into(),
         catalog_password: None,

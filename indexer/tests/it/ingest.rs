@@ -72,6 +72,43 @@ async fn who_may_send_what() {
     server.stop().await;
 }
 
+/// A body that comes while its token is revoked is nobody's, however long it has been on its way.
+#[tokio::test]
+async fn a_token_that_is_revoked_while_a_body_comes_sends_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let writer = server.token("team-a", &[Role::Writer]).await;
+    let body = otlp("too late").to_string();
+    let mut stream =
+        tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let head = format!(
+        "POST /v1/logs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {writer}\r\ncontent-type: application/json\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (first, rest) = body.as_bytes().split_at(10);
+    stream.write_all(first).await.unwrap();
+    // Known before it is revoked, and for a while afterwards: until then the body keeps coming.
+    let known = server.post("/v1/logs").json(&otlp("in time")).bearer_auth(&writer).send().await.unwrap();
+    assert_eq!(known.status(), 200);
+    let revoked = writer.split('_').nth(1).unwrap();
+    server.store.catalog.revoke_token(revoked, crate::bench::clock().now()).await.unwrap();
+    crate::bench::until("the token is not known any more", || async {
+        let again = server.post("/v1/logs").json(&json!({})).bearer_auth(&writer).send().await.unwrap();
+        again.status() == 401
+    })
+    .await;
+    stream.write_all(rest).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(server.scan(&all_of("team-a")).await.1.len(), 2, "what came in time");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn internal_routes_are_for_the_query_role() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What the groups of a provider give, and whether somebody is let in at all. Pure.
+//! What groups give that somebody else vouches for, and whether a provider's person is let in at all. Pure.
 
 use std::collections::BTreeSet;
 
@@ -31,8 +31,8 @@ impl Verdict {
     }
 }
 
-/// What groups give, and whether any of them is named at all.
-fn mapped(mappings: &[Mapping], groups: &BTreeSet<String>) -> (Mapped, bool) {
+/// What groups give, added up, and whether any of them is named at all. Names are compared byte by byte.
+pub(super) fn mapped(mappings: &[Mapping], groups: &BTreeSet<String>) -> (Mapped, bool) {
     let mut mapped = Mapped::default();
     let mut has_group = false;
     for mapping in mappings.iter().filter(|mapping| groups.contains(&mapping.group)) {

@@ -1,6 +1,7 @@
 //! Name and password → user: throttled, and as slow for a name that does not exist.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,14 @@ const RECALLED_MAX: usize = 1_000;
 pub(super) enum Recall {
     Yes,
     No,
+}
+
+/// Whose a name and password are.
+pub(super) enum Proved<T> {
+    /// A user's.
+    User(User),
+    /// Somebody's who is known elsewhere.
+    Elsewhere(T),
 }
 
 /// Proves passwords.
@@ -75,6 +84,22 @@ impl SignIns {
         peer: IpAddr,
         recall: Recall,
     ) -> Result<User> {
+        let nowhere = async || Err::<Infallible, _>(Error::Unauthenticated);
+        match self.check_or(name, password, peer, recall, nowhere).await? {
+            Proved::User(user) => Ok(user),
+            Proved::Elsewhere(never) => match never {},
+        }
+    }
+
+    /// The same, or whoever is known elsewhere: that is asked for whenever it is no user's, after as long a time.
+    pub(super) async fn check_or<T>(
+        &self,
+        name: &str,
+        password: &SecretString,
+        peer: IpAddr,
+        recall: Recall,
+        elsewhere: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<Proved<T>> {
         let now = self.clock.now();
         let user = self.catalog.user(name).await?;
         let key = self.recall_key(name, password);
@@ -82,7 +107,7 @@ impl SignIns {
             && let Some(user) = &user
             && self.is_recalled(&key, user, now)
         {
-            return Ok(user.clone());
+            return Ok(Proved::User(user.clone()));
         }
         let keys = [Key::account(name), Key::address(peer)];
         self.begin(&keys, now)?;
@@ -90,17 +115,23 @@ impl SignIns {
         let user = user.filter(|user| !user.password_hash.is_empty() && !user.disabled);
         let phc = user.as_ref().map_or_else(|| self.nobody.clone(), |u| u.password_hash.clone());
         let is_right = self.verify(password.clone(), phc).await?;
-        match user {
+        let proved = match user {
             Some(user) if is_right => {
-                self.succeeded(&keys, now);
                 self.remember(key, &user, now);
-                Ok(user)
+                Ok(Proved::User(user))
             }
-            _ => {
+            _ => elsewhere().await.map(Proved::Elsewhere),
+        };
+        match &proved {
+            Ok(_) => self.succeeded(&keys, now),
+            Err(Error::Unauthenticated) => self.refused(),
+            // Where nobody knows, it was no wrong guess.
+            Err(_) => {
                 self.refused();
-                Err(Error::Unauthenticated)
+                self.throttle.succeeded(&keys, now);
             }
         }
+        proved
     }
 
     /// Counts a try, by whatever means, or says how long to wait.

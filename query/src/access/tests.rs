@@ -1,5 +1,7 @@
 //! Every form of credential, and every way in which one is not enough.
 
+mod tokens;
+
 use std::time::Duration;
 
 use heliograph_model::tenant::Workspace;

@@ -62,6 +62,7 @@ fn code(error: &Error) -> (StatusCode, &'static str) {
         Error::Exists { .. } => (StatusCode::CONFLICT, "exists"),
         Error::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
         Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        Error::Unanswered => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         Error::Unrecorded => (StatusCode::SERVICE_UNAVAILABLE, "unrecorded"),
         Error::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         Error::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -80,7 +81,7 @@ impl IntoResponse for Error {
         let wait = match &self {
             Self::Throttled { retry_after } => Some(*retry_after),
             Self::Busy { .. } => Some(BUSY_WAIT),
-            Self::Store(_) | Self::Unrecorded => Some(UNAVAILABLE_WAIT),
+            Self::Store(_) | Self::Unrecorded | Self::Unanswered => Some(UNAVAILABLE_WAIT),
             _ => None,
         };
         if let Some(wait) = wait {

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::error::{ErrorBody, Failed};
 use super::{Shared, body, record, ticket};
+use crate::access::{Call, Identity};
 use crate::error::{Error, Result};
 
 /// The header that carries a request's id.
@@ -67,39 +68,57 @@ pub(super) async fn prove(State(api): State<Shared>, mut request: Request, next:
 }
 
 async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
-    let headers = request.headers();
+    let (headers, vouched) = (request.headers(), request.extensions().get::<Identity>());
     let path = request.uri().path();
+    let refused = |reason: &'static str| api.metrics.credentials_refused.with_label_values(&[reason]).inc();
     let origins = api.access.origins();
     if let Some(open) = open(request) {
+        let is_ambient = api.access.has_cookie(headers) || vouched.is_some();
         return match open {
             Open::ToOurPage if request.method().is_safe() => origins.check(headers, false),
+            // Who makes somebody sign in under another name reads what he then does.
             Open::ToOurPage => {
-                // Who makes somebody sign in under another name reads what he then does.
-                origins.check_change(headers, api.access.has_cookie(headers))?;
-                body::require_json(request)
+                origins.check_change(headers, is_ambient).and_then(|()| body::require_json(request))
             }
             Open::ToNavigation => Ok(()),
-        };
+        }
+        .inspect_err(|_| refused("origin"));
     }
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(peer)| peer.ip())
         .ok_or_else(|| Error::server("the connection", "no peer address"))?;
-    let caller = match api.access.authenticate(headers, peer).await {
+    let call = Call { headers, from: peer, vouched, method: request.method(), uri: request.uri() };
+    let caller = match api.access.authenticate(call).await {
         Err(error @ (Error::Unauthenticated | Error::Throttled { .. })) => {
-            record::refused(api, headers, peer, path).await;
+            let by = record::tried(api, request);
+            refused(match (&error, by) {
+                (Error::Throttled { .. }, _) => "throttled",
+                (_, Some("forwarded")) => "untrusted_proxy",
+                (_, Some(_)) => "wrong",
+                (_, None) => "none",
+            });
+            record::refused(api, by, peer, path).await;
+            return Err(error);
+        }
+        Err(error @ Error::Invalid { .. }) => {
+            refused("ambiguous");
+            return Err(error);
+        }
+        Err(error @ Error::Unanswered) => {
+            refused("unanswered");
             return Err(error);
         }
         proved => proved?,
     };
     if !request.method().is_safe() {
-        origins.check_change(headers, caller.is_by_cookie())?;
+        origins.check_change(headers, caller.is_by_cookie()).inspect_err(|_| refused("origin"))?;
         body::require_json(request)?;
     }
     // It changes nothing, but a foreign page could read from it: the same-origin policy does not hold for WebSockets.
     if ticket::is_upgrade(request) {
-        origins.check(headers, caller.is_by_cookie())?;
+        origins.check(headers, caller.is_by_cookie()).inspect_err(|_| refused("origin"))?;
     }
     request.extensions_mut().insert(caller);
     Ok(())
@@ -113,6 +132,18 @@ fn open(request: &Request) -> Option<Open> {
     OPEN.iter().find(is_it).map(|(_, _, open)| *open)
 }
 
+/// Takes off what only proxies in front may say, before anything else sees the request.
+pub(super) async fn admit(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match api.access.admit(&mut parts) {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(error) => {
+            api.metrics.credentials_refused.with_label_values(&["malformed"]).inc();
+            error.into_response()
+        }
+    }
+}
+
 /// Gives every answer its id, its headers and, where it is an error, its body; counts it.
 pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let route =
@@ -121,7 +152,7 @@ pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Ne
     let id = cipher::random::<8>().map_or_else(|_| "0".to_owned(), |bytes| HEXLOWER.encode(&bytes));
     let mut response = next.run(request).await;
     if let Some(Failed(error)) = response.extensions_mut().remove::<Failed>() {
-        if response.status().is_server_error() && !matches!(*error, Error::Busy { .. } | Error::Unrecorded) {
+        if response.status().is_server_error() && !is_expected(&error) {
             tracing::error!(
                 request_id = id,
                 route,
@@ -152,6 +183,11 @@ pub(super) async fn finish(State(api): State<Shared>, request: Request, next: Ne
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Whether a failure is told elsewhere, or is no failure of ours.
+fn is_expected(error: &Error) -> bool {
+    matches!(error, Error::Busy { .. } | Error::Unrecorded | Error::Unanswered)
 }
 
 /// Answers of the API are one caller's: nobody keeps them for another.

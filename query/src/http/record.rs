@@ -9,12 +9,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use heliograph_model::tenant::TenantId;
 use heliograph_store::audit::{Action, Actor, Details, Outcome, Subject};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::{Api, ROUTES, Shared};
-use crate::access::{Caller, Principal};
+use crate::access::{Caller, Forged, Identity, Principal};
 use crate::audit::{Happened, Slot};
 use crate::error::{Error, Result};
 
@@ -86,6 +86,9 @@ fn actor(principal: &Principal) -> Actor {
     match principal {
         Principal::User(name) => Actor::User(name.clone()),
         Principal::Token(id) => Actor::Token(id.clone()),
+        // No user of ours has a colon in the name.
+        forwarded @ Principal::Forwarded(_) => Actor::User(forwarded.name()),
+        platform @ Principal::Platform(_) => Actor::Token(platform.name()),
     }
 }
 
@@ -271,18 +274,26 @@ fn operated(caller: &Caller, named: &[String]) -> Vec<Subject> {
     operated.iter().flatten().map(|name| caller.subject(name)).collect()
 }
 
-/// Records a credential that proved nothing; a call without any is no try.
-pub(super) async fn refused(api: &Shared, headers: &HeaderMap, from: IpAddr, path: &str) {
-    let is_try = headers.contains_key(header::AUTHORIZATION) || api.access.has_cookie(headers);
-    if !is_try || !api.may_record_refusal(from) {
-        return;
+/// What of a request is a try to be somebody; a call without any is none.
+pub(super) fn tried(api: &Shared, request: &Request) -> Option<&'static str> {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        Some("authorization")
+    } else if api.access.has_cookie(request.headers()) {
+        Some("cookie")
+    } else if request.extensions().get::<Forged>().is_some()
+        || request.extensions().get::<Identity>().is_some()
+    {
+        Some("forwarded")
+    } else {
+        None
     }
+}
+
+/// Records a credential that proved nothing.
+pub(super) async fn refused(api: &Shared, by: Option<&'static str>, from: IpAddr, path: &str) {
+    let Some(by) = by.filter(|_| api.may_record_refusal(from)) else { return };
     // Where there is no room it is refused all the same.
     let Ok(slot) = api.audit.slot().await else { return };
-    let by = match headers.contains_key(header::AUTHORIZATION) {
-        true => "authorization",
-        false => "cookie",
-    };
     let details = [("path", path), ("by", by)].map(|(name, value)| (name.to_owned(), Value::from(value)));
     slot.record(Happened {
         at: api.clock.now(),

@@ -55,8 +55,12 @@ fn described(caller: &Caller) -> Value {
         .map(|(name, rights)| json!({ "name": name, "workspace": rights.workspace, "roles": rights.roles }))
         .collect();
     let user = match caller.principal() {
-        Principal::User(name) => name.clone(),
-        token @ Principal::Token(_) => token.name(),
+        Principal::User(name) | Principal::Forwarded(name) => name.clone(),
+        machine @ (Principal::Token(_) | Principal::Platform(_)) => machine.name(),
     };
-    json!({ "user": user, "admin": caller.is_admin(), "tenants": tenants })
+    let mut described = json!({ "user": user, "admin": caller.is_admin(), "tenants": tenants });
+    if let (Some(email), Some(described)) = (caller.email(), described.as_object_mut()) {
+        described.insert("email".to_owned(), email.into());
+    }
+    described
 }

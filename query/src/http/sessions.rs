@@ -11,11 +11,11 @@ use super::record::Note;
 use crate::access::{Caller, Principal, public_id};
 use crate::error::{Error, Result};
 
-/// The person who calls; a token has no sessions.
+/// The person who calls; machines have no sessions, and those of whom a proxy names are the proxy's.
 fn person(caller: &Caller) -> Result<&str> {
     match caller.principal() {
         Principal::User(name) => Ok(name),
-        Principal::Token(_) => Err(Error::Forbidden),
+        Principal::Token(_) | Principal::Forwarded(_) | Principal::Platform(_) => Err(Error::Forbidden),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::BASE64;
 use heliograph_model::time::Clock as _;
 use heliograph_store::catalog::{Extent, Grant, NewTenantErasure, Role};
 use sqlx::Connection as _;
@@ -43,7 +42,7 @@ async fn another_password_ends_the_tails_of_who_had_the_old_one() {
     let stage = Stage::new().await;
     let cookie = sign_in(&stage, "ann").await;
     let mut session = by_cookie(&stage, &cookie, "").await;
-    let basic = format!("Basic {}", data_encoding::BASE64.encode(format!("ann:{PASSWORD}")));
+    let basic = format!("Basic {}", BASE64.encode(format!("ann:{PASSWORD}").as_bytes()));
     let mut basic = connect(&stage, &[("authorization", &basic)], "").await.unwrap();
     session.settled().await;
     basic.settled().await;
@@ -62,7 +61,7 @@ async fn a_grant_that_is_taken_ends_the_tails_that_read_by_it() {
     let cookie = sign_in(&stage, "ann").await;
     let mut by_session = by_cookie(&stage, &cookie, "tenant=a").await;
     by_session.settled().await;
-    let basic = format!("Basic {}", BASE64.encode(format!("ann:{PASSWORD}")));
+    let basic = format!("Basic {}", BASE64.encode(format!("ann:{PASSWORD}").as_bytes()));
     let by_password = async |query| connect(&stage, &[("authorization", &basic)], query).await.unwrap();
     let (mut of_all, mut of_b) = (by_password("").await, by_password("tenant=b").await);
     let mut of_a = by_password("tenant=a").await;
@@ -168,13 +167,13 @@ async fn an_export_and_a_streamed_search_break_off_when_their_right_ends() {
     let out = stage.client.delete(format!("{}/api/v1/session", stage.url));
     out.header("cookie", &cookie).header("origin", &stage.url).send().await.unwrap();
     tokio::time::sleep(crate::access::RECHECK * 2).await;
-    for mut answer in [first, second, third] {
+    for (name, mut answer) in [("by token", first), ("by cookie", second), ("search", third)] {
         let broken = loop {
             match answer.chunk().await {
                 Ok(Some(_)) => {}
                 other => break other,
             }
         };
-        assert!(broken.is_err(), "it ended as if it were whole");
+        assert!(broken.is_err(), "{name} ended as if it were whole");
     }
 }
