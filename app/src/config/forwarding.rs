@@ -195,7 +195,7 @@ mod tests {
         };
         starts(
             &rule("{ group = \"g\" }"),
-            "groups[0].group: expected tenant or workspace and a role, or admin",
+            "groups[0].role: give role with tenant or with workspace, or admin = true alone",
         );
         starts(
             &rule("{ group = \"g\", tenant = \"a\", admin = true, role = \"viewer\" }"),
@@ -208,7 +208,7 @@ mod tests {
         starts(&rule("{ tenant = \"a\", role = \"viewer\" }"), "groups[0].group: is missing");
         starts(
             &rule("{ group = \"g\", tenant = \"a\", workspace = \"w\", role = \"viewer\" }"),
-            "exclude one another",
+            "with tenant or with workspace",
         );
         starts(
             "proxies = [\"::1\"]\nuser_header = \"X-U\"\ngroups = [{ group = \"g\", admin = true }]",
