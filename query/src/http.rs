@@ -26,7 +26,6 @@ use axum::routing::{MethodRouter, any, delete, get, post, put};
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::audit::Action;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
@@ -36,6 +35,7 @@ use crate::cursor::Cursors;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::search::Search;
+use crate::shares::Places;
 use crate::tail::Tails;
 pub(crate) use record::Origin;
 use record::Rule;
@@ -50,9 +50,9 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     /// Exports at the same time.
-    pub(crate) exports: Arc<Semaphore>,
+    pub(crate) exports: Places,
     /// Live tails at the same time.
-    pub(crate) tail_turns: Arc<Semaphore>,
+    pub(crate) tail_turns: Places,
     /// Takes what goes to the audit log.
     pub(crate) audit: Recorder,
     /// Refusals that went there lately.
