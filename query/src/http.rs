@@ -10,6 +10,7 @@ pub(crate) mod error;
 mod export;
 mod gate;
 mod lines;
+mod openapi;
 mod params;
 mod record;
 mod search;
@@ -75,6 +76,11 @@ pub(crate) struct Route {
 /// Every route of the API. A route that is not here does not exist, and every one here is behind [`gate`] and
 /// [`record`].
 pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        path: "/api/v1/openapi.json",
+        methods: &[("GET", Rule::Nothing)],
+        handler: || get(openapi::show),
+    },
     Route {
         path: "/api/v1/session",
         methods: &[
