@@ -36,6 +36,12 @@ pub enum Error {
         /// The bound, in bytes.
         limit: usize,
     },
+    /// The body did not come to its end in time.
+    #[error("the body took longer than {} s", .limit.as_secs())]
+    Slow {
+        /// The bound.
+        limit: Duration,
+    },
     /// The request cannot be understood.
     #[error("{message}")]
     Invalid {

@@ -12,6 +12,7 @@ mod export;
 mod gate;
 mod invitations;
 mod lines;
+mod openapi;
 mod params;
 mod record;
 mod search;
@@ -29,7 +30,6 @@ use axum::routing::{MethodRouter, any, delete, get, post, put};
 use heliograph_model::time::Clock;
 use heliograph_store::Store;
 use heliograph_store::audit::Action;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
@@ -40,6 +40,7 @@ use crate::cursor::Cursors;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::search::Search;
+use crate::shares::Places;
 use crate::tail::Tails;
 pub(crate) use record::Origin;
 use record::Rule;
@@ -55,9 +56,9 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     /// Exports at the same time.
-    pub(crate) exports: Arc<Semaphore>,
+    pub(crate) exports: Places,
     /// Live tails at the same time.
-    pub(crate) tail_turns: Arc<Semaphore>,
+    pub(crate) tail_turns: Places,
     /// Takes what goes to the audit log.
     pub(crate) audit: Recorder,
     /// Refusals that went there lately.
@@ -80,6 +81,11 @@ pub(crate) struct Route {
 /// Every route of the API. A route that is not here does not exist, and every one here is behind [`gate`] and
 /// [`record`].
 pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        path: "/api/v1/openapi.json",
+        methods: &[("GET", Rule::Nothing)],
+        handler: || get(openapi::show),
+    },
     Route {
         path: "/api/v1/session",
         methods: &[

@@ -20,6 +20,7 @@ mod metrics;
 mod plan;
 mod search;
 mod segments;
+mod shares;
 #[cfg(test)]
 mod stage;
 mod syntax;
@@ -36,7 +37,7 @@ use heliograph_model::time::{Clock, TimeRange, Timestamp};
 use heliograph_serve::{Bounds, Port};
 use heliograph_store::Store;
 use prometheus::Registry;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -169,8 +170,8 @@ fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: Cancellatio
         store,
         clock,
         metrics,
-        exports: Arc::new(Semaphore::new(config.search_concurrency.max(1))),
-        tail_turns: Arc::new(Semaphore::new(config.tails_max)),
+        exports: shares::Places::new("exports", config.search_concurrency.max(1)),
+        tail_turns: shares::Places::new("live tails", config.tails_max),
         audit,
         refusals: access::Refusals::default(),
         stop,

@@ -187,7 +187,7 @@ impl Search {
 
     async fn turn(&self, scope: &Scope) -> Result<Turn> {
         let begun = Instant::now();
-        let turn = self.turns.take(&scope.principal().name()).await;
+        let turn = self.turns.take(&scope.principal().name(), scope.tenants()).await;
         self.metrics.search_waiting.set(i64::try_from(self.turns.waiting()).unwrap_or(i64::MAX));
         self.metrics.search_wait_seconds.observe(begun.elapsed().as_secs_f64());
         turn

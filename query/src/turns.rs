@@ -1,13 +1,15 @@
-//! Whose turn it is to search: so many at the same time, so many of one caller, and who waits is served caller by
-//! caller, so that one with many dear questions holds up itself and not the others.
+//! Whose turn it is to search: so many at the same time, so many of one caller and of one tenant, and who waits is served
+//! caller by caller, so that one with many dear questions holds up itself and not the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use heliograph_model::tenant::TenantId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
+use crate::shares::Shares;
 
 /// Questions of one caller that wait: a page asks a handful, a tail that resumes one for each of its tenants.
 const WAITING_MAX: usize = 128;
@@ -17,39 +19,34 @@ const WAITING_ALL_MAX: usize = 4_096;
 /// Gives turns out.
 pub(crate) struct Turns(Arc<Shared>);
 
-struct Shared {
-    at_once: usize,
-    /// Of one caller: half of all, so that whoever comes next does not wait for the dear questions of one.
-    of_one: usize,
-    state: Mutex<State>,
-}
+struct Shared(Mutex<State>);
 
-#[derive(Default)]
 struct State {
-    running: usize,
-    /// Callers that run or wait.
-    callers: HashMap<String, OfCaller>,
+    running: Shares,
+    /// What callers wait for, in their order.
+    waiting: HashMap<String, VecDeque<Waiting>>,
     /// Callers that wait, whose turn is next first.
     round: VecDeque<String>,
 }
 
-#[derive(Default)]
-struct OfCaller {
-    running: usize,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+struct Waiting {
+    tenants: Vec<TenantId>,
+    turn: oneshot::Sender<Turn>,
 }
 
 /// A turn, until it is dropped.
 pub(crate) struct Turn {
     shared: Arc<Shared>,
-    /// None where it was never given.
-    caller: Option<String>,
+    caller: String,
+    tenants: Vec<TenantId>,
+    /// Whether it was given: else there is nothing to give back.
+    is_given: bool,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(caller) = self.caller.take() {
-            self.shared.give_back(&caller);
+        if self.is_given {
+            self.shared.give_back(&self.caller, &self.tenants);
         }
     }
 }
@@ -57,85 +54,90 @@ impl Drop for Turn {
 impl Turns {
     /// For so many at the same time.
     pub(crate) fn new(at_once: usize) -> Self {
-        let at_once = at_once.max(1);
-        let shared = Shared { at_once, of_one: at_once.div_ceil(2), state: Mutex::default() };
-        Self(Arc::new(shared))
+        let state =
+            State { running: Shares::new(at_once.max(1)), waiting: HashMap::new(), round: VecDeque::new() };
+        Self(Arc::new(Shared(Mutex::new(state))))
     }
 
-    /// Waits for a turn. Dropping this half-way gives up the place in the queue.
-    pub(crate) async fn take(&self, caller: &str) -> Result<Turn> {
-        let waiting = {
-            let mut state = self.0.state.lock();
-            let of = state.callers.entry(caller.to_owned()).or_default();
-            of.waiting.retain(|waiting| !waiting.is_closed());
-            if of.waiting.len() >= WAITING_MAX || self.waiting_of(&state) >= WAITING_ALL_MAX {
+    /// Waits for a turn to search these tenants' records. Dropping this half-way gives up the place in the queue.
+    pub(crate) async fn take(&self, caller: &str, tenants: &[TenantId]) -> Result<Turn> {
+        let waits = {
+            let mut state = self.0.0.lock();
+            let of = state.waiting.entry(caller.to_owned()).or_default();
+            of.retain(|waiting| !waiting.turn.is_closed());
+            if of.len() >= WAITING_MAX || state.waiting() >= WAITING_ALL_MAX {
                 return Err(Error::Busy { what: "searches" });
             }
-            let (turn, waiting) = oneshot::channel();
-            if let Some(of) = state.callers.get_mut(caller) {
-                of.waiting.push_back(turn);
-                if of.waiting.len() == 1 {
-                    state.round.push_back(caller.to_owned());
-                }
+            let (turn, waits) = oneshot::channel();
+            if let Some(of) = state.waiting.get_mut(caller) {
+                of.push_back(Waiting { tenants: tenants.to_vec(), turn });
+            }
+            if !state.round.iter().any(|known| known == caller) {
+                state.round.push_back(caller.to_owned());
             }
             self.0.give_out(&mut state);
-            waiting
+            waits
         };
-        waiting.await.map_err(|e| Error::server("taking turns", e))
+        waits.await.map_err(|e| Error::server("taking turns", e))
     }
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting_of(&self.0.state.lock())
+        self.0.0.lock().waiting()
+    }
+}
+
+impl State {
+    fn waiting(&self) -> usize {
+        self.waiting.values().flatten().filter(|waiting| !waiting.turn.is_closed()).count()
     }
 
-    fn waiting_of(&self, state: &State) -> usize {
-        let open = |of: &OfCaller| of.waiting.iter().filter(|waiting| !waiting.is_closed()).count();
-        state.round.iter().filter_map(|caller| state.callers.get(caller)).map(open).sum()
+    /// The next that this caller waits for and may have.
+    fn next_of(&mut self, caller: &str) -> Option<Waiting> {
+        let (running, waiting) = (&self.running, self.waiting.get_mut(caller)?);
+        waiting.retain(|waiting| !waiting.turn.is_closed());
+        // Not only the first: what waits for a busy tenant does not hold up what is about another.
+        let at = waiting.iter().position(|waiting| running.has_room(caller, &waiting.tenants))?;
+        waiting.remove(at)
     }
 }
 
 impl Shared {
     /// Gives turns to who waits, round robin over the callers that may have one more.
     fn give_out(self: &Arc<Self>, state: &mut State) {
-        let mut looked_at = 0;
-        while state.running < self.at_once && looked_at < state.round.len() {
+        // Who has given up leaves the round, so what is left to look at is counted, and not what was looked at.
+        let mut left = state.round.len();
+        while !state.running.is_full() && left > 0 {
             let Some(caller) = state.round.pop_front() else { return };
-            let Some(of) = state.callers.get_mut(&caller) else { continue };
-            let mut given = false;
-            while !given
-                && of.running < self.of_one
-                && let Some(waiting) = of.waiting.pop_front()
-            {
-                let turn = Turn { shared: Arc::clone(self), caller: Some(caller.clone()) };
-                match waiting.send(turn) {
+            left -= 1;
+            let mut is_given = false;
+            while let Some(Waiting { tenants, turn: waits }) = state.next_of(&caller) {
+                let turn = Turn { shared: Arc::clone(self), caller: caller.clone(), tenants, is_given: true };
+                let of = turn.tenants.clone();
+                match waits.send(turn) {
                     Ok(()) => {
-                        of.running += 1;
-                        state.running += 1;
-                        given = true;
+                        state.running.take(&caller, &of);
+                        is_given = true;
+                        break;
                     }
-                    // Who gave up has no turn to give back.
-                    Err(mut turn) => turn.caller = None,
+                    // Who gave up meanwhile has no turn to give back.
+                    Err(mut turn) => turn.is_given = false,
                 }
             }
-            looked_at = if given { 0 } else { looked_at + 1 };
-            if !of.waiting.is_empty() {
+            if state.waiting.get(&caller).is_some_and(|waiting| !waiting.is_empty()) {
                 state.round.push_back(caller);
-            } else if of.running == 0 {
-                state.callers.remove(&caller);
+            } else {
+                state.waiting.remove(&caller);
+            }
+            if is_given {
+                left = state.round.len();
             }
         }
     }
 
-    fn give_back(self: &Arc<Self>, caller: &str) {
-        let mut state = self.state.lock();
-        state.running = state.running.saturating_sub(1);
-        if let Some(of) = state.callers.get_mut(caller) {
-            of.running = of.running.saturating_sub(1);
-            if of.running == 0 && of.waiting.is_empty() {
-                state.callers.remove(caller);
-            }
-        }
+    fn give_back(self: &Arc<Self>, caller: &str, tenants: &[TenantId]) {
+        let mut state = self.0.lock();
+        state.running.give_back(caller, tenants);
         self.give_out(&mut state);
     }
 }
@@ -150,7 +152,7 @@ mod tests {
 
     /// Begins to wait; none where a turn is there at once.
     fn ask<'a>(turns: &'a Turns, caller: &'a str, held: &mut Vec<Turn>) -> Option<Waiting<'a>> {
-        let mut waiting: Waiting<'a> = Box::pin(turns.take(caller));
+        let mut waiting: Waiting<'a> = Box::pin(turns.take(caller, &[]));
         match waiting.as_mut().now_or_never() {
             Some(turn) => {
                 held.push(turn.unwrap());
@@ -200,8 +202,11 @@ mod tests {
         }
         assert_eq!(served, ["a", "b", "c", "a", "a"]);
         held.clear();
-        let state = turns.0.state.lock();
-        assert_eq!((state.running, state.callers.len(), state.round.len()), (0, 0, 0), "nothing stays");
+        let state = turns.0.0.lock();
+        assert!(
+            state.running.is_empty() && state.waiting.is_empty() && state.round.is_empty(),
+            "nothing stays"
+        );
     }
 
     #[test]
@@ -227,9 +232,36 @@ mod tests {
         let mut held = Vec::new();
         let waiting: Vec<_> = (0..=WAITING_MAX).filter_map(|_| ask(&turns, "a", &mut held)).collect();
         assert_eq!((held.len(), waiting.len()), (1, WAITING_MAX));
-        assert!(matches!(turns.take("a").now_or_never(), Some(Err(Error::Busy { .. }))));
+        assert!(matches!(turns.take("a", &[]).now_or_never(), Some(Err(Error::Busy { .. }))));
         assert!(ask(&turns, "b", &mut held).is_some());
         drop(waiting);
         assert!(ask(&turns, "a", &mut held).is_some(), "who gave up does not count");
+    }
+
+    #[test]
+    fn one_tenants_callers_together_leave_room_for_other_tenants() {
+        let turns = Turns::new(8);
+        let (a, b) = (["a"].map(crate::stage::tenant), ["b"].map(crate::stage::tenant));
+        let callers: Vec<String> = (0..20).map(|n| format!("caller {n} of a")).collect();
+        let mut held = Vec::new();
+        let mut waiting = Vec::new();
+        for caller in &callers {
+            let mut wait: Waiting<'_> = Box::pin(turns.take(caller, &a));
+            match wait.as_mut().now_or_never() {
+                Some(turn) => held.push(turn.unwrap()),
+                None => waiting.push(wait),
+            }
+        }
+        assert_eq!((held.len(), waiting.len()), (6, 14));
+        let of_b = turns.take("b", &b).now_or_never();
+        assert!(of_b.is_some_and(|turn| turn.is_ok()), "another tenant's does not wait");
+        // Who reads both waits for a, and not with what is about b alone.
+        let a_and_b = [&a[..], &b[..]].concat();
+        let mut both: Waiting<'_> = Box::pin(turns.take("both", &a_and_b));
+        assert!(both.as_mut().now_or_never().is_none());
+        assert!(turns.take("both", &b).now_or_never().is_some());
+        drop(waiting);
+        held.pop();
+        assert!(both.now_or_never().is_some(), "there is room again");
     }
 }

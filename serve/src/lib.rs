@@ -4,6 +4,7 @@
 //! One place for every role's port, so that neither a limit nor TLS can be forgotten on one of them.
 
 mod error;
+mod patience;
 mod port;
 mod tls;
 mod watched;
@@ -32,6 +33,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use patience::Patient;
+
 pub use error::{Error, Result};
 pub use port::Port;
 pub use tls::{ClientCertificates, PeerCertificate, Tls, TlsFiles, TlsMetrics};
@@ -39,6 +42,8 @@ pub use watched::{RENEW_EVERY, Renewal, Watched};
 
 /// Longest time from the first to the last byte of a request's head; also of silence between requests.
 const HEAD_MAX: Duration = Duration::from_secs(10);
+/// Longest time in which a client takes no byte of what it is sent; a live tail gives up its own reader before that.
+const UNREAD_MAX: Duration = Duration::from_secs(90);
 /// Header fields of a request.
 const HEADERS_MAX: usize = 64;
 /// Bytes of all header fields of an HTTP/2 request.
@@ -178,6 +183,7 @@ async fn speak(
         begun = timeout(HEAD_MAX, beginning(&mut input)) => begun,
     };
     let Ok(Ok(begun)) = begun else { return };
+    let output = Patient::new(output, UNREAD_MAX);
     let io = TokioIo::new(tokio::io::join(Cursor::new(begun).chain(input), output));
     let Answering { router, peer, certificate } = answering;
     let service = service_fn(move |request: Request<Incoming>| {

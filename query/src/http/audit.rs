@@ -1,7 +1,6 @@
 //! The audit log, read: by operators that of their own tenants, by platform administrators all of it.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
@@ -15,7 +14,6 @@ use heliograph_store::audit::{Action, Log, Of, Page, Told};
 use http::{Uri, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
 use super::lines::NDJSON;
@@ -23,6 +21,7 @@ use super::params::{Params, RangeText};
 use crate::access::{Caller, RECHECK};
 use crate::cursor::Binding;
 use crate::error::{Error, Result};
+use crate::shares::Place;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
@@ -114,7 +113,7 @@ struct Export {
     page: Page,
     checked: Instant,
     is_done: bool,
-    _turn: OwnedSemaphorePermit,
+    _turn: Place,
 }
 
 impl Export {
@@ -152,7 +151,7 @@ pub(super) async fn export(
     params.finish()?;
     let of = whose(&caller, asked.tenant.as_deref())?;
     let page = asked.page(api.clock.now(), None, LIMIT_MAX)?;
-    let turn = Arc::clone(&api.exports).try_acquire_owned().map_err(|_| Error::Busy { what: "exports" })?;
+    let turn = api.exports.take_for(caller.principal().name(), Vec::new())?;
     let tenant = asked.tenant;
     let checked = Instant::now();
     let mut export = Export { api, caller, of, tenant, page, checked, is_done: false, _turn: turn };

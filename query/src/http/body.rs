@@ -1,5 +1,7 @@
 //! A JSON body: bounded, of the right content type, without unknown fields.
 
+use std::time::Duration;
+
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, HeaderValue, header};
@@ -10,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Longest body: the largest of ours names a few dozen roles.
 const BYTES_MAX: usize = 64 << 10;
+/// Longest time from its first to its last byte: as long as a head may take.
+const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Refuses a body that does not say it is JSON: a foreign page could send a form, plain text, or bytes without a type,
 /// without asking first.
@@ -48,7 +52,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         if content_type(request.headers()) != Some(true) {
             return Err(Error::ContentType);
         }
-        let body = Limited::new(request.into_body(), BYTES_MAX).collect().await.map_err(|e| {
+        let read = Limited::new(request.into_body(), BYTES_MAX).collect();
+        let read = tokio::time::timeout(TIME_MAX, read).await;
+        let body = read.map_err(|_| Error::Slow { limit: TIME_MAX })?.map_err(|e| {
             if e.downcast_ref::<LengthLimitError>().is_some() {
                 Error::TooLarge { limit: BYTES_MAX }
             } else {

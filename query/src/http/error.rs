@@ -58,6 +58,7 @@ fn code(error: &Error) -> (StatusCode, &'static str) {
         Error::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
         Error::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
         Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        Error::Slow { .. } => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
         Error::Cursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
         Error::Exists { .. } => (StatusCode::CONFLICT, "exists"),
         Error::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
@@ -87,6 +88,10 @@ impl IntoResponse for Error {
         if let Some(wait) = wait {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if matches!(self, Self::Slow { .. }) {
+            // What is left of the body is not waited for.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if matches!(self, Self::Unauthenticated) {
             // Not Basic: a browser would open a window of its own for that.

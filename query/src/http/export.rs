@@ -14,7 +14,6 @@ use heliograph_model::record::{ApiRecord, Record};
 use heliograph_model::scan::Order;
 use heliograph_model::tenant::TenantId;
 use http::{Uri, header};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
 use super::params::Params;
@@ -22,6 +21,7 @@ use super::search::{Asked, order, record_lines};
 use crate::access::{Caller, RECHECK, Scope};
 use crate::error::{Error, Result};
 use crate::search::{Page, Pager};
+use crate::shares::Place;
 
 /// The columns of CSV, in their order.
 const COLUMNS: [&str; 19] = [
@@ -105,7 +105,7 @@ struct Export {
     format: Format,
     pager: Pager,
     checked: Instant,
-    _turn: OwnedSemaphorePermit,
+    _turn: Place,
 }
 
 impl Export {
@@ -146,7 +146,7 @@ pub(super) async fn export(
     let format = Format::of(&mut params)?;
     params.finish()?;
     let question = asked.question(api.clock.now())?;
-    let turn = Arc::clone(&api.exports).try_acquire_owned().map_err(|_| Error::Busy { what: "exports" })?;
+    let turn = api.exports.take(&asked.scope)?;
     let search = Arc::clone(&api.search);
     let pager = Pager::new(search, asked.scope.clone(), question, order, None, usize::MAX);
     let mut export =

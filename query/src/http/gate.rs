@@ -124,6 +124,11 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
     Ok(())
 }
 
+/// Whether a method of a route needs no credential.
+pub(super) fn is_open(method: &str, path: &str) -> bool {
+    OPEN.iter().any(|(open, route, _)| open.as_str() == method && *route == path)
+}
+
 /// How a call is open, if it is.
 fn open(request: &Request) -> Option<Open> {
     let matched = request.extensions().get::<MatchedPath>()?;

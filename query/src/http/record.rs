@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Uri, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::{Api, ROUTES, Shared};
+use super::{Api, ROUTES, Shared, openapi};
 use crate::access::{Caller, Forged, Identity, Principal};
 use crate::audit::{Happened, Slot};
 use crate::error::{Error, Result};
@@ -188,6 +188,9 @@ pub(super) async fn record(State(api): State<Shared>, mut request: Request, next
     let Some((_, rule)) = route.methods.iter().find(|(name, _)| *name == method.as_str()) else {
         return Error::Method.into_response();
     };
+    if let Err(error) = openapi::refuse_query(method, route.path, request.uri()) {
+        return error.into_response();
+    }
     if *rule == Rule::Nothing {
         return next.run(request).await;
     }

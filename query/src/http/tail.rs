@@ -51,8 +51,7 @@ pub(super) async fn tail(
             format!("name at most {TENANTS_MAX} with tenant="),
         ));
     }
-    let turn =
-        Arc::clone(&api.tail_turns).try_acquire_owned().map_err(|_| Error::Busy { what: "live tails" })?;
+    let turn = api.tail_turns.take(&scope)?;
 
     let now = api.clock.now();
     let understood = tail::question(&text, TimeRange::ALL, now).and_then(|question| {

@@ -1,7 +1,9 @@
 //! What every answer carries, and what is refused whoever asks; cursors that are not one's own.
 
 mod browser;
+mod hostile;
 mod matrix;
+mod openapi;
 
 use std::sync::Arc;
 

@@ -15,23 +15,23 @@ use crate::access::tests::sign_in;
 use crate::http::ROUTES;
 use crate::stage::{Stage, record, tenant};
 
-const ACCESS: &str = include_str!("access.txt");
+pub(super) const ACCESS: &str = include_str!("access.txt");
 const CALLERS: [&str; 8] =
     ["nobody", "without", "viewer", "writer", "operator", "session", "steward", "admin"];
 /// The callers' own tenant, another's, and one that does not exist; an administrator's are all that exist.
 const TENANTS: [&str; 3] = ["a", "b", "nope"];
 
 /// What a call is about, made anew for each.
-struct Target<'a> {
-    tenant: &'a str,
+pub(super) struct Target<'a> {
+    pub(super) tenant: &'a str,
     /// A record of that tenant, as its reader is told.
-    record: String,
+    pub(super) record: String,
     /// A token of that tenant.
-    token: String,
+    pub(super) token: String,
     /// An erasure of records of that tenant.
-    erasure: Uuid,
+    pub(super) erasure: Uuid,
     /// An invitation to that tenant.
-    invitation: String,
+    pub(super) invitation: String,
 }
 
 /// The path and body of a right request; nothing if the route is not about a tenant at all.
@@ -60,7 +60,7 @@ fn request(method: &str, route: &str, to: &Target<'_>) -> Option<(String, Option
 /// The same of a route that is about no tenant.
 fn request_of_none(method: &str, route: &str) -> Option<(String, Option<Value>)> {
     let (mut path, body) = match (method, route) {
-        ("GET" | "DELETE", "/api/v1/session") => (route, None),
+        ("GET" | "DELETE", "/api/v1/session") | ("GET", "/api/v1/openapi.json") => (route, None),
         ("POST", "/api/v1/session") => (route, Some(json!({ "user": "ann", "password": "wrong" }))),
         ("POST", "/api/v1/tail/ticket") => (route, Some(json!({}))),
         ("GET" | "DELETE", "/api/v1/sessions") | ("DELETE", "/api/v1/sessions/{session}") => (route, None),
@@ -97,6 +97,11 @@ async fn oscar(stage: &Stage) {
         .grant(&Grant { user: "oscar".to_owned(), extent, role: Role::Operator })
         .await
         .unwrap();
+}
+
+/// The same of any route.
+pub(super) fn any_request(method: &str, route: &str, to: &Target<'_>) -> Option<(String, Option<Value>)> {
+    request(method, route, to).or_else(|| request_of_none(method, route))
 }
 
 struct Callers {
