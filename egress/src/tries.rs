@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Credentials of an address that may prove nothing within [`WINDOW`]; as many as wrong passwords.
+/// Credentials of an address that may prove nothing within a minute; as many as wrong passwords.
 pub const FAILURES_MAX: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered; beyond, those that have been quiet longest are forgotten.

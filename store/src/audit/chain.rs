@@ -42,7 +42,7 @@ pub struct Row {
     pub source: String,
     /// What came of it.
     pub outcome: String,
-    /// JSON, with what is sealed of it; [`super::Log::told`] opens that.
+    /// JSON, with what is sealed of it; [`super::Told`] has that open.
     pub details: String,
     /// The hash over all this and the hash of the row before.
     pub hash: Vec<u8>,
