@@ -203,7 +203,7 @@ mod tests {
         );
         starts(
             &rule("{ group = \"g\", tenant = \"a\", role = \"root\" }"),
-            "expected \"viewer\", \"writer\" or",
+            "there is no role \"root\": the roles are viewer, writer, operator",
         );
         starts(&rule("{ tenant = \"a\", role = \"viewer\" }"), "groups[0].group: is missing");
         starts(
