@@ -300,6 +300,11 @@ impl Access {
         self.cookie
     }
 
+    /// The hash of a password that somebody is to have; bounded as those of sign-ins are.
+    pub(crate) async fn hash(&self, password: SecretString) -> Result<String> {
+        self.sign_ins.hash(password).await
+    }
+
     /// Which pages may use the cookie.
     pub(crate) fn origins(&self) -> &Origins {
         &self.origins

@@ -153,6 +153,18 @@ impl SignIns {
         self.metrics.sign_ins.with_label_values(&["refused"]).inc();
     }
 
+    /// The hash of a new password: hashes of all kinds wait for one another.
+    pub(super) async fn hash(&self, password: SecretString) -> Result<String> {
+        let permit =
+            Arc::clone(&self.hashes).acquire_owned().await.map_err(|e| Error::server("argon2", e))?;
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            password::hash(&password)
+        })
+        .await
+        .map_err(|e| Error::server("argon2", e))?
+    }
+
     async fn verify(&self, password: SecretString, phc: String) -> Result<bool> {
         if password.expose_secret().len() > password::PASSWORD_BYTES_MAX {
             return Ok(false);
@@ -194,5 +206,27 @@ impl SignIns {
             let until = now.saturating_add_nanos(nanos);
             recalled.insert(key, Recalled { password_hash: user.password_hash.clone(), until });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::stage::Stage;
+
+    #[tokio::test]
+    async fn new_passwords_wait_for_the_hashes_of_others() {
+        let stage = Stage::new().await;
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let sign_ins =
+            SignIns::new(Arc::clone(&stage.store.catalog), Arc::new(stage.clock.clone()), metrics).unwrap();
+        let all = Arc::clone(&sign_ins.hashes).acquire_many_owned(u32::try_from(HASHES_MAX).unwrap());
+        let all = all.await.unwrap();
+        let mut hashing = Box::pin(sign_ins.hash(SecretString::from("a long password")));
+        assert!(hashing.as_mut().now_or_never().is_none());
+        drop(all);
+        assert!(hashing.await.is_ok());
     }
 }

@@ -15,7 +15,7 @@ use super::Shared;
 use super::body::JsonBody;
 use super::params::Params;
 use super::record::Note;
-use crate::access::{Caller, is_user_name, password};
+use crate::access::{Caller, is_user_name};
 use crate::error::{Error, Result};
 
 /// The workspace of a tenant for which none is named.
@@ -107,16 +107,14 @@ pub(super) struct NewUser {
 }
 
 /// The hash of a password that a person may have.
-pub(super) async fn hashed(secret: SecretString) -> Result<String> {
+pub(super) async fn hashed(api: &Shared, secret: SecretString) -> Result<String> {
     if secret.expose_secret().chars().count() < PASSWORD_CHARS_MIN {
         return Err(Error::invalid(format!("a password has at least {PASSWORD_CHARS_MIN} characters")));
     }
     if secret.expose_secret().starts_with(crate::access::TOKEN_PREFIX) {
         return Err(Error::invalid("a password does not begin with hg_: that is how tokens begin"));
     }
-    tokio::task::spawn_blocking(move || password::hash(&secret))
-        .await
-        .map_err(|e| Error::server("argon2", e))?
+    api.access.hash(secret).await
 }
 
 /// `POST /admin/users`.
@@ -137,7 +135,7 @@ pub(super) async fn create_user(
     }
     let user = User {
         name: new.name,
-        password_hash: hashed(new.password).await?,
+        password_hash: hashed(&api, new.password).await?,
         admin: new.admin,
         disabled: false,
         created: api.clock.now(),
@@ -163,7 +161,7 @@ pub(super) async fn set_password(
 ) -> Result<StatusCode> {
     caller.require_admin()?;
     note.detail("user", name.as_str());
-    let hash = hashed(new.password).await?;
+    let hash = hashed(&api, new.password).await?;
     api.store.catalog.set_password(&name, &hash).await?;
     tracing::info!(by = caller.principal().name(), user = name, "a password was set");
     Ok(StatusCode::NO_CONTENT)

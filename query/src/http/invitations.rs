@@ -232,7 +232,7 @@ pub(super) async fn accept(
     note.detail("user", found.user_name.as_str());
     let user = User {
         name: found.user_name.clone(),
-        password_hash: hashed(body.password).await?,
+        password_hash: hashed(&api, body.password).await?,
         admin: false,
         disabled: false,
         created: now,
