@@ -39,7 +39,7 @@ pub(crate) use forwarded::{Forged, Identity};
 pub(crate) use origin::Origins;
 pub(crate) use session::{Cookie, PENDING_FOR, public_id};
 use sign_in::SignIns;
-pub(crate) use throttle::Refusals;
+pub(crate) use throttle::{Key, Refusals, Throttle};
 pub(crate) use webhook::Platform;
 
 /// How often the right to what still runs is looked at again; the promise is 5 s.

@@ -69,6 +69,14 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// Too many of what costs much were begun in the last minute.
+    #[error("too many {what} in a minute: wait before the next")]
+    TooOften {
+        /// What there was too much of.
+        what: &'static str,
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Who might know the credential does not answer: nobody is proved.
     #[error("the credential cannot be checked now")]
     Unanswered,

@@ -38,6 +38,7 @@ use crate::access::{Access, Refusals};
 use crate::audit::Recorder;
 use crate::cursor::Cursors;
 use crate::error::Error;
+use crate::exports::Exports;
 use crate::metrics::Metrics;
 use crate::search::Search;
 use crate::shares::Places;
@@ -55,8 +56,8 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
-    /// Exports at the same time.
-    pub(crate) exports: Places,
+    /// Who exports.
+    pub(crate) exports: Exports,
     /// Live tails at the same time.
     pub(crate) tail_turns: Places,
     /// Takes what goes to the audit log.

@@ -11,6 +11,7 @@ mod audit;
 mod config;
 mod cursor;
 mod error;
+mod exports;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod hot;
@@ -170,7 +171,7 @@ fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: Cancellatio
         store,
         clock,
         metrics,
-        exports: shares::Places::new("exports", config.search_concurrency.max(1)),
+        exports: exports::Exports::new(config.search_concurrency.max(1)),
         tail_turns: shares::Places::new("live tails", config.tails_max),
         audit,
         refusals: access::Refusals::default(),

@@ -15,6 +15,8 @@ use crate::shares::Shares;
 const WAITING_MAX: usize = 128;
 /// Questions of all callers that wait.
 const WAITING_ALL_MAX: usize = 4_096;
+/// Of those, about one tenant: its people and tokens together leave room for other tenants' questions.
+const WAITING_TENANT_MAX: usize = 1_024;
 
 /// Gives turns out.
 pub(crate) struct Turns(Arc<Shared>);
@@ -63,15 +65,12 @@ impl Turns {
     pub(crate) async fn take(&self, caller: &str, tenants: &[TenantId]) -> Result<Turn> {
         let waits = {
             let mut state = self.0.0.lock();
-            let of = state.waiting.entry(caller.to_owned()).or_default();
-            of.retain(|waiting| !waiting.turn.is_closed());
-            if of.len() >= WAITING_MAX || state.waiting() >= WAITING_ALL_MAX {
+            if !state.may_wait(caller, tenants) {
                 return Err(Error::Busy { what: "searches" });
             }
             let (turn, waits) = oneshot::channel();
-            if let Some(of) = state.waiting.get_mut(caller) {
-                of.push_back(Waiting { tenants: tenants.to_vec(), turn });
-            }
+            let waiting = Waiting { tenants: tenants.to_vec(), turn };
+            state.waiting.entry(caller.to_owned()).or_default().push_back(waiting);
             if !state.round.iter().any(|known| known == caller) {
                 state.round.push_back(caller.to_owned());
             }
@@ -88,8 +87,32 @@ impl Turns {
 }
 
 impl State {
+    /// Those that have not given up.
+    fn live(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.values().flatten().filter(|waiting| !waiting.turn.is_closed())
+    }
+
     fn waiting(&self) -> usize {
-        self.waiting.values().flatten().filter(|waiting| !waiting.turn.is_closed()).count()
+        self.live().count()
+    }
+
+    /// Whether there is room in the queue for one more question of this caller about these tenants.
+    fn may_wait(&mut self, caller: &str, tenants: &[TenantId]) -> bool {
+        if let Some(of) = self.waiting.get_mut(caller) {
+            of.retain(|waiting| !waiting.turn.is_closed());
+            if of.len() >= WAITING_MAX {
+                return false;
+            }
+        }
+        let all = self.waiting();
+        if all < WAITING_TENANT_MAX {
+            return true;
+        }
+        let mut about: HashMap<&TenantId, usize> = tenants.iter().map(|tenant| (tenant, 0)).collect();
+        for tenant in self.live().flat_map(|waiting| &waiting.tenants) {
+            about.entry(tenant).and_modify(|count| *count += 1);
+        }
+        all < WAITING_ALL_MAX && about.values().all(|count| *count < WAITING_TENANT_MAX)
     }
 
     /// The next that this caller waits for and may have.
@@ -236,6 +259,33 @@ mod tests {
         assert!(ask(&turns, "b", &mut held).is_some());
         drop(waiting);
         assert!(ask(&turns, "a", &mut held).is_some(), "who gave up does not count");
+    }
+
+    #[test]
+    fn one_tenants_questions_leave_room_in_the_queue() {
+        let turns = Turns::new(1);
+        let (a, b) = (["a"].map(crate::stage::tenant), ["b"].map(crate::stage::tenant));
+        let _held = turns.take("first", &a).now_or_never();
+        let callers: Vec<String> =
+            (0..WAITING_TENANT_MAX / WAITING_MAX).map(|n| format!("caller {n} of a")).collect();
+        let of_a: Vec<_> = callers
+            .iter()
+            .flat_map(|caller| std::iter::repeat_n(caller, WAITING_MAX))
+            .map(|caller| {
+                let mut wait: Waiting<'_> = Box::pin(turns.take(caller, &a));
+                assert!(wait.as_mut().now_or_never().is_none());
+                wait
+            })
+            .collect();
+        let is_refused = |caller: &'static str, tenants: &[TenantId]| {
+            turns.take(caller, tenants).now_or_never().is_some_and(|turn| turn.is_err())
+        };
+        assert!(is_refused("one more of a", &a));
+        assert!(is_refused("of both", &[&b[..], &a[..]].concat()), "also beside another tenant");
+        assert!(!is_refused("of b", &b), "another tenant's waits");
+        assert!(!is_refused("of none", &[]));
+        drop(of_a);
+        assert!(!is_refused("one more of a", &a), "who gave up does not count");
     }
 
     #[test]

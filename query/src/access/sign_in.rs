@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 use super::password;
-use super::throttle::{Key, Throttle};
+use super::throttle::{FAILURES_MAX, Key, Throttle};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
@@ -68,7 +68,7 @@ impl SignIns {
             catalog,
             clock,
             metrics,
-            throttle: Throttle::default(),
+            throttle: Throttle::new(FAILURES_MAX),
             hashes: Arc::new(Semaphore::new(HASHES_MAX)),
             nobody,
             salt: cipher::random().map_err(|e| Error::server("random bytes", e))?,

@@ -1,9 +1,10 @@
-//! How often somebody may be wrong: per account and per address, in memory.
+//! How often somebody may be wrong, or do what costs much: per account, address or caller, in memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use heliograph_model::tenant::TenantId;
 use heliograph_model::time::Timestamp;
 use parking_lot::Mutex;
 
@@ -15,14 +16,15 @@ const KEYS_MAX: usize = 20_000;
 
 /// Whose failures are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Account(Box<str>),
     Address(IpAddr),
+    Tenant(TenantId),
 }
 
 impl Key {
     /// The account, whether or not it exists; a long name is cut, so that memory stays bounded.
-    pub(super) fn account(name: &str) -> Self {
+    pub(crate) fn account(name: &str) -> Self {
         Self::Account(name.chars().take(100).collect::<String>().into())
     }
 
@@ -35,15 +37,22 @@ impl Key {
     }
 }
 
-/// The recent failures. A try counts as one until it is taken back, so that tries side by side count, too.
-#[derive(Debug, Default)]
-pub(super) struct Throttle {
+/// The recent tries. One counts until it is taken back, so that those side by side count, too.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    /// Under one key in [`WINDOW`].
+    max: usize,
     tries: Mutex<HashMap<Key, VecDeque<Timestamp>>>,
 }
 
 impl Throttle {
+    /// For so many a minute under each key.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, tries: Mutex::default() }
+    }
+
     /// Counts a try under all keys, or says how long to wait.
-    pub(super) fn begin(&self, keys: &[Key], now: Timestamp) -> Result<(), Duration> {
+    pub(crate) fn begin(&self, keys: &[Key], now: Timestamp) -> Result<(), Duration> {
         let mut tries = self.tries.lock();
         let mut wait = Duration::ZERO;
         for key in keys {
@@ -51,7 +60,7 @@ impl Throttle {
             while recent.front().is_some_and(|at| age(*at, now) >= WINDOW) {
                 recent.pop_front();
             }
-            if recent.len() >= FAILURES_MAX
+            if recent.len() >= self.max
                 && let Some(first) = recent.front()
             {
                 wait = wait.max(WINDOW.saturating_sub(age(*first, now)));
@@ -86,8 +95,14 @@ impl Throttle {
 }
 
 /// Refusals that are written down one by one: as many of one address as it may have failures.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Refusals(Throttle);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Throttle::new(FAILURES_MAX))
+    }
+}
 
 impl Refusals {
     /// Whether one more is.
@@ -119,7 +134,7 @@ mod tests {
 
     #[test]
     fn ten_failures_a_minute_then_a_wait() {
-        let throttle = Throttle::default();
+        let throttle = Throttle::new(FAILURES_MAX);
         let keys = [Key::account("ann"), Key::address("10.0.0.1".parse().unwrap())];
         for second in 0..10 {
             throttle.begin(&keys, at(second)).unwrap();
@@ -136,7 +151,7 @@ mod tests {
 
     #[test]
     fn success_counts_for_nothing() {
-        let throttle = Throttle::default();
+        let throttle = Throttle::new(FAILURES_MAX);
         let keys = [Key::account("ann")];
         for second in 0..100 {
             throttle.begin(&keys, at(second)).unwrap();
@@ -147,7 +162,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_networks_are_one() {
-        let throttle = Throttle::default();
+        let throttle = Throttle::new(FAILURES_MAX);
         for n in 0..KEYS_MAX + 10 {
             throttle.begin(&[Key::account(&n.to_string())], at(1)).unwrap();
         }

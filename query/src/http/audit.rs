@@ -150,8 +150,9 @@ pub(super) async fn export(
     let asked = Asked::of(&mut params)?;
     params.finish()?;
     let of = whose(&caller, asked.tenant.as_deref())?;
-    let page = asked.page(api.clock.now(), None, LIMIT_MAX)?;
-    let turn = api.exports.take_for(caller.principal().name(), Vec::new())?;
+    let now = api.clock.now();
+    let page = asked.page(now, None, LIMIT_MAX)?;
+    let turn = api.exports.begin(caller.principal().name(), Vec::new(), now)?;
     let tenant = asked.tenant;
     let checked = Instant::now();
     let mut export = Export { api, caller, of, tenant, page, checked, is_done: false, _turn: turn };

@@ -61,7 +61,7 @@ fn code(error: &Error) -> (StatusCode, &'static str) {
         Error::Slow { .. } => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
         Error::Cursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
         Error::Exists { .. } => (StatusCode::CONFLICT, "exists"),
-        Error::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
+        Error::Throttled { .. } | Error::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
         Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Error::Unanswered => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         Error::Unrecorded => (StatusCode::SERVICE_UNAVAILABLE, "unrecorded"),
@@ -80,7 +80,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = code(&self).0.into_response();
         let wait = match &self {
-            Self::Throttled { retry_after } => Some(*retry_after),
+            Self::Throttled { retry_after } | Self::TooOften { retry_after, .. } => Some(*retry_after),
             Self::Busy { .. } => Some(BUSY_WAIT),
             Self::Store(_) | Self::Unrecorded | Self::Unanswered => Some(UNAVAILABLE_WAIT),
             _ => None,

@@ -145,8 +145,9 @@ pub(super) async fn export(
     let order = order(&mut params, Order::Asc)?;
     let format = Format::of(&mut params)?;
     params.finish()?;
-    let question = asked.question(api.clock.now())?;
-    let turn = api.exports.take(&asked.scope)?;
+    let now = api.clock.now();
+    let question = asked.question(now)?;
+    let turn = api.exports.begin(asked.scope.principal().name(), asked.scope.tenants().to_vec(), now)?;
     let search = Arc::clone(&api.search);
     let pager = Pager::new(search, asked.scope.clone(), question, order, None, usize::MAX);
     let mut export =

@@ -65,6 +65,29 @@ async fn exports_of_one_caller_leave_room_for_anothers() {
 }
 
 #[tokio::test]
+async fn an_export_too_many_is_told_when_to_come_back() {
+    let stage = Stage::new().await;
+    let (_, token) = stage.token("a", &[Role::Viewer]).await;
+    let (_, other) = stage.token("a", &[Role::Viewer]).await;
+    let url = format!("{}/api/v1/export", stage.url);
+    let export = || stage.client.get(&url).bearer_auth(&token).send();
+    for _ in 0..60 {
+        assert_eq!(export().await.unwrap().status(), StatusCode::OK);
+    }
+    let refused = export().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["error"]["code"], "throttled");
+    assert!(body["error"]["message"].as_str().unwrap().contains("exports in a minute"), "{body}");
+    assert!(body["error"]["request_id"].is_string(), "{body}");
+    // It is about exports, and about this caller.
+    assert_eq!(stage.get(&token, "/api/v1/search").await.0, StatusCode::OK);
+    assert_eq!(stage.get(&other, "/api/v1/export").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn headers_of_other_systems_select_no_tenant() {
     let stage = Stage::new().await;
     for name in ["a", "b"] {
