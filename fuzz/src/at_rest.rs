@@ -123,3 +123,13 @@ pub(crate) fn segment(changes: &[u8]) {
     assert!(read.as_ref().is_none_or(|records| *records == written.records), "{read:?}");
     assert!(read.is_some() || !is_whole);
 }
+
+/// An entry of an agent's spool, as it is behind its seal.
+pub(crate) fn spool_entry(bytes: &[u8]) {
+    heliograph_agent::fuzz::spool_entry(bytes);
+}
+
+/// The checkpoint of an agent's spool, likewise.
+pub(crate) fn checkpoint(bytes: &[u8]) {
+    heliograph_agent::fuzz::checkpoint(bytes);
+}

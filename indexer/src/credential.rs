@@ -252,3 +252,30 @@ impl Credentials {
         Ok(token)
     }
 }
+
+/// What headers present, for the fuzz targets.
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz {
+    use super::*;
+
+    /// Reads a value of `Authorization`: what it presents is what somebody would have put in so.
+    pub fn authorization(bytes: &[u8]) {
+        let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.clone());
+        match presented(&headers) {
+            None => {}
+            Some(Presented::Bearer(secret)) => {
+                assert!(bytes.trim_ascii_end().ends_with(secret.expose_secret().as_bytes()));
+            }
+            Some(Presented::Basic { user, password }) => {
+                assert!(!user.contains(':'));
+                let again = BASE64.encode(format!("{user}:{}", password.expose_secret()));
+                let text = String::from_utf8_lossy(bytes);
+                assert!(text.trim_end().ends_with(&again), "{again}");
+            }
+        }
+        headers.append(AUTHORIZATION, value);
+        assert!(presented(&headers).is_none(), "two are none");
+    }
+}

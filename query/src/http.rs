@@ -43,6 +43,8 @@ use crate::metrics::Metrics;
 use crate::search::Search;
 use crate::shares::Places;
 use crate::tail::Tails;
+#[cfg(feature = "fuzz")]
+pub(crate) use params::read as read_parameters;
 pub(crate) use record::Origin;
 use record::Rule;
 

@@ -169,5 +169,13 @@ pub(crate) fn question(text: &str, range: TimeRange, now: Timestamp) -> Result<Q
     Question::new(range, syntax::parse(text, now)?)
 }
 
+/// Reads what a client says, and the query in it, for the fuzz targets.
+#[cfg(feature = "fuzz")]
+pub(crate) fn read_message(bytes: &[u8]) {
+    if let Ok(frame::Ask::Query { q }) = serde_json::from_slice(bytes) {
+        drop(question(&q, TimeRange::ALL, Timestamp::from_nanos(0)));
+    }
+}
+
 #[cfg(test)]
 mod tests;

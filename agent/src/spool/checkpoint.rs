@@ -72,7 +72,7 @@ impl Checkpoint {
         FORM.replace(path, key, self.to_bytes())
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.number(self.number.to_le_bytes());
         out.number(self.epoch.to_le_bytes());
@@ -86,7 +86,7 @@ impl Checkpoint {
         out.0
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Reader(bytes);
         let (number, epoch) = (bytes.u64()?, bytes.u64()?);
         let positions = Positions::read(&mut bytes)?;

@@ -110,6 +110,23 @@ impl RangeText {
     }
 }
 
+/// Reads a query as a search does, for the fuzz targets.
+#[cfg(feature = "fuzz")]
+pub(crate) fn read(query: &[u8], now: Timestamp) -> Result<()> {
+    let uri = Uri::try_from([b"/x?", query].concat()).map_err(|e| Error::invalid(e.to_string()))?;
+    let mut params = Params::of(&uri)?;
+    let given = params.left.len();
+    let tenants = params.all("tenant").len();
+    let text = params.one("q")?.unwrap_or_default();
+    let range = RangeText::of(&mut params)?.resolve(now)?;
+    let limit = params.count("limit", 1, 1, 10)?;
+    let is_explained = params.flag("explain")?;
+    params.finish()?;
+    assert!(range.start <= range.end && (1..=10).contains(&limit));
+    assert!(tenants + 5 >= given, "each but the tenant is there once: {given} {is_explained}");
+    crate::tail::question(&text, range, now).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
