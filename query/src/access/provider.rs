@@ -15,6 +15,7 @@ mod outside;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future::{join_all, try_join_all};
 use heliograph_model::time::{Clock, Timestamp};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
@@ -148,14 +149,14 @@ enum Speaks {
 
 impl Providers {
     /// As configured; asks nobody anything yet.
-    pub(crate) fn new(
+    pub(crate) async fn open(
         list: &[config::Provider],
         tls: &config::Tls,
         public_urls: &[String],
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
-        let one = |config: &config::Provider| {
-            let outside = Outside::new(tls, config.allow_loopback)?;
+        let one = async |config: &config::Provider| -> Result<Provider> {
+            let outside = Outside::open(tls, config.allow_loopback).await?;
             let speaks = match &config.kind {
                 ProviderKind::Oidc(oidc) => Speaks::Oidc(Box::new(Oidc::new(
                     oidc.clone(),
@@ -167,10 +168,15 @@ impl Providers {
             };
             Ok(Provider { config: config.clone(), speaks })
         };
-        let list = list.iter().map(one).collect::<Result<_>>()?;
+        let list = try_join_all(list.iter().map(one)).await?;
         let url = |text: &String| Url::parse(text).map_err(|e| Error::server("query.public_urls", e));
         let public_urls = public_urls.iter().map(url).collect::<Result<_>>()?;
         Ok(Self { list, public_urls, turns: Semaphore::new(TURNS) })
+    }
+
+    /// Reads the authorities of all anew when they change, for ever.
+    pub(crate) async fn keep_fresh(&self) {
+        join_all(self.list.iter().map(|provider| provider.outside().keep_fresh())).await;
     }
 
     /// In the order of the configuration.
@@ -276,6 +282,13 @@ impl Provider {
         }
     }
 
+    fn outside(&self) -> &Outside {
+        match &self.speaks {
+            Speaks::Oidc(oidc) => &oidc.outside,
+            Speaks::GitHub(github) => &github.outside,
+        }
+    }
+
     fn client(&self) -> Client {
         let secret = self.config.client_secret.expose_secret().to_owned();
         Client::new(ClientId::new(self.config.client_id.clone())).set_client_secret(ClientSecret::new(secret))
@@ -283,12 +296,9 @@ impl Provider {
 
     /// A code for tokens.
     async fn exchange(&self, pending: &Pending, code: String) -> Result<Tokens, Denied> {
-        let (url, auth, outside) = match &self.speaks {
-            Speaks::Oidc(oidc) => {
-                let (url, auth) = oidc.token_url().await?;
-                (url, auth, &oidc.outside)
-            }
-            Speaks::GitHub(github) => (github.token_url()?, AuthType::RequestBody, &github.outside),
+        let (url, auth) = match &self.speaks {
+            Speaks::Oidc(oidc) => oidc.token_url().await?,
+            Speaks::GitHub(github) => (github.token_url()?, AuthType::RequestBody),
         };
         let client: Client<EndpointNotSet, EndpointSet> = self
             .client()
@@ -298,7 +308,7 @@ impl Provider {
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
             .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()))
-            .request_async(&outside.caller())
+            .request_async(&self.outside().caller())
             .await;
         // The error may hold the answer with its tokens: only its kind is told.
         answer.map_err(|error| {
