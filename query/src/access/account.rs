@@ -105,7 +105,7 @@ impl Access {
         let known = self.catalog.known(&identity.issuer, &identity.subject).await?;
         let user = known.ok_or(Error::Unauthenticated)?.user;
         self.end_return(tried);
-        let (caller, cookie) = self.open_session(headers, user).await?;
+        let (caller, cookie) = self.open_session(headers, user, Some(&provider.config.name)).await?;
         let mapped = has_changed.then_some(verdict.mapped);
         Ok(Ok(Entered { caller, cookie, is_new, invitation, mapped }))
     }

@@ -14,6 +14,7 @@ mod outside;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use heliograph_model::time::{Clock, Timestamp};
@@ -39,6 +40,8 @@ use outside::Outside;
 
 /// People on their way back from a provider at the same time: each makes us ask the provider.
 const TURNS: usize = 16;
+/// How long somebody who signs out waits for what the provider says of itself.
+const SIGN_OUT_WAIT: Duration = Duration::from_secs(2);
 /// Most groups of somebody that are looked at.
 const GROUPS_MAX: usize = 2_000;
 /// Longest subject, in characters: as OpenID Connect bounds it.
@@ -192,15 +195,35 @@ impl Providers {
     /// Where a provider sends browsers back to: an address of ours that is configured, never one that a request claims.
     /// With several it is the one that the browser is at.
     pub(crate) fn callback(&self, provider: &Provider, host: Option<&str>) -> Result<String> {
+        let base = self.base(host);
+        let base =
+            base.ok_or_else(|| Error::server("query.public_urls", "is needed to sign in by a provider"))?;
+        Ok(format!("{base}/api/v1/auth/{}/callback", provider.config.name))
+    }
+
+    /// The provider of this name, and where people end their session there, who then come back to our page; nothing,
+    /// if it has no such place, or does not say so now.
+    pub(crate) async fn sign_out(&self, name: &str, host: Option<&str>) -> Option<(&Provider, Url)> {
+        let provider = self.find(name).ok()?;
+        let Speaks::Oidc(oidc) = &provider.speaks else { return None };
+        let back = format!("{}/", self.base(host)?);
+        let _turn = self.turn().ok()?;
+        let found = tokio::time::timeout(SIGN_OUT_WAIT, oidc.end_session_url()).await;
+        let mut url = found.ok()??;
+        url.query_pairs_mut()
+            .append_pair("client_id", &provider.config.client_id)
+            .append_pair("post_logout_redirect_uri", &back);
+        Some((provider, url))
+    }
+
+    /// Our own address, without a slash at its end.
+    fn base(&self, host: Option<&str>) -> Option<&str> {
         let is_here = |url: &&Url| {
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             url.host_str().map(|name| format!("{name}{port}")).as_deref() == host
         };
-        let url = self.public_urls.iter().find(is_here).or(self.public_urls.first());
-        let url =
-            url.ok_or_else(|| Error::server("query.public_urls", "is needed to sign in by a provider"))?;
-        let base = url.as_str().trim_end_matches('/');
-        Ok(format!("{base}/api/v1/auth/{}/callback", provider.config.name))
+        let url = self.public_urls.iter().find(is_here).or(self.public_urls.first())?;
+        Some(url.as_str().trim_end_matches('/'))
     }
 
     /// The address of a place on our page; without a public URL only its path.

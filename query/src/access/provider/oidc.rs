@@ -15,6 +15,7 @@ use openidconnect::{AdditionalProviderMetadata, IssuerUrl, ProviderMetadata};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::id_token::{self, Expected, Refused};
 use super::outside::Outside;
@@ -33,6 +34,10 @@ struct More {
     /// RFC 9207: it names itself when it sends a browser back.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    /// OpenID Connect RP-Initiated Logout 1.0: where people end their session at the provider. Whatever it is, people
+    /// can sign in.
+    #[serde(default)]
+    end_session_endpoint: Value,
 }
 
 impl AdditionalProviderMetadata for More {}
@@ -99,6 +104,13 @@ impl Oidc {
             true => Ok(auth_url(url)),
             false => Err(Denied::provider("the provider's authorization endpoint must not be asked")),
         }
+    }
+
+    /// Where people end their session at the provider itself.
+    pub(super) async fn end_session_url(&self) -> Option<Url> {
+        let metadata = self.metadata(FRESH_FOR).await.ok()?;
+        let said = metadata.additional_metadata().end_session_endpoint.as_str()?;
+        Url::parse(said).ok().filter(|url| self.outside.may_ask(url))
     }
 
     /// Where a code is exchanged, and how we prove who we are there.

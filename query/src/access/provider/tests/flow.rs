@@ -23,7 +23,7 @@ use crate::access::provider::Providers;
 use crate::stage::{Stage, TestClock};
 
 /// The value of a parameter of an address.
-fn parameter(place: &str, name: &str) -> Option<String> {
+pub(super) fn parameter(place: &str, name: &str) -> Option<String> {
     let url = Url::parse("https://h").unwrap().join(place).unwrap();
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
