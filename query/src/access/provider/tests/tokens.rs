@@ -285,10 +285,11 @@ async fn a_set_of_keys_has_a_bound_and_no_two_of_one_name() {
     let try_with = async |count: usize, kid: fn(usize) -> String, expected: &str| {
         let world = World::new().await;
         world.visitor(json!({ "sub": "1", "groups": ["readers"] }));
-        let mut state = world.idp.state();
-        state.more_keys = (0..count).map(|n| key(kid(n))).collect();
-        state.algorithm = Algorithm::Ed;
-        drop(state);
+        {
+            let mut state = world.idp.state();
+            state.more_keys = (0..count).map(|n| key(kid(n))).collect();
+            state.algorithm = Algorithm::Ed;
+        }
         let mut browser = world.browser();
         assert_eq!(browser.sign_in("idp").await, expected, "{count} keys");
     };
