@@ -1,4 +1,4 @@
-//! Which addresses may be called: public ones, and those that the operator lists.
+//! Which addresses may be called: public ones, and those of our own networks that the one who is called may have.
 //!
 //! A name is resolved once for each connection, and the connection goes to the very addresses that were checked: an answer
 //! that is another one the next time (rebinding) is checked the next time.
@@ -11,21 +11,53 @@ use futures::future::BoxFuture;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Which addresses may be called.
+/// The name of this machine for itself (RFC 6761).
+pub(crate) const LOCALHOST: &str = "localhost";
+
+/// What clouds serve their machines in the midst of private networks, metadata above all: Alibaba's, and Volcengine's.
+const CLOUDS_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(100, 96, 0, 96)];
+/// Likewise Google's, Oracle's and Scaleway's …
+const CLOUDS_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
+/// … and the network of Amazon's, which has several.
+const AWS: [u16; 2] = [0xfd00, 0xec2];
+
+/// Which addresses may be called. None lets private networks through without refusing what is never a company's
+/// service.
 #[derive(Clone, Debug)]
 pub enum Guard {
     /// Any: the address is the operator's word, and nobody else's.
     Off,
-    /// Public ones, and those in these networks.
+    /// Public ones, and those in these networks: for what is outside as a rule.
     Public(Arc<[IpNet]>),
+    /// Public ones and those of private networks, where a company has its own services: for what others name to us.
+    /// Never the link, and no service of the cloud for its machines, such as that of metadata.
+    Private {
+        /// This machine, too.
+        loopback: bool,
+    },
 }
 
 /// An address that may not be called.
 #[derive(Debug, thiserror::Error)]
-#[error("{address} is an address of our own network: list it in allow_addresses if it is meant")]
-pub struct Refused {
-    /// Which.
-    pub address: IpAddr,
+pub enum Refused {
+    /// One of our own networks that may be listed.
+    #[error("{address} is an address of our own network: list it in allow_addresses if it is meant")]
+    Own {
+        /// Which.
+        address: IpAddr,
+    },
+    /// One where no service of a company is.
+    #[error(
+        "{address} is an address of this machine, of the link, of the cloud, or of nobody: it is never called"
+    )]
+    Never {
+        /// Which.
+        address: IpAddr,
+    },
 }
 
 /// Finds the addresses of a name.
@@ -55,13 +87,28 @@ impl Guard {
 
     /// Refuses an address that may not be called.
     pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
-        let Self::Public(networks) = self else { return Ok(()) };
         let canonical = address.to_canonical();
-        if is_public(canonical) || networks.iter().any(|network| network.contains(&canonical)) {
-            Ok(())
-        } else {
-            Err(Refused { address })
-        }
+        let (passes, refused) = match self {
+            Self::Off => return Ok(()),
+            Self::Public(networks) => {
+                let is_listed = networks.iter().any(|network| network.contains(&canonical));
+                (is_listed || is_public(canonical), Refused::Own { address })
+            }
+            Self::Private { loopback } => {
+                let passes = match is_loopback(canonical) {
+                    true => *loopback,
+                    false => is_public(canonical) || is_private(canonical),
+                };
+                (passes, Refused::Never { address })
+            }
+        };
+        if passes { Ok(()) } else { Err(refused) }
+    }
+
+    /// Whether an address of this machine passes.
+    pub(crate) fn passes_loopback(&self) -> bool {
+        let own = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+        own.into_iter().any(|address| self.check(address).is_ok())
     }
 }
 
@@ -74,10 +121,14 @@ pub(crate) struct Checked {
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, found) = (self.guard.clone(), self.lookup.lookup(name.as_str()));
+        let is_localhost = name.as_str() == LOCALHOST;
         Box::pin(async move {
             let found = found.await?;
             // One bad one among them is a name that somebody plays with.
             found.iter().try_for_each(|address| guard.check(*address))?;
+            if let Some(address) = found.iter().find(|address| is_localhost && !is_loopback(**address)) {
+                return Err(Refused::Never { address: *address }.into());
+            }
             let addresses = found.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(addresses) as Addrs)
         })
@@ -89,6 +140,24 @@ pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Whether an address is of a private network, and none of a cloud's own. What a translator leads to one by is none:
+/// it has no business there.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let is_shared = is_in(v4, Ipv4Addr::new(100, 64, 0, 0), 10);
+            (v4.is_private() || is_shared) && !CLOUDS_V4.contains(&v4)
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unique_local() && !CLOUDS_V6.contains(&v6) && !v6.segments().starts_with(&AWS)
+        }
     }
 }
 
@@ -113,8 +182,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         // Multicast, reserved, broadcast.
         (Ipv4Addr::new(224, 0, 0, 0), 3),
     ];
-    let bits = u32::from(address);
-    !special.iter().any(|(network, length)| (bits ^ u32::from(*network)).leading_zeros() >= *length)
+    !special.iter().any(|(network, length)| is_in(address, *network, *length))
+}
+
+fn is_in(address: Ipv4Addr, network: Ipv4Addr, length: u32) -> bool {
+    (u32::from(address) ^ u32::from(network)).leading_zeros() >= length
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
@@ -225,6 +297,67 @@ mod tests {
             !passes("10.2.0.1") && !passes("fd00:1::7") && !passes("127.0.0.1") && !passes("169.254.169.254")
         );
         assert!(Guard::Off.check("127.0.0.1".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn private_networks_have_what_is_nobodys_service() {
+        let passes = |text: &str, loopback| Guard::Private { loopback }.check(text.parse().unwrap()).is_ok();
+        for good in [
+            "8.8.8.8",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "100.100.100.201",
+            "fd00::7",
+            "fd12:3456::1",
+            "2606:4700::1111",
+            "::ffff:10.1.2.3",
+            "64:ff9b::808:808",
+        ] {
+            assert!(passes(good, false) && passes(good, true), "{good}");
+        }
+        for own in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(!passes(own, false) && passes(own, true), "{own}");
+        }
+        for never in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "168.63.129.16",
+            "100.100.100.200",
+            "100.96.0.96",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fe80::1",
+            "fe80::a9fe:a9fe",
+            "fec0::1",
+            "::ffff:169.254.169.254",
+            "::ffff:100.100.100.200",
+            "::ffff:168.63.129.16",
+            "::169.254.169.254",
+            "::127.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b::7f00:1",
+            "64:ff9b::6464:64c8",
+            "64:ff9b::a01:203",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "2002:7f00:1::",
+            "2002:a01:203::1",
+            "2001::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+        ] {
+            assert!(!passes(never, false) && !passes(never, true), "{never}");
+        }
     }
 
     proptest! {

@@ -16,7 +16,8 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::service::{Failure, Service};
+use crate::client::Failure;
+use crate::service::Service;
 use crate::tries::Tries;
 
 /// The path and query that the caller asked for.
@@ -209,7 +210,7 @@ impl Webhook {
         let mut authorization = question.authorization.clone();
         authorization.set_sensitive(true);
         let mut request = service
-            .request(Method::GET, service.url())
+            .request(Method::GET, service.url())?
             .header(header::AUTHORIZATION, authorization)
             .header(ORIGINAL_URI, question.uri.clone())
             .header(ORIGINAL_METHOD, question.method.as_str());

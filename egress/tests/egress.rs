@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use futures::future::BoxFuture;
-use heliograph_egress::guard::Lookup;
-use heliograph_egress::service::Error;
+use heliograph_egress::guard::{Lookup, System};
 use heliograph_egress::webhook::{Allowed, Keep, Question, Refusal, Webhook};
-use heliograph_egress::{Failure, Guard, Service, Target};
+use heliograph_egress::{Bounds, Client, Error, Failure, Guard, Service, Target};
 use heliograph_model::tenant::TenantId;
 use heliograph_testbed::service::{Asked, Reply, Service as Fake};
 use http::{HeaderValue, Method};
@@ -46,16 +45,18 @@ fn target(url: &str, allowed: &[&str]) -> Target {
     let networks: Vec<_> = allowed.iter().map(|network| network.parse().unwrap()).collect();
     Target {
         url: url.parse().unwrap(),
-        allow_http: true,
-        ca_file: None,
-        timeout: Duration::from_secs(20),
-        body_bytes_max: 1 << 16,
-        guard: Guard::public_and(&networks),
+        bounds: Bounds {
+            allow_http: true,
+            ca_file: None,
+            timeout: Duration::from_secs(20),
+            body_bytes_max: 1 << 16,
+            guard: Guard::public_and(&networks),
+        },
     }
 }
 
 async fn get(service: &Service) -> Result<u16, Failure> {
-    let answer = service.send(service.request(Method::GET, service.url())).await;
+    let answer = service.send(service.request(Method::GET, service.url())?).await;
     answer.map(|answer| answer.status.as_u16())
 }
 
@@ -134,13 +135,60 @@ async fn a_url_that_is_an_address_is_checked_before_the_start() {
         assert!(matches!(opened, Err(Error::Address(_))), "{host}");
     }
     let mut plain = target("http://hooks.example.com/", &[]);
-    plain.allow_http = false;
+    plain.bounds.allow_http = false;
     assert!(matches!(Service::open("test", plain).await, Err(Error::PlainText { .. })));
     let mut local = target("http://127.0.0.1:1/", &["127.0.0.0/8"]);
-    local.allow_http = false;
+    local.bounds.allow_http = false;
     assert!(Service::open("test", local).await.is_ok());
     for url in ["file:///etc/passwd", "ftp://example.com", "unix:/run/x", "data:text/plain,x"] {
         assert!(matches!(Service::open("test", target(url, &[])).await, Err(Error::Url { .. })), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_private_network_is_called_but_neither_the_link_nor_a_clouds_own() {
+    let inner = Fake::on("127.0.0.1", |_| Reply::status(200)).await;
+    let port = inner.address.port();
+    let client = async |loopback, lookup: Arc<dyn Lookup>| {
+        let guard = Guard::Private { loopback };
+        Client::open_by("test", Bounds { guard, ..target("https://x", &[]).bounds }, lookup).await.unwrap()
+    };
+    let get = async |client: &Client, url: &str| {
+        let answer = client.send(client.request(Method::GET, &url.parse().unwrap())?).await;
+        answer.map(|answer| answer.status.as_u16())
+    };
+    let named = format!("http://idp.example.com:{port}/");
+    for never in [
+        &["169.254.169.254"][..],
+        &["fd00:ec2::254"],
+        &["100.100.100.200"],
+        &["168.63.129.16"],
+        &["fe80::1"],
+        &["64:ff9b::a9fe:a9fe"],
+        &["::ffff:a9fe:a9fe"],
+        // One good one does not make up for it.
+        &["127.0.0.1", "169.254.169.254"],
+        &["169.254.169.254", "127.0.0.1"],
+        &["10.0.0.1", "fd00:ec2::254"],
+    ] {
+        let stub = Stub::new(&[never]);
+        let client = client(true, Arc::<Stub>::clone(&stub)).await;
+        assert_eq!(get(&client, &named).await, Err(Failure::Address), "{never:?}");
+        assert_eq!(stub.asked(), 1, "{never:?}");
+    }
+    assert_eq!(inner.asked().len(), 0);
+    // This machine is called by a switch, and by its own name is no other.
+    let local = format!("http://localhost:{port}/");
+    for (loopback, expected) in [(false, Err(Failure::Address)), (true, Ok(200))] {
+        let stubbed = client(loopback, Stub::new(&[&["127.0.0.1"]])).await;
+        assert_eq!(get(&stubbed, &named).await, expected);
+        assert_eq!(get(&client(loopback, Arc::new(System)).await, &local).await, expected);
+    }
+    let lying = client(true, Stub::new(&[&["10.0.0.1"]])).await;
+    assert_eq!(get(&lying, &local).await, Err(Failure::Address));
+    // Each call is looked at, not the first one only.
+    for url in ["http://169.254.169.254/", "http://u:p@idp.example.com/", "ftp://idp.example.com/"] {
+        assert_eq!(get(&lying, url).await, Err(Failure::Address), "{url}");
     }
 }
 
@@ -164,7 +212,7 @@ async fn answers_without_end_too_late_and_elsewhere_are_none() {
     assert_eq!(elsewhere.asked().len(), 0);
     fake.answer(|_| Reply::HangsUp);
     assert_eq!(get(&patient).await, Err(Failure::Unreachable));
-    target.timeout = Duration::from_millis(100);
+    target.bounds.timeout = Duration::from_millis(100);
     let hasty = Service::open("test", target.clone()).await.unwrap();
     for reply in [Reply::Stalls, Reply::Late(Duration::from_secs(600), Box::new(Reply::status(200)))] {
         fake.answer(move |_| reply.clone());

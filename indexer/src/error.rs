@@ -31,7 +31,7 @@ pub enum Error {
         /// Which part of the configuration.
         section: &'static str,
         /// Why not.
-        source: heliograph_egress::service::Error,
+        source: heliograph_egress::Error,
     },
     /// A request that is wrong and stays so.
     #[error("{reason}")]

@@ -203,7 +203,7 @@ impl Reviews {
             "kind": "TokenReview",
             "spec": { "token": token, "audiences": self.audiences },
         });
-        let request = self.service.request(Method::POST, &self.url);
+        let request = self.service.request(Method::POST, &self.url).map_err(Failure::label)?;
         let request = request.bearer_auth(own.expose_secret()).json(&body);
         let answer = self.service.send(request).await.map_err(Failure::label)?;
         match answer.status.as_u16() {

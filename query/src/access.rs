@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 mod forwarded;
+mod invitation;
 mod mapping;
 mod origin;
 pub mod password;
@@ -61,7 +62,7 @@ pub(crate) enum Principal {
     /// A person whom a proxy in front names: another one than the user of that name.
     Forwarded(String),
     /// A machine of this tenant, which the platform knows and we do not.
-    Platform(String),
+    Platform(TenantId),
 }
 
 impl Principal {
@@ -140,7 +141,7 @@ impl Caller {
 
     /// Whether a browser may have sent its credential by itself: it came by cookie, or by a proxy, which has cookies of
     /// its own.
-    pub(crate) fn is_by_cookie(&self) -> bool {
+    pub(crate) fn is_ambient(&self) -> bool {
         matches!(self.proof, Proof::Session(_) | Proof::Forwarded { .. })
     }
 

@@ -51,7 +51,7 @@ use record::Rule;
 /// What the routes stand on.
 pub(crate) struct Api {
     pub(crate) access: Arc<Access>,
-    pub(crate) providers: Providers,
+    pub(crate) providers: Arc<Providers>,
     pub(crate) search: Arc<Search>,
     pub(crate) cursors: Arc<Cursors>,
     pub(crate) tails: Arc<Tails>,

@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use access::provider::Providers;
 pub use config::{
     AuthorizationWebhook, Config, Discovery, ForwardAuth, GitHub, Gives, Mapping, Oidc, Provider,
     ProviderKind, Tls,
@@ -103,7 +104,12 @@ pub async fn run(
     let log = heliograph_store::audit::Log::of(&store);
     let (audit, writer) = audit::recorder(log, config.audit_keep, Arc::clone(&clock), metrics.clone());
     tracker.spawn(writer.run(stop.clone()));
-    let parts = Parts { store, clock, metrics, search: Arc::clone(&search), audit, platform, status };
+    let providers = Providers::open(&config.providers, &config.tls, &config.public_urls, &clock).await?;
+    let providers = Arc::new(providers);
+    let (stopping, fresh) = (stop.clone(), Arc::clone(&providers));
+    tracker.spawn(async move { stopping.run_until_cancelled(fresh.keep_fresh()).await });
+    let search_of_api = Arc::clone(&search);
+    let parts = Parts { store, clock, metrics, search: search_of_api, audit, platform, providers, status };
     let mut router = router(&config, parts, tracker.clone(), stop.clone())?;
     if port.is_encrypted() {
         router = router.layer(SetResponseHeaderLayer::overriding(
@@ -136,12 +142,13 @@ struct Parts {
     search: Arc<search::Search>,
     audit: audit::Recorder,
     platform: Option<Arc<access::Platform>>,
+    providers: Arc<Providers>,
     status: Router,
 }
 
 /// The whole service over its parts.
 fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: CancellationToken) -> Result<Router> {
-    let Parts { store, clock, metrics, search, audit, platform, status } = parts;
+    let Parts { store, clock, metrics, search, audit, platform, providers, status } = parts;
     let access = Arc::new(access::Access::new(
         config,
         Arc::clone(&store.catalog),
@@ -149,8 +156,6 @@ fn router(config: &Config, parts: Parts, tracker: TaskTracker, stop: Cancellatio
         metrics.clone(),
         platform,
     )?);
-    let providers =
-        access::provider::Providers::new(&config.providers, &config.tls, &config.public_urls, &clock)?;
     let cursors = Arc::new(cursor::Cursors::new(&store.keys)?);
     let tails = tail::Tails {
         search: Arc::clone(&search),

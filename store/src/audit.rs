@@ -129,6 +129,10 @@ pub enum Actor {
     User(String),
     /// A machine's token, by its public id.
     Token(String),
+    /// A person whom a proxy in front names: another one than the user of that name.
+    Forwarded(String),
+    /// A machine of this tenant, which the platform's webhook vouches for.
+    Platform(TenantId),
     /// A user of the operating system, at the command line.
     CommandLine(u32),
     /// The service itself.
@@ -138,11 +142,13 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// As it stands in the log: `user:ann`, `token:0123456789ab`, `uid:1000`, `service`, `nobody`.
+    /// As it stands in the log: `user:ann`, `token:0123456789ab`, `forwarded:ann`, `platform:team-a`, `uid:1000`, `service`, `nobody`.
     pub fn name(&self) -> String {
         match self {
             Self::User(name) => format!("user:{name}"),
             Self::Token(id) => format!("token:{id}"),
+            Self::Forwarded(name) => format!("forwarded:{name}"),
+            Self::Platform(tenant) => format!("platform:{tenant}"),
             Self::CommandLine(uid) => format!("uid:{uid}"),
             Self::Service => "service".to_owned(),
             Self::Nobody => "nobody".to_owned(),

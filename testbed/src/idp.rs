@@ -44,6 +44,8 @@ pub struct State {
     pub algorithm: Algorithm,
     /// Its keys.
     pub keys: Keys,
+    /// Keys that stand before these in its set.
+    pub more_keys: Vec<Value>,
     /// In the place of the ID token.
     pub forge: Option<Forge>,
     /// Changes what it says of itself.
@@ -89,6 +91,7 @@ impl Idp {
             account: Account::default(),
             algorithm: Algorithm::Rsa,
             keys: Keys::new("key"),
+            more_keys: Vec::new(),
             forge: None,
             discovery: json!({}),
             names_itself: None,
@@ -173,7 +176,11 @@ async fn discovery(Shared(state): Handle) -> Json<Value> {
 async fn jwks(Shared(state): Handle) -> Json<Value> {
     let mut state = state.lock();
     state.keys_asked += 1;
-    Json(state.keys.set())
+    let mut set = state.keys.set();
+    if let Some(keys) = set["keys"].as_array_mut() {
+        keys.splice(0..0, state.more_keys.iter().cloned());
+    }
+    Json(set)
 }
 
 type Words = HashMap<String, String>;

@@ -21,7 +21,7 @@ function App(): VNode | null {
       return invited.value !== null ? (
         <Invitation token={invited.value} leave={() => void (invited.value = null)} />
       ) : (
-        <SignIn expired={state.expired} refused={arrival.refused} />
+        <SignIn expired={state.expired} elsewhere={state.elsewhere} refused={arrival.refused} />
       );
     case "failed":
       return <ErrorMessage error={state.error} again={() => void refresh()} />;

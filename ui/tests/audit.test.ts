@@ -16,7 +16,7 @@ describe("what is asked of the audit log", () => {
   test("what cannot be read is not asked", () => check("?start=yesterday&limit=7", { ...none, range: { kind: "last", span: "24h" } }, "?start=now-24h"));
   test("as the API takes it", () => expect(question(parseAsked("?actor=service&start=all"))).toEqual({ ...none, actor: "service" }));
   test("a mere name is a person's", () =>
-    expect(["ann", " user:ann ", "token:0123", "uid:0", "service", "nobody", "servicer", ""].map(actorNamed)).toEqual(["user:ann", "user:ann", "token:0123", "uid:0", "service", "nobody", "user:servicer", ""]));
+    expect(["ann", " user:ann ", "token:0123", "uid:0", "forwarded:ann", "platform:a", "service", "nobody", "servicer", ""].map(actorNamed)).toEqual(["user:ann", "user:ann", "token:0123", "uid:0", "forwarded:ann", "platform:a", "service", "nobody", "user:servicer", ""]));
 });
 
 describe("actions", () => {

@@ -28,3 +28,18 @@ test("a refused sign-in says why, and only in words of ours", () => {
   expect(arrivals.arrivalOf("/", "?sign_in=%3Cb%3Ecall%20us", "").refused).toBe("The sign-in was refused.");
   expect(arrivals.arrivalOf("/", "?sign_in=constructor", "").refused).toBe("The sign-in was refused.");
 });
+
+test("whoever signs out is told where else to, if anywhere", async () => {
+  const { sessionState, signOut } = await import("../src/session/session");
+  const elsewhere = { provider: "Our provider", sign_out_url: "https://idp.example.com/logout" };
+  for (const [answer, expected] of [
+    [new Response(JSON.stringify(elsewhere)), elsewhere],
+    [new Response(null, { status: 204 }), null],
+  ] as const) {
+    const fetch = vi.fn<(path: string, init: RequestInit) => Promise<Response>>(() => Promise.resolve(answer));
+    vi.stubGlobal("fetch", fetch);
+    await signOut();
+    expect(fetch.mock.calls[0]?.[1].method).toBe("DELETE");
+    expect(sessionState.value).toEqual({ kind: "out", expired: false, elsewhere: expected });
+  }
+});

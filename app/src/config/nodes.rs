@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
-use heliograph_egress::service::Error;
-use heliograph_egress::{Guard, Target};
+use heliograph_egress::{Bounds, Error, Guard, Target};
 use heliograph_indexer::{NodeName, NodeRule, Reach, TokenReview};
 use heliograph_model::tenant::Workspace;
 use reqwest::Url;
@@ -89,13 +88,15 @@ pub(super) fn read_review(r: &mut Reader<'_>) -> Option<TokenReview> {
     let mistake = mistake.map(Mistake::new);
     let api = Target {
         url: Url::parse(&url).ok()?,
-        // BaseUrl has seen that it is one; plain text would show tokens.
-        allow_http: false,
-        ca_file: Some(ca_file.unwrap_or_else(|| Path::new(OWN).join("ca.crt"))),
-        timeout: timeout.map_or(REVIEW_TIMEOUT, |span| span.0),
-        body_bytes_max: REVIEW_BYTES_MAX,
-        // Inside the cluster, as a rule.
-        guard: Guard::Off,
+        bounds: Bounds {
+            // BaseUrl has seen that it is one; plain text would show tokens.
+            allow_http: false,
+            ca_file: Some(ca_file.unwrap_or_else(|| Path::new(OWN).join("ca.crt"))),
+            timeout: timeout.map_or(REVIEW_TIMEOUT, |span| span.0),
+            body_bytes_max: REVIEW_BYTES_MAX,
+            // Inside the cluster, as a rule.
+            guard: Guard::Off,
+        },
     };
     let mistake = mistake.or_else(|| {
         let why = match api.check().err()? {

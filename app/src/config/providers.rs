@@ -100,6 +100,7 @@ fn default_display_name(name: &str) -> String {
 /// `{ group = "dev", tenant = "a", role = "viewer" }`, with `workspace` for `tenant`, or `{ group = "ops", admin = true }`.
 pub(super) fn read_mapping(r: &mut Reader<'_>) -> Option<Mapping> {
     let group: Option<String> = r.required("group");
+    let before = r.mistakes();
     let (tenant, workspace): (Option<TenantId>, Option<Workspace>) =
         (r.optional("tenant"), r.optional("workspace"));
     let (role, admin) = (r.optional::<Role>("role"), r.setting("admin", false));
@@ -107,6 +108,8 @@ pub(super) fn read_mapping(r: &mut Reader<'_>) -> Option<Mapping> {
         (true, None, None, None) => Gives::Admin,
         (false, Some(role), Some(tenant), None) => Gives::Role(Extent::Tenant(tenant), role),
         (false, Some(role), None, Some(workspace)) => Gives::Role(Extent::Workspace(workspace), role),
+        // What is wrong with one of them was told.
+        _ if r.mistakes() > before => return None,
         _ => {
             mistake(r, "role", "give role with tenant or with workspace, or admin = true alone");
             return None;
@@ -249,6 +252,22 @@ mod tests {
                 "{begin}query.github.mappings[0].role: give role with tenant or with workspace, or admin = true alone"
             ),
         );
+        for (lines, expected) in [
+            (
+                "role = \"Viewer\"",
+                "role: there is no role \"Viewer\": the roles are viewer, writer, operator",
+            ),
+            ("role = 1", "role: expected a role (viewer, writer, operator), found a number"),
+            ("role = \"viewer\"\ntenant = \"A\"", "tenant: "),
+            ("role = \"viewer\"\nadmin = \"x\"", "admin: "),
+        ] {
+            let tenant = if lines.contains("tenant") { "" } else { "tenant = \"a\"\n" };
+            let mapping = format!("[[query.github.mappings]]\ngroup = \"a\"\n{tenant}{lines}\n");
+            let error = read(&format!("{URLS}[query.github]\n{REST}{mapping}"), &[]);
+            let error = error.map(|config| config.to_toml()).unwrap_err();
+            assert!(error.contains(&format!("query.github.mappings[0].{expected}")), "{error}");
+            assert_eq!(error.matches("mappings[0]").count(), 1, "one cause, one error: {error}");
+        }
         let read_error =
             read(&format!("{URLS}[query.oidc.a]\nisuer = \"https://i\"\n{REST}"), &[]).unwrap_err();
         assert!(read_error.contains("did you mean `issuer`?"), "{read_error}");

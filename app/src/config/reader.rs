@@ -184,6 +184,11 @@ impl<'a> Reader<'a> {
         self.notes.mistakes.push(mistake);
     }
 
+    /// How many mistakes there are so far.
+    pub(crate) fn mistakes(&self) -> usize {
+        self.notes.mistakes.len()
+    }
+
     /// The full path of a key of this table.
     pub(crate) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }

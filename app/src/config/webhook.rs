@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use heliograph_egress::webhook::Keep;
-use heliograph_egress::{Guard, Target};
+use heliograph_egress::{Bounds, Guard, Target};
 use reqwest::Url;
 
 use super::Mistake;
@@ -50,11 +50,13 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<(Target, Keep)> {
     let networks: Vec<_> = networks.unwrap_or_default().into_iter().map(|network| network.0).collect();
     let target = Target {
         url,
-        allow_http: allow_http.unwrap_or(false),
-        ca_file,
-        timeout: timeout.map_or(TIMEOUT, |span| span.0),
-        body_bytes_max: BODY_BYTES_MAX,
-        guard: Guard::public_and(&networks),
+        bounds: Bounds {
+            allow_http: allow_http.unwrap_or(false),
+            ca_file,
+            timeout: timeout.map_or(TIMEOUT, |span| span.0),
+            body_bytes_max: BODY_BYTES_MAX,
+            guard: Guard::public_and(&networks),
+        },
     };
     let keep = Keep {
         allowed: allowed.map_or(ALLOWED, |span| span.0),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use heliograph_egress::webhook::Keep;
-use heliograph_egress::{Guard, Target};
+use heliograph_egress::{Bounds, Guard, Target};
 use heliograph_indexer::Config;
 use heliograph_testbed::service::{Asked, Reply, Service as Fake};
 use serde_json::json;
@@ -19,11 +19,13 @@ fn platform(asked: &Asked) -> Reply {
 fn asking(fake: &Fake) -> Config {
     let target = Target {
         url: fake.url().parse().unwrap(),
-        allow_http: false,
-        ca_file: None,
-        timeout: Duration::from_secs(20),
-        body_bytes_max: 1 << 16,
-        guard: Guard::public_and(&["127.0.0.1/32".parse().unwrap()]),
+        bounds: Bounds {
+            allow_http: false,
+            ca_file: None,
+            timeout: Duration::from_secs(20),
+            body_bytes_max: 1 << 16,
+            guard: Guard::public_and(&["127.0.0.1/32".parse().unwrap()]),
+        },
     };
     let keep = Keep { allowed: Duration::from_secs(60), denied: Duration::from_secs(10), answers_max: 100 };
     Config { authorization_webhook: Some((target, keep)), ..config() }

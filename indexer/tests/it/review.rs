@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use globset::Glob;
-use heliograph_egress::{Guard, Target};
+use heliograph_egress::{Bounds, Guard, Target};
 use heliograph_indexer::{Config, NodeName, NodeRule, Reach, TokenReview};
 use heliograph_testbed::kubernetes::{ApiServer, DEFAULT_AUDIENCE};
 use heliograph_testbed::service::Reply;
@@ -54,11 +54,13 @@ fn asking(api: &ApiServer, token_file: &Path, timeout: Duration) -> Config {
     let review = TokenReview {
         api: Target {
             url: api.service.url().parse().unwrap(),
-            allow_http: false,
-            ca_file: None,
-            timeout,
-            body_bytes_max: 1 << 16,
-            guard: Guard::Off,
+            bounds: Bounds {
+                allow_http: false,
+                ca_file: None,
+                timeout,
+                body_bytes_max: 1 << 16,
+                guard: Guard::Off,
+            },
         },
         token_file: token_file.to_owned(),
         audiences: vec![AUDIENCE.to_owned()],

@@ -105,7 +105,7 @@ impl Access {
         let known = self.catalog.known(&identity.issuer, &identity.subject).await?;
         let user = known.ok_or(Error::Unauthenticated)?.user;
         self.end_return(tried);
-        let (caller, cookie) = self.open_session(headers, user).await?;
+        let (caller, cookie) = self.open_session(headers, user, Some(&provider.config.name)).await?;
         let mapped = has_changed.then_some(verdict.mapped);
         Ok(Ok(Entered { caller, cookie, is_new, invitation, mapped }))
     }
@@ -146,11 +146,16 @@ impl Access {
         }
     }
 
-    /// The open invitation to an address that a provider has verified.
+    /// The open invitation to an address that a provider has verified; the first whose maker still may invite so.
     async fn invitation_of(&self, email: Option<&str>) -> Result<Option<Invitation>> {
         let Some(email) = email.map(str::to_ascii_lowercase) else { return Ok(None) };
         let open = self.catalog.invitations(self.clock.now()).await?;
-        Ok(open.into_iter().find(|invitation| invitation.email.as_deref() == Some(email.as_str())))
+        for invitation in open {
+            if invitation.email.as_deref() == Some(email.as_str()) && self.still_invites(&invitation).await? {
+                return Ok(Some(invitation));
+            }
+        }
+        Ok(None)
     }
 
     /// Makes an account under the first of some names that is free, or gives the one there is what an invitation gives.

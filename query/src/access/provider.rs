@@ -14,7 +14,9 @@ mod outside;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::{join_all, try_join_all};
 use heliograph_model::time::{Clock, Timestamp};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
@@ -38,6 +40,8 @@ use outside::Outside;
 
 /// People on their way back from a provider at the same time: each makes us ask the provider.
 const TURNS: usize = 16;
+/// How long somebody who signs out waits for what the provider says of itself.
+const SIGN_OUT_WAIT: Duration = Duration::from_secs(2);
 /// Most groups of somebody that are looked at.
 const GROUPS_MAX: usize = 2_000;
 /// Longest subject, in characters: as OpenID Connect bounds it.
@@ -148,14 +152,14 @@ enum Speaks {
 
 impl Providers {
     /// As configured; asks nobody anything yet.
-    pub(crate) fn new(
+    pub(crate) async fn open(
         list: &[config::Provider],
         tls: &config::Tls,
         public_urls: &[String],
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
-        let one = |config: &config::Provider| {
-            let outside = Outside::new(tls, config.allow_loopback)?;
+        let one = async |config: &config::Provider| -> Result<Provider> {
+            let outside = Outside::open(tls, config.allow_loopback).await?;
             let speaks = match &config.kind {
                 ProviderKind::Oidc(oidc) => Speaks::Oidc(Box::new(Oidc::new(
                     oidc.clone(),
@@ -167,10 +171,15 @@ impl Providers {
             };
             Ok(Provider { config: config.clone(), speaks })
         };
-        let list = list.iter().map(one).collect::<Result<_>>()?;
+        let list = try_join_all(list.iter().map(one)).await?;
         let url = |text: &String| Url::parse(text).map_err(|e| Error::server("query.public_urls", e));
         let public_urls = public_urls.iter().map(url).collect::<Result<_>>()?;
         Ok(Self { list, public_urls, turns: Semaphore::new(TURNS) })
+    }
+
+    /// Reads the authorities of all anew when they change, for ever.
+    pub(crate) async fn keep_fresh(&self) {
+        join_all(self.list.iter().map(|provider| provider.outside().keep_fresh())).await;
     }
 
     /// In the order of the configuration.
@@ -186,15 +195,35 @@ impl Providers {
     /// Where a provider sends browsers back to: an address of ours that is configured, never one that a request claims.
     /// With several it is the one that the browser is at.
     pub(crate) fn callback(&self, provider: &Provider, host: Option<&str>) -> Result<String> {
+        let base = self.base(host);
+        let base =
+            base.ok_or_else(|| Error::server("query.public_urls", "is needed to sign in by a provider"))?;
+        Ok(format!("{base}/api/v1/auth/{}/callback", provider.config.name))
+    }
+
+    /// The provider of this name, and where people end their session there, who then come back to our page; nothing,
+    /// if it has no such place, or does not say so now.
+    pub(crate) async fn sign_out(&self, name: &str, host: Option<&str>) -> Option<(&Provider, Url)> {
+        let provider = self.find(name).ok()?;
+        let Speaks::Oidc(oidc) = &provider.speaks else { return None };
+        let back = format!("{}/", self.base(host)?);
+        let _turn = self.turn().ok()?;
+        let found = tokio::time::timeout(SIGN_OUT_WAIT, oidc.end_session_url()).await;
+        let mut url = found.ok()??;
+        url.query_pairs_mut()
+            .append_pair("client_id", &provider.config.client_id)
+            .append_pair("post_logout_redirect_uri", &back);
+        Some((provider, url))
+    }
+
+    /// Our own address, without a slash at its end.
+    fn base(&self, host: Option<&str>) -> Option<&str> {
         let is_here = |url: &&Url| {
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             url.host_str().map(|name| format!("{name}{port}")).as_deref() == host
         };
-        let url = self.public_urls.iter().find(is_here).or(self.public_urls.first());
-        let url =
-            url.ok_or_else(|| Error::server("query.public_urls", "is needed to sign in by a provider"))?;
-        let base = url.as_str().trim_end_matches('/');
-        Ok(format!("{base}/api/v1/auth/{}/callback", provider.config.name))
+        let url = self.public_urls.iter().find(is_here).or(self.public_urls.first())?;
+        Some(url.as_str().trim_end_matches('/'))
     }
 
     /// The address of a place on our page; without a public URL only its path.
@@ -276,6 +305,13 @@ impl Provider {
         }
     }
 
+    fn outside(&self) -> &Outside {
+        match &self.speaks {
+            Speaks::Oidc(oidc) => &oidc.outside,
+            Speaks::GitHub(github) => &github.outside,
+        }
+    }
+
     fn client(&self) -> Client {
         let secret = self.config.client_secret.expose_secret().to_owned();
         Client::new(ClientId::new(self.config.client_id.clone())).set_client_secret(ClientSecret::new(secret))
@@ -283,12 +319,9 @@ impl Provider {
 
     /// A code for tokens.
     async fn exchange(&self, pending: &Pending, code: String) -> Result<Tokens, Denied> {
-        let (url, auth, outside) = match &self.speaks {
-            Speaks::Oidc(oidc) => {
-                let (url, auth) = oidc.token_url().await?;
-                (url, auth, &oidc.outside)
-            }
-            Speaks::GitHub(github) => (github.token_url()?, AuthType::RequestBody, &github.outside),
+        let (url, auth) = match &self.speaks {
+            Speaks::Oidc(oidc) => oidc.token_url().await?,
+            Speaks::GitHub(github) => (github.token_url()?, AuthType::RequestBody),
         };
         let client: Client<EndpointNotSet, EndpointSet> = self
             .client()
@@ -298,7 +331,7 @@ impl Provider {
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
             .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()))
-            .request_async(&outside.caller())
+            .request_async(&self.outside().caller())
             .await;
         // The error may hold the answer with its tokens: only its kind is told.
         answer.map_err(|error| {

@@ -1,4 +1,6 @@
 //! Browser sessions: an opaque random cookie, of which the catalog knows the hash.
+//!
+//! The cookie of whoever came by a provider is `RANDOM.PROVIDER`. The hash is of both, so nobody changes the name.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,6 +19,9 @@ use crate::error::{Error, Result};
 
 /// How long a session is used before that is written down.
 const TOUCH_AFTER: Duration = Duration::from_secs(300);
+
+/// What the name of a provider stands behind in a cookie; neither it nor base64 has one.
+const PROVIDER_AFTER: char = '.';
 
 /// The session cookie's name and attributes.
 #[derive(Clone, Copy, Debug)]
@@ -128,21 +133,27 @@ impl Access {
         password: &SecretString,
     ) -> Result<(Caller, HeaderValue)> {
         let user = self.sign_ins.check(name, password, peer, Recall::No).await?;
-        self.open_session(headers, user).await
+        self.open_session(headers, user, None).await
     }
 
-    /// A new session each time; the one whose cookie the request carries ends.
+    /// A new session each time, by the provider of this name or by none; the one whose cookie the request carries ends.
     pub(super) async fn open_session(
         &self,
         headers: &HeaderMap,
         user: User,
+        provider: Option<&str>,
     ) -> Result<(Caller, HeaderValue)> {
         let now = self.clock.now();
         if let Some(old) = self.cookie.of(headers)? {
             self.catalog.end_session(&hash(&old), now).await?;
         }
         let random: [u8; 32] = cipher::random().map_err(|e| Error::server("random bytes", e))?;
-        let value = SecretString::from(BASE64URL_NOPAD.encode(&random));
+        let mut value = BASE64URL_NOPAD.encode(&random);
+        if let Some(name) = provider {
+            value.push(PROVIDER_AFTER);
+            value.push_str(name);
+        }
+        let value = SecretString::from(value);
         let session = Session {
             id_hash: hash(&value),
             user: user.name.clone(),
@@ -155,12 +166,17 @@ impl Access {
         Ok((caller, self.cookie.set(value.expose_secret(), self.session_ttl)?))
     }
 
-    /// Ends the session of the request's cookie; the header takes the cookie back.
-    pub(crate) async fn sign_out(&self, headers: &HeaderMap) -> Result<HeaderValue> {
+    /// Ends the session of the request's cookie. The header takes the cookie back; the name is of the provider that the
+    /// session came by.
+    pub(crate) async fn sign_out(&self, headers: &HeaderMap) -> Result<(HeaderValue, Option<String>)> {
+        let mut provider = None;
         if let Some(cookie) = self.cookie.of(headers)? {
+            // The gate let the cookie through, and so the name, too.
+            let named = cookie.expose_secret().split_once(PROVIDER_AFTER);
+            provider = named.map(|(_, name)| name.to_owned());
             self.catalog.end_session(&hash(&cookie), self.clock.now()).await?;
         }
-        self.cookie.set("", Duration::ZERO)
+        Ok((self.cookie.set("", Duration::ZERO)?, provider))
     }
 
     /// Whether the request carries a session cookie, whatever it is worth.

@@ -108,7 +108,7 @@ impl Access {
             tenants.insert(tenant.name, Rights { uid: tenant.uid, workspace: tenant.workspace, roles });
         }
         Ok(Caller {
-            principal: Principal::Platform(allowed.tenant.to_string()),
+            principal: Principal::Platform(allowed.tenant.clone()),
             proof: Proof::Platform(Arc::clone(question)),
             admin: false,
             tenants,

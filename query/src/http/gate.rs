@@ -113,12 +113,12 @@ async fn proved(api: &Shared, request: &mut Request) -> Result<()> {
         proved => proved?,
     };
     if !request.method().is_safe() {
-        origins.check_change(headers, caller.is_by_cookie()).inspect_err(|_| refused("origin"))?;
+        origins.check_change(headers, caller.is_ambient()).inspect_err(|_| refused("origin"))?;
         body::require_json(request)?;
     }
     // It changes nothing, but a foreign page could read from it: the same-origin policy does not hold for WebSockets.
     if ticket::is_upgrade(request) {
-        origins.check(headers, caller.is_by_cookie()).inspect_err(|_| refused("origin"))?;
+        origins.check(headers, caller.is_ambient()).inspect_err(|_| refused("origin"))?;
     }
     request.extensions_mut().insert(caller);
     Ok(())

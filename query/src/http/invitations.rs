@@ -63,25 +63,6 @@ impl GrantWords {
     }
 }
 
-/// Whether the caller may give all of this: an administrator anything, a person what is over tenants they operate.
-///
-/// A machine invites nobody: a person would stay where its token was revoked.
-fn check_gives(caller: &Caller, grants: &[(Extent, Role)]) -> Result<()> {
-    if caller.is_admin() {
-        return Ok(());
-    }
-    if !matches!(caller.principal(), Principal::User(_)) || grants.is_empty() {
-        return Err(Error::Forbidden);
-    }
-    for (extent, _) in grants {
-        match extent {
-            Extent::Tenant(name) => drop(caller.operated(name.as_str())?),
-            Extent::Workspace(_) => return Err(Error::Forbidden),
-        }
-    }
-    Ok(())
-}
-
 fn note_grants(note: &Note, caller: &Caller, grants: &[(Extent, Role)]) {
     let mut subjects: Vec<Subject> = Vec::new();
     for (extent, _) in grants {
@@ -130,7 +111,7 @@ pub(super) async fn create(
     if grants.len() > GRANTS_MAX {
         return Err(Error::invalid(format!("an invitation has at most {GRANTS_MAX} roles")));
     }
-    check_gives(&caller, &grants)?;
+    caller.check_invites_to(&grants)?;
     note_grants(&note, &caller, &grants);
     let guest = guest(new.email, new.user)?;
     note.detail("user", guest.user_name.as_str());
@@ -184,7 +165,7 @@ pub(super) async fn list(
         return Err(Error::Forbidden);
     }
     let open = api.store.catalog.invitations(api.clock.now()).await?;
-    let own = open.iter().filter(|invitation| check_gives(&caller, &invitation.grants).is_ok());
+    let own = open.iter().filter(|invitation| caller.check_invites_to(&invitation.grants).is_ok());
     Ok(Json(json!({ "invitations": own.map(shown).collect::<Vec<_>>() })))
 }
 
@@ -198,7 +179,7 @@ pub(super) async fn revoke(
     let unknown = || Error::NotFound { what: "invitation" };
     let open = api.store.catalog.invitations(api.clock.now()).await?;
     let found = open.into_iter().find(|invitation| invitation.id == id).ok_or_else(unknown)?;
-    check_gives(&caller, &found.grants).map_err(|_| unknown())?;
+    caller.check_invites_to(&found.grants).map_err(|_| unknown())?;
     note_grants(&note, &caller, &found.grants);
     note.detail("invitation", id.as_str());
     match api.store.catalog.revoke_invitation(&id).await? {
@@ -230,6 +211,10 @@ pub(super) async fn accept(
     api.access.end_return(&tried);
     note.detail("invitation", found.id.as_str());
     note.detail("user", found.user_name.as_str());
+    if !api.access.still_invites(&found).await? {
+        note.detail("why", "who made the invitation could not make it now");
+        return Err(Error::NotFound { what: "invitation" });
+    }
     let user = User {
         name: found.user_name.clone(),
         password_hash: hashed(&api, body.password).await?,

@@ -55,7 +55,7 @@ pub(super) fn told(method: &str, path: &str) -> Option<Told> {
         ("GET", "openapi.json") => read("This document.", &[]),
         ("GET", "session") => read("Who one is, and what one may read.", &[]),
         ("POST", "session") => sent("Signs in, and sets a cookie.", 200, &[("user", "string", true), PASSWORD]),
-        ("DELETE", "session") => ended("Signs out."),
+        ("DELETE", "session") => ended("Signs out; with 200 and a body, also where to sign out at the provider."),
         ("GET", "sessions") => read("One's own sessions.", &[]),
         ("DELETE", "sessions") => Told { done: 200, ..ended("Ends one's own sessions but this.") },
         ("DELETE", "sessions/{session}") => ended("Ends one of one's own sessions."),

@@ -86,9 +86,8 @@ fn actor(principal: &Principal) -> Actor {
     match principal {
         Principal::User(name) => Actor::User(name.clone()),
         Principal::Token(id) => Actor::Token(id.clone()),
-        // No user of ours has a colon in the name.
-        forwarded @ Principal::Forwarded(_) => Actor::User(forwarded.name()),
-        platform @ Principal::Platform(_) => Actor::Token(platform.name()),
+        Principal::Forwarded(name) => Actor::Forwarded(name.clone()),
+        Principal::Platform(tenant) => Actor::Platform(tenant.clone()),
     }
 }
 

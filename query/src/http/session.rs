@@ -37,10 +37,24 @@ pub(super) async fn sign_in(
     Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), Json(described(&caller))).into_response())
 }
 
-/// `DELETE /session`.
+/// `DELETE /session`. Whoever came by a provider that has a sign-out of its own is told where that is.
 pub(super) async fn sign_out(State(api): State<Shared>, headers: HeaderMap) -> Result<Response> {
-    let cookie = api.access.sign_out(&headers).await?;
-    Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie)])).into_response())
+    let (cookie, provider) = api.access.sign_out(&headers).await?;
+    let taken_back = AppendHeaders([(header::SET_COOKIE, cookie)]);
+    let elsewhere = match provider {
+        Some(name) => {
+            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            api.providers.sign_out(&name, host).await
+        }
+        None => None,
+    };
+    Ok(match elsewhere {
+        Some((provider, url)) => {
+            let told = json!({ "provider": provider.config.display_name, "sign_out_url": url });
+            (taken_back, Json(told)).into_response()
+        }
+        None => (StatusCode::NO_CONTENT, taken_back).into_response(),
+    })
 }
 
 /// `GET /session`.

@@ -54,7 +54,7 @@ pub(super) async fn give(
 
 /// Lets an upgrade through that no foreign page can have asked for.
 pub(super) async fn require(State(api): State<Shared>, request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>().filter(|caller| caller.is_by_cookie());
+    let caller = request.extensions().get::<Caller>().filter(|caller| caller.is_ambient());
     let spent = match caller {
         Some(caller) if is_upgrade(&request) => spend(&api, caller, request.headers()).await,
         _ => Ok(()),

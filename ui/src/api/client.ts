@@ -1,5 +1,5 @@
 // The calls of the query API. Knows addresses and bodies; knows nothing of screens.
-import type { AuditPage, Context, Histogram, Provider, SearchPage, Session } from "./types";
+import type { AuditPage, Context, Histogram, Provider, SearchPage, Session, SignedOut } from "./types";
 import { ApiError, UNREACHABLE, errorOf } from "./error";
 
 const PREFIX = "/api/v1";
@@ -42,7 +42,8 @@ export function signIn(user: string, password: string): Promise<Session> {
   });
 }
 
-export function signOut(): Promise<unknown> {
+/** Nothing where there is no other place to sign out at. */
+export function signOut(): Promise<SignedOut | undefined> {
   return call("/session", { method: "DELETE" });
 }
 

@@ -40,6 +40,12 @@ export interface Provider {
   display_name: string;
 }
 
+/** Where somebody who has signed out here may do so at the provider that they came by. */
+export interface SignedOut {
+  provider: string;
+  sign_out_url: string;
+}
+
 export interface Session {
   user: string;
   admin: boolean;
@@ -81,7 +87,7 @@ export interface Context {
 /** One row of the audit log. */
 export interface AuditEvent {
   time: string;
-  /** `user:ann`, `token:0123456789ab`, `uid:1000`, `service`, `nobody`. */
+  /** `user:ann`, `token:0123456789ab`, `forwarded:ann`, `platform:team-a`, `uid:1000`, `service`, `nobody`. */
   actor: string;
   action: string;
   /** Null: it is about no tenant, and shown to platform administrators only. */

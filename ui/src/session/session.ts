@@ -2,11 +2,11 @@
 import { computed, signal } from "@preact/signals";
 import * as api from "../api/client";
 import { type ApiError, toApiError } from "../api/error";
-import type { Session } from "../api/types";
+import type { Session, SignedOut } from "../api/types";
 
 export type SessionState =
   | { kind: "asking" }
-  | { kind: "out"; expired: boolean }
+  | { kind: "out"; expired: boolean; elsewhere: SignedOut | null }
   | { kind: "in"; session: Session }
   | { kind: "failed"; error: ApiError };
 
@@ -26,7 +26,7 @@ export const operatedNames = computed(() => {
 export const isAdmin = computed(() => state.value.kind === "in" && state.value.session.admin);
 
 api.onSignedOut(() => {
-  state.value = { kind: "out", expired: state.value.kind === "in" };
+  state.value = { kind: "out", expired: state.value.kind === "in", elsewhere: null };
 });
 
 /** Asks the server who we are: at the start, and when a tail breaks and the reason is not told. */
@@ -46,6 +46,6 @@ export async function signIn(user: string, password: string): Promise<void> {
 }
 
 export async function signOut(): Promise<void> {
-  await api.signOut();
-  state.value = { kind: "out", expired: false };
+  const elsewhere = (await api.signOut()) ?? null;
+  state.value = { kind: "out", expired: false, elsewhere };
 }

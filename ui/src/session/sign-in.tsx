@@ -2,13 +2,14 @@
 import type { VNode } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { UNREACHABLE, type ApiError, toApiError } from "../api/error";
+import type { SignedOut } from "../api/types";
 import controls from "../controls/controls.module.css";
 import { Logo } from "../theme/logo";
 import { Providers } from "./providers";
 import { signIn } from "./session";
 import styles from "./sign-in.module.css";
 
-export function SignIn(props: { expired: boolean; refused: string | null }): VNode {
+export function SignIn(props: { expired: boolean; elsewhere: SignedOut | null; refused: string | null }): VNode {
   const [user, setUser] = useState("");
   const [password, setPassword] = useState("");
   const [busy, setBusy] = useState(false);
@@ -37,6 +38,14 @@ export function SignIn(props: { expired: boolean; refused: string | null }): VNo
         </div>
         <form class={styles["fields"]} onSubmit={(event) => void submit(event)}>
           {props.expired && problem === null && <p class={styles["note"]}>Your session has ended. Sign in to go on where you were.</p>}
+          {props.elsewhere !== null && problem === null && (
+            <p class={styles["note"]}>
+              You are signed out here, and may still be signed in at the provider.{" "}
+              <a href={props.elsewhere.sign_out_url} rel="noreferrer">
+                Sign out at {props.elsewhere.provider}
+              </a>
+            </p>
+          )}
           <label class={styles["label"]}>
             User
             <input

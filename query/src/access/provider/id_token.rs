@@ -4,7 +4,6 @@
 //! provider's own set and the algorithms below, whatever the token's head says: keys and addresses of keys in it are not
 //! looked at. Beside that stand the checks which that library leaves to its caller.
 
-use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,7 @@ use data_encoding::BASE64URL_NOPAD;
 use heliograph_model::time::Timestamp;
 use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
 use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError};
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Longest ID token, in bytes: one with some hundred groups has 10 KiB.
@@ -113,36 +112,71 @@ fn object(part: &str) -> Result<Map<String, Value>, Refused> {
     unique(&bytes).map_err(|e| wrong(format!("the ID token cannot be read: {e}")))
 }
 
-/// A JSON object none of whose names is there twice: which of two counts differs from reader to reader.
+/// A JSON object in which, and in whatever is in it, no name is there twice: which of two counts differs from reader to
+/// reader.
 pub(super) fn unique(json: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
-    serde_json::from_slice::<Unique>(json).map(|Unique(map)| map)
+    match serde_json::from_slice(json)? {
+        Unique(Value::Object(map)) => Ok(map),
+        Unique(_) => Err(serde_json::Error::custom("it is no object")),
+    }
 }
 
-struct Unique(Map<String, Value>);
+struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(UniqueNames).map(Self)
+        deserializer.deserialize_any(UniqueNames).map(Self)
     }
 }
 
 struct UniqueNames;
 
 impl<'de> Visitor<'de> for UniqueNames {
-    type Value = Map<String, Value>;
+    type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
+        f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let (mut map, mut names) = (Map::new(), HashSet::new());
-        while let Some((name, value)) = access.next_entry::<String, Value>()? {
-            if !names.insert(name.clone()) {
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Unique(value)) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, Unique(value))) = access.next_entry::<String, _>()? {
+            if map.insert(name, value).is_some() {
                 return Err(A::Error::custom("a name is there twice"));
             }
-            map.insert(name, value);
         }
-        Ok(map)
+        Ok(map.into())
     }
 }

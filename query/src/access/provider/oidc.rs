@@ -15,6 +15,7 @@ use openidconnect::{AdditionalProviderMetadata, IssuerUrl, ProviderMetadata};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::id_token::{self, Expected, Refused};
 use super::outside::Outside;
@@ -33,6 +34,10 @@ struct More {
     /// RFC 9207: it names itself when it sends a browser back.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    /// OpenID Connect RP-Initiated Logout 1.0: where people end their session at the provider. Whatever it is, people
+    /// can sign in.
+    #[serde(default)]
+    end_session_endpoint: Value,
 }
 
 impl AdditionalProviderMetadata for More {}
@@ -101,6 +106,13 @@ impl Oidc {
         }
     }
 
+    /// Where people end their session at the provider itself.
+    pub(super) async fn end_session_url(&self) -> Option<Url> {
+        let metadata = self.metadata(FRESH_FOR).await.ok()?;
+        let said = metadata.additional_metadata().end_session_endpoint.as_str()?;
+        Url::parse(said).ok().filter(|url| self.outside.may_ask(url))
+    }
+
     /// Where a code is exchanged, and how we prove who we are there.
     pub(super) async fn token_url(&self) -> Result<(TokenUrl, AuthType), Denied> {
         let metadata = self.metadata(FRESH_FOR).await?;
@@ -161,7 +173,8 @@ impl Oidc {
         let has = |claims: &Map<String, Value>, name: &str| claims.contains_key(name);
         let Some(endpoint) = metadata.userinfo_endpoint() else { return Ok(()) };
         let lacks_email = !has(claims, "email");
-        if !lacks_email && has(claims, &self.config.groups_claim) {
+        let groups = self.config.groups_claim.as_str();
+        if !lacks_email && claim(claims, groups).is_some() {
             return Ok(());
         }
         let failed = || Denied::provider("the provider's user info cannot be read");
@@ -180,12 +193,16 @@ impl Oidc {
         }
         // The address and whether it is verified belong together: both come from one place.
         let names: &[&str] = if lacks_email { &["email", "email_verified"] } else { &[] };
-        for name in names.iter().copied().chain([self.config.groups_claim.as_str()]) {
-            if let Some(value) = info.get(name)
-                && (name.starts_with("email") || !has(claims, name))
-            {
-                claims.insert(name.to_owned(), value.clone());
+        for name in names {
+            if let Some(value) = info.get(*name) {
+                claims.insert((*name).to_owned(), value.clone());
             }
+        }
+        if claim(claims, groups).is_none()
+            && let Some(value) = claim(&info, groups)
+        {
+            // The name as a whole comes before what it says as a path.
+            claims.insert(groups.to_owned(), value.clone());
         }
         Ok(())
     }
@@ -201,7 +218,7 @@ impl Oidc {
             Some(claim) => text(claim),
             None => email.and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain),
         };
-        let groups = match claims.get(&self.config.groups_claim) {
+        let groups = match claim(claims, &self.config.groups_claim) {
             Some(Value::Array(names)) => {
                 names.iter().filter_map(Value::as_str).take(GROUPS_MAX).map(str::to_owned).collect()
             }
@@ -247,5 +264,55 @@ impl Oidc {
             }
         }
         found.metadata.as_ref().map(Arc::clone).ok_or_else(silent)
+    }
+}
+
+/// The value of the claim of this name; without one, what it leads to as a path of names with dots between, any of
+/// which may have dots itself: the longest that is there counts. (`https://example.com/groups` is one of Auth0's,
+/// `resource_access.CLIENT.roles` a path of Keycloak's.)
+fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    claims.get(name).or_else(|| {
+        name.rmatch_indices('.').find_map(|(dot, _)| {
+            let (outer, rest) = (name.get(..dot)?, name.get(dot + 1..)?);
+            claim(claims.get(outer)?.as_object()?, rest)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_is_named_or_reached_by_a_path() {
+        let claims = json!({
+            "groups": 1,
+            "https://example.com/groups": 2,
+            "realm_access": { "roles": 3, "a.b": { "c": 4 } },
+            "resource_access": { "my.client": { "roles": 5 }, "my": { "client": { "roles": 6, "only": 7 } } },
+            "x.y": 8,
+            "x": { "y": 9, "": 10 },
+            "list": [{ "roles": 11 }],
+        });
+        let check = |name: &str, expected: Option<i64>| {
+            let found = claim(claims.as_object().unwrap(), name).and_then(Value::as_i64);
+            assert_eq!(found, expected, "{name}");
+        };
+        check("groups", Some(1));
+        check("https://example.com/groups", Some(2));
+        check("realm_access.roles", Some(3));
+        check("realm_access.a.b.c", Some(4));
+        check("resource_access.my.client.roles", Some(5));
+        check("resource_access.my.client.only", Some(7));
+        check("x.y", Some(8));
+        check("x.", Some(10));
+        for none in ["", ".", "roles", "realm_access", "realm_access.", ".roles", "realm_access..roles"] {
+            check(none, None);
+        }
+        for none in ["realm_access.roles.x", "list.roles", "list.0.roles", "https://example.com", "a.b.c.d"] {
+            check(none, None);
+        }
     }
 }

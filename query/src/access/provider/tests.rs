@@ -4,6 +4,7 @@
 mod flow;
 mod github;
 mod people;
+mod sign_out;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use heliograph_egress::webhook::Keep;
-use heliograph_egress::{Guard, Target};
+use heliograph_egress::{Bounds, Guard, Target};
 use heliograph_store::catalog::Role;
 use heliograph_testbed::service::{Asked, Reply, Service as Fake};
 use http::{Method, Uri, header};
@@ -34,11 +34,13 @@ async fn stage(fake: &Fake, timeout: Duration) -> Stage {
     let webhook = AuthorizationWebhook {
         target: Target {
             url: format!("{}/v1/check", fake.url()).parse().unwrap(),
-            allow_http: false,
-            ca_file: None,
-            timeout,
-            body_bytes_max: 1 << 16,
-            guard: Guard::public_and(&["127.0.0.0/8".parse().unwrap()]),
+            bounds: Bounds {
+                allow_http: false,
+                ca_file: None,
+                timeout,
+                body_bytes_max: 1 << 16,
+                guard: Guard::public_and(&["127.0.0.0/8".parse().unwrap()]),
+            },
         },
         keep: Keep { allowed: Duration::from_secs(60), denied: Duration::from_secs(10), answers_max: 100 },
         roles: [Role::Viewer, Role::Writer].into(),

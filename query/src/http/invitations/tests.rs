@@ -164,3 +164,53 @@ async fn an_operator_invites_to_the_own_tenant_only() {
         assert_eq!(root.invite(wrong.clone()).await.0, 400, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn an_invitation_counts_while_its_maker_could_make_it() {
+    let stage = Stage::new().await;
+    let operator =
+        Grant { user: "ann".to_owned(), extent: Extent::Tenant(tenant("a")), role: Role::Operator };
+    let catalog = &stage.store.catalog;
+    catalog.grant(&operator).await.unwrap();
+    let ann = Person::new(&stage, "ann").await;
+    let mut links = Vec::new();
+    for name in ["one", "two", "three"] {
+        let (status, made) = ann.invite(json!({ "user": name, "grants": over("a", "viewer") })).await;
+        assert_eq!(status, 201, "{made}");
+        links.push(made["token"].as_str().unwrap().to_owned());
+    }
+    let try_each = async |expected: u16| {
+        for link in &links[1..] {
+            let (status, body) = accept(&stage, link, "long enough").await;
+            assert_eq!(status, expected, "{body}");
+        }
+    };
+    assert_eq!(accept(&stage, &links[0], "long enough").await.0, 201);
+    // Locked out …
+    catalog.set_disabled("ann", true).await.unwrap();
+    try_each(404).await;
+    catalog.set_disabled("ann", false).await.unwrap();
+    // … or still there, but no operator.
+    catalog.revoke_grant(&operator).await.unwrap();
+    try_each(404).await;
+    assert_eq!(catalog.users().await.unwrap().len(), 5, "one account was made");
+    // Refusals are written soon, not at once.
+    let mut told = 0;
+    for _ in 0..100 {
+        let rows = catalog.audit_rows(0, 1_000).await.unwrap();
+        let refused = rows.iter().filter(|row| row.action == "invitation.accept" && row.outcome == "refused");
+        told = refused.filter(|row| row.details.contains("could not make it now")).count();
+        if told == 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(told, 4);
+    catalog.grant(&operator).await.unwrap();
+    try_each(201).await;
+    // What a maker could give is asked, not only whether they could give anything.
+    let root = Person::new(&stage, "root").await;
+    let (_, made) = root.invite(json!({ "user": "four", "grants": over("b", "viewer") })).await;
+    catalog.set_disabled("root", true).await.unwrap();
+    assert_eq!(accept(&stage, made["token"].as_str().unwrap(), "long enough").await.0, 404);
+}

@@ -1,20 +1,29 @@
 //! The way there and back: what is bound to what, and what is good once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::routing::get;
+use axum::{Json, Router};
 use heliograph_model::time::Clock;
+use heliograph_serve::{Bounds, Port, TlsFiles, TlsMetrics};
+use heliograph_testbed::authority::Authority;
 use heliograph_testbed::idp::{Algorithm, Keys};
 use http::StatusCode;
+use prometheus::Registry;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{EXPIRED, IN, REFUSED, World, an_idp, provider};
 use crate::Tls;
 use crate::access::provider::Providers;
-use crate::stage::TestClock;
+use crate::stage::{Stage, TestClock};
 
 /// The value of a parameter of an address.
-fn parameter(place: &str, name: &str) -> Option<String> {
+pub(super) fn parameter(place: &str, name: &str) -> Option<String> {
     let url = Url::parse("https://h").unwrap().join(place).unwrap();
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
@@ -283,7 +292,7 @@ async fn what_a_provider_says_of_itself_reaches_no_inner_service() {
         world.visitor(json!({ "sub": "1", "groups": "readers" }));
         world.idp.state().discovery = said.clone();
         let mut browser = world.browser();
-        let begun = tokio::time::timeout(std::time::Duration::from_secs(3), browser.sign_in("idp")).await;
+        let begun = tokio::time::timeout(Duration::from_secs(3), browser.sign_in("idp")).await;
         assert_eq!(begun.expect("nothing is waited for"), REFUSED, "{said}");
     }
     // And an issuer on loopback is no setting of a real provider.
@@ -292,5 +301,53 @@ async fn what_a_provider_says_of_itself_reaches_no_inner_service() {
     let mut strict = provider(&idp.url);
     strict.allow_loopback = false;
     let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
-    assert!(Providers::new(&[strict], &Tls::default(), &[], &clock).is_err());
+    assert!(Providers::open(&[strict], &Tls::default(), &[], &clock).await.is_err());
+}
+
+#[tokio::test]
+async fn a_changed_authority_is_trusted_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (Authority::new("before"), Authority::new("after"));
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, before.pem()).unwrap();
+    let (cert_file, key_file) = after.issue("idp", &["127.0.0.1"]).put(folder.path(), "idp");
+    let files = TlsFiles { cert_file, key_file, clients: None };
+    let tls = heliograph_serve::Tls::open(files, "idp", &TlsMetrics::new(&Registry::new()).unwrap()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let said = json!({
+        "issuer": url, "authorization_endpoint": format!("{url}/authorize"), "jwks_uri": format!("{url}/jwks"),
+        "response_types_supported": ["code"], "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    });
+    let routes = Router::new()
+        .route("/.well-known/openid-configuration", get(move || async move { Json(said) }))
+        .route("/jwks", get(|| async { Json(json!({ "keys": [] })) }));
+    let bounds = Bounds { connections_max: 8, drain_max: Duration::ZERO, connections: None };
+    let stop = CancellationToken::new();
+    let mut serving = JoinSet::new();
+    let port = Port::encrypted(listener, tls.unwrap());
+    serving.spawn(heliograph_serve::serve(port, routes, bounds, stop.clone()));
+
+    let later = Arc::default();
+    let stage = Stage::with(|config| {
+        config.providers = vec![provider(&url)];
+        config.tls.ca_file = Some(ca_file.clone());
+    });
+    let world = World { stage: stage.await, idp: an_idp(&later).await, later };
+    let mut browser = world.browser();
+    assert_eq!(browser.begin("idp").await, REFUSED, "of an authority that nobody trusts");
+    std::fs::write(&ca_file, after.pem()).unwrap();
+    // The file is looked at every three seconds.
+    let mut place = String::new();
+    for _ in 0..600 {
+        // So that it is asked again.
+        world.advance(61);
+        place = browser.begin("idp").await;
+        if place != REFUSED {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(place.starts_with(&url), "{place}");
 }

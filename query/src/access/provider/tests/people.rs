@@ -1,12 +1,15 @@
 //! Who is let in, which account is theirs, and what it may do.
 
-use heliograph_store::catalog::{Extent, Grant, Role};
+use heliograph_model::time::Timestamp;
+use heliograph_store::catalog::{Extent, Grant, Role, User};
+use heliograph_store::invitation::{self, Guest};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Browser, IN, NOT_ALLOWED, World};
 use crate::access::tests::sign_in;
-use crate::stage::tenant;
+use crate::config::ProviderKind;
+use crate::stage::{NOW, tenant};
 
 #[tokio::test]
 async fn who_is_not_allowed_has_no_account() {
@@ -216,6 +219,67 @@ async fn an_invitation_lets_in_whose_verified_address_it_names() {
     world.sign_in(NOT_ALLOWED).await;
     guest("1", "moved@other.example", true);
     world.sign_in(IN).await;
+}
+
+#[tokio::test]
+async fn an_invitation_of_somebody_locked_out_lets_nobody_in() {
+    let world = World::new().await;
+    let catalog = &world.stage.store.catalog;
+    let user = |name: &str| User {
+        name: name.to_owned(),
+        password_hash: String::new(),
+        admin: true,
+        disabled: false,
+        created: Timestamp::parse(NOW).unwrap(),
+    };
+    let now = Timestamp::parse(NOW).unwrap();
+    for (seconds, maker) in [(0, "first"), (1, "second")] {
+        catalog.create_user(&user(maker)).await.unwrap();
+        let guest = Guest { email: Some("guest@other.example".to_owned()), user_name: maker.to_owned() };
+        let grants = vec![(Extent::Tenant(tenant("a")), Role::Viewer)];
+        let by = format!("user:{maker}");
+        let later = |seconds: i64| now.saturating_add_nanos(seconds * 1_000_000_000);
+        let (invitation, _) = invitation::issue(guest, grants, by, later(3_600), later(seconds)).unwrap();
+        catalog.create_invitation(&invitation, now).await.unwrap();
+        catalog.set_disabled(maker, true).await.unwrap();
+    }
+    world.visitor(json!({ "sub": "1", "email": "guest@other.example", "email_verified": true }));
+    world.sign_in(NOT_ALLOWED).await;
+    // One that does not count hides none that does.
+    catalog.set_disabled("second", false).await.unwrap();
+    world.sign_in(IN).await;
+    assert_eq!(catalog.invitations(now).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn groups_may_be_inside_a_claim() {
+    let world = World::with(|providers| {
+        let ProviderKind::Oidc(oidc) = &mut providers[0].kind else { panic!("of OpenID Connect") };
+        oidc.groups_claim = "realm_access.roles".to_owned();
+    })
+    .await;
+    let tenants = async |visitor: Value, info: Value| {
+        world.visitor(visitor);
+        world.idp.state().user_info = info;
+        let mut browser = world.browser();
+        match browser.sign_in("idp").await.as_str() {
+            IN => browser.who().await.unwrap()["tenants"].as_array().unwrap().len(),
+            other => panic!("{other}"),
+        }
+    };
+    let with = |sub: &str, more: Value| {
+        let mut visitor =
+            json!({ "sub": sub, "email": format!("p{sub}@example.com"), "email_verified": true });
+        visitor.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        visitor
+    };
+    let nested = || json!({ "realm_access": { "roles": ["offline_access", "readers"] } });
+    assert_eq!(tenants(with("1", nested()), json!({})).await, 1, "in the ID token");
+    assert_eq!(tenants(with("2", json!({})), nested()).await, 1, "in the user info");
+    let exact = json!({ "realm_access.roles": ["none"], "realm_access": { "roles": ["readers"] } });
+    assert_eq!(tenants(with("3", exact), nested()).await, 0, "a claim of that very name comes first");
+    let flat = json!({ "realm_access": ["readers"], "roles": ["readers"], "groups": ["readers"] });
+    assert_eq!(tenants(with("4", flat), json!({})).await, 0);
 }
 
 #[tokio::test]

@@ -232,6 +232,8 @@ async fn a_claim_that_is_there_twice_is_refused() {
         twice("sub", r#""sub":"root""#),
         twice("groups", r#""groups":["roots"]"#),
         twice("aud", r#""aud":"another""#),
+        twice("inside a claim", r#""realm_access":{"roles":[],"roles":["roots"]}"#),
+        twice("inside a list", r#""more":[[{"a":1,"a":2}]]"#),
         head,
     ])
     .await;
@@ -254,4 +256,44 @@ async fn a_token_has_a_bound_and_a_form() {
         with_head("another type", json!({ "typ": "at+jwt" })),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn numbers_that_are_no_times_are_refused() {
+    let mut all = Vec::new();
+    for claim in ["exp", "iat", "nbf", "auth_time"] {
+        for value in ["1e308", "-1e308", "18446744073709551615", "9e18", "1e999", "[]", "{}", "\"x\"", "true"]
+        {
+            // Long ago is a time from which something may be good.
+            if claim == "nbf" && value == "-1e308" {
+                continue;
+            }
+            all.push(forgery(&format!("{claim} {value}"), move |keys, claims| {
+                let mut claims = claims.clone();
+                claims.as_object_mut().unwrap().remove(claim);
+                let payload = format!("{{\"{claim}\":{value},{}", claims.to_string().split_at(1).1);
+                keys.sign(Algorithm::Rsa, &keys.head(Algorithm::Rsa), &payload)
+            }));
+        }
+    }
+    refused(all).await;
+}
+
+#[tokio::test]
+async fn a_set_of_keys_has_a_bound_and_no_two_of_one_name() {
+    let key = |kid: String| json!({ "kty": "OKP", "crv": "Ed25519", "x": "A".repeat(43), "kid": kid });
+    let try_with = async |count: usize, kid: fn(usize) -> String, expected: &str| {
+        let world = World::new().await;
+        world.visitor(json!({ "sub": "1", "groups": ["readers"] }));
+        {
+            let mut state = world.idp.state();
+            state.more_keys = (0..count).map(|n| key(kid(n))).collect();
+            state.algorithm = Algorithm::Ed;
+        }
+        let mut browser = world.browser();
+        assert_eq!(browser.sign_in("idp").await, expected, "{count} keys");
+    };
+    try_with(5_000, |n| format!("other-{n}"), IN).await;
+    try_with(20_000, |n| format!("other-{n}"), REFUSED).await;
+    try_with(1, |_| "key-EdDSA".to_owned(), REFUSED).await;
 }
