@@ -1,6 +1,7 @@
 //! A service that an operator names by its URL, and calls to it.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use url::{Host, Url};
 
 use crate::guard::{Checked, Guard, Lookup, Refused, System};
 
-/// What is called, and how.
-#[derive(Clone, Debug)]
+/// What is called, and how. Shown, it has only the part of its URL that is no credential.
+#[derive(Clone)]
 pub struct Target {
     /// Where: `https`, or `http` to this machine or where that is allowed.
     pub url: Url,
@@ -35,7 +36,7 @@ pub struct Target {
 impl Target {
     /// Whether it may be called at all, as far as the URL tells.
     pub fn check(&self) -> Result<(), Error> {
-        let url = || self.url.to_string();
+        let url = || without_credentials(&self.url).to_string();
         // A host that is an address is never looked up, and so must be checked here.
         let literal = match self.url.host() {
             Some(Host::Ipv4(v4)) => Some(v4.into()),
@@ -54,6 +55,30 @@ impl Target {
             _ => Err(Error::Url { url: url() }),
         }
     }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, allow_http, ca_file, timeout, body_bytes_max, guard } = self;
+        f.debug_struct("Target")
+            .field("url", &without_credentials(url).as_str())
+            .field("allow_http", allow_http)
+            .field("ca_file", ca_file)
+            .field("timeout", timeout)
+            .field("body_bytes_max", body_bytes_max)
+            .field("guard", guard)
+            .finish()
+    }
+}
+
+/// A URL as it may be shown: services take keys in the query, too.
+fn without_credentials(url: &Url) -> Url {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    // These fail where there is no host, and so nobody to be named to.
+    let _nobody = shown.set_username("").and_then(|()| shown.set_password(None));
+    shown
 }
 
 /// Why a target cannot be called at all.
@@ -124,12 +149,20 @@ pub struct Answer {
 }
 
 /// Calls one service. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service {
     client: Arc<Watched<reqwest::Client>>,
     url: Url,
     timeout: Duration,
     body_bytes_max: usize,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("url", &without_credentials(&self.url).as_str())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Service {
