@@ -172,20 +172,8 @@ fn secret_of(canaries: &Canaries, setting: &str) -> String {
     canaries.0.iter().find(|(of, _)| of == setting).unwrap().1.clone()
 }
 
-#[tokio::test]
-async fn no_secret_of_the_configuration_is_ever_told() {
-    let place = Place::new();
-    let root = place.logs().parent().unwrap().to_owned();
-    let (mut canaries, mut settings, mut heard) =
-        (Canaries::default(), Settings::default(), Heard::default());
-    settings.set("telemetry.log_filter", "trace");
-    for (setting, _) in SECRETS.iter().filter(|(_, holds)| *holds == Holds::Itself) {
-        // A catalog that is a file has none; a provider's is what the provider knows.
-        if !["catalog.password", "query.oidc.NAME.client_secret"].contains(setting) {
-            settings.set(setting, canaries.of(setting));
-        }
-    }
-    let idp = Idp::start(now).await;
+/// Whom callers are checked with.
+fn set_providers(idp: &Idp, canaries: &mut Canaries, settings: &mut Settings) {
     canaries.watch("query.oidc.NAME.client_secret", CLIENT_SECRET);
     settings.set("query.oidc.NAME.client_secret", CLIENT_SECRET);
     settings.set("query.oidc.NAME.client_id", CLIENT_ID);
@@ -212,9 +200,12 @@ async fn no_secret_of_the_configuration_is_ever_told() {
         settings.set(&setting, format!("http://127.0.0.1:1/?key={}", canaries.of(&setting)));
         settings.set(&format!("{role}.authorization_webhook.allow_addresses"), r#"["127.0.0.1"]"#);
     }
-    let review = canaries.file("indexer.token_review.token_file", &root, str::to_owned);
+}
+
+/// Files that the program reads by itself.
+fn set_files(root: &Path, dir: &Path, store: &s3::Server, canaries: &mut Canaries, settings: &mut Settings) {
+    let review = canaries.file("indexer.token_review.token_file", root, str::to_owned);
     settings.file("indexer.token_review.token_file", &review);
-    let store = s3::Server::start(&root.join("s3")).await;
     canaries.watch("storage.credentials_file", s3::SECRET_KEY);
     let credentials = root.join("credentials");
     let text = format!(
@@ -226,7 +217,6 @@ async fn no_secret_of_the_configuration_is_ever_told() {
     settings.file("storage.credentials_file", &credentials);
     settings.set("storage.url", format!("s3://{}/it", s3::BUCKET));
     settings.set("storage.endpoint", format!("http://{}", store.address()));
-    let dir = certificates(&root, "30").await;
     for (section, role) in [("indexer.tls", "indexer"), ("agent.tls", "agent"), ("tls", "query")] {
         settings.file(&format!("{section}.cert_file"), &dir.join(role).join("tls.crt"));
         settings.file(&format!("{section}.key_file"), &dir.join(role).join("tls.key"));
@@ -239,6 +229,34 @@ async fn no_secret_of_the_configuration_is_ever_told() {
     std::fs::write(&key, &master).unwrap();
     canaries.watch("keys.master_key_file", &master);
     settings.file("keys.master_key_file", &key);
+}
+
+/// Those that a running program cannot have: they are among those of starts that fail.
+const OF_FAILURES: [&str; 2] = ["catalog.password", "query.tls.key_file"];
+/// Those of an agent that is a process of its own.
+const OF_AGENTS: [&str; 2] = ["agent.kubernetes.kubeconfig", "agent.token_file"];
+
+#[tokio::test]
+async fn no_secret_of_the_configuration_is_ever_told() {
+    let place = Place::new();
+    let root = place.logs().parent().unwrap().to_owned();
+    let (mut canaries, mut settings, mut heard) =
+        (Canaries::default(), Settings::default(), Heard::default());
+    settings.set("telemetry.log_filter", "trace");
+    for (setting, _) in SECRETS.iter().filter(|(_, holds)| *holds == Holds::Itself) {
+        // A catalog that is a file has none; a provider's is what the provider knows.
+        if !["catalog.password", "query.oidc.NAME.client_secret"].contains(setting) {
+            settings.set(setting, canaries.of(setting));
+        }
+    }
+    let (idp, store) = (Idp::start(now).await, s3::Server::start(&root.join("s3")).await);
+    let dir = certificates(&root, "30").await;
+    set_providers(&idp, &mut canaries, &mut settings);
+    set_files(&root, &dir, &store, &mut canaries, &mut settings);
+    let is_set = |setting: &&str| canaries.0.iter().any(|(of, _)| of == setting);
+    let needed = SECRETS.iter().filter(|(_, holds)| matches!(holds, Holds::Itself | Holds::InFileOfPart));
+    let missing: Vec<_> = needed.map(|(setting, _)| *setting).filter(|setting| !is_set(setting)).collect();
+    assert_eq!(missing, [OF_AGENTS[0], OF_AGENTS[1], OF_FAILURES[0], OF_FAILURES[1]], "have no canary");
 
     let server = place.up_alone(&[], &settings.pairs()).await;
     let data = place.data().display().to_string();
@@ -329,6 +347,30 @@ async fn until_it_fails(mut server: Server) -> String {
     told(&server)
 }
 
+/// What is right for any role, but for the setting in question.
+fn usual(root: &Path, role: &str, setting: &str, canaries: &mut Canaries) -> Settings {
+    let mut settings = Settings::default();
+    for (key, value) in [
+        ("telemetry.log_filter", "trace".to_owned()),
+        ("catalog.url", format!("sqlite:{}", root.join("catalog").display())),
+        ("storage.url", format!("file:{}", root.join("objects").display())),
+        ("keys.master_key_file", root.join("master.key").display().to_string()),
+        ("agent.data_dir", root.join("agent").display().to_string()),
+        ("agent.indexers", "[\"http://127.0.0.1:1\"]".to_owned()),
+        ("agent.status_listen", "127.0.0.1:0".to_owned()),
+        ("query.listen", "127.0.0.1:0".to_owned()),
+        ("indexer.listen", "127.0.0.1:0".to_owned()),
+        ("auth.cluster_token", canaries.of("auth.cluster_token")),
+        ("bootstrap.admin_password", canaries.of("bootstrap.admin_password")),
+    ] {
+        settings.set(key, value);
+    }
+    if role == "agent" && setting != "agent.token_file" {
+        settings.set("auth.agent_token", canaries.of("auth.agent_token"));
+    }
+    settings
+}
+
 #[tokio::test]
 async fn no_start_that_fails_tells_a_secret() {
     let folder = tempfile::tempdir().unwrap();
@@ -341,25 +383,8 @@ async fn no_start_that_fails_tells_a_secret() {
                            more: &[(&str, &str)],
                            as_written: fn(&str) -> String| {
         let mut canaries = Canaries::default();
-        let (mut settings, holds) = (Settings::default(), SECRETS.iter().find(|(path, _)| *path == setting));
-        settings.set("telemetry.log_filter", "trace");
-        for (key, value) in [
-            ("catalog.url", format!("sqlite:{}", root.join("catalog").display())),
-            ("storage.url", format!("file:{}", root.join("objects").display())),
-            ("keys.master_key_file", root.join("master.key").display().to_string()),
-            ("agent.data_dir", root.join("agent").display().to_string()),
-            ("agent.indexers", "[\"http://127.0.0.1:1\"]".to_owned()),
-            ("agent.status_listen", "127.0.0.1:0".to_owned()),
-            ("query.listen", "127.0.0.1:0".to_owned()),
-            ("indexer.listen", "127.0.0.1:0".to_owned()),
-            ("auth.cluster_token", canaries.of("auth.cluster_token")),
-            ("bootstrap.admin_password", canaries.of("bootstrap.admin_password")),
-        ] {
-            settings.set(key, value);
-        }
-        if role == "agent" && setting != "agent.token_file" {
-            settings.set("auth.agent_token", canaries.of("auth.agent_token"));
-        }
+        let mut settings = usual(root, role, setting, &mut canaries);
+        let holds = SECRETS.iter().find(|(path, _)| *path == setting);
         match holds.unwrap().1 {
             Holds::InFile | Holds::InFileOfPart => {
                 settings.file(setting, &canaries.file(setting, root, as_written));
