@@ -161,7 +161,7 @@ async fn a_person(catalog: &dyn Catalog, text: &str) -> bool {
     assert_eq!(catalog.user(text).await.unwrap().unwrap().password_hash, second);
     let grant = Grant { user: text.to_owned(), extent: Extent::Tenant(name("a")), role: Role::Viewer };
     catalog.grant(&grant).await.unwrap();
-    assert_eq!(catalog.grants(text).await.unwrap(), [grant.clone()]);
+    assert_eq!(catalog.grants(text).await.unwrap(), std::slice::from_ref(&grant));
     let mut id_hash = [0; 32];
     id_hash.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
     let session = Session { id_hash, user: text.to_owned(), created: at(0), expires: at(9), idle_end: at(9) };

@@ -42,7 +42,7 @@ fn within_brackets(text: &str) -> &str {
             _ => 0,
         };
         if depth == 0 {
-            return &text[..=at];
+            return text.split_at(at + 1).0;
         }
     }
     text
@@ -83,7 +83,7 @@ fn sql_is_made_of_constants_only() {
         {
             for (at, _) in text.match_indices(way) {
                 asserted += 1;
-                let call = within_brackets(&text[at + way.len() - 1..]);
+                let call = within_brackets(text.split_at(at + way.len() - 1).1);
                 let is_table = name.ends_with(OF_TABLES);
                 let Some((_, made)) = call.split_once("format!") else {
                     assert!(is_table, "{name}: {call}");
@@ -99,8 +99,8 @@ fn sql_is_made_of_constants_only() {
         }
         // A builder's text is constant; values are bound.
         for (at, _) in text.match_indices(".push(") {
-            let pushed = within_brackets(&text[at + ".push(".len() - 1..]);
-            let of_builder = text[..at].rsplit([';', '{']).next().unwrap().contains("query");
+            let pushed = within_brackets(text.split_at(at + ".push(".len() - 1).1);
+            let of_builder = text.split_at(at).0.rsplit([';', '{']).next().unwrap().contains("query");
             assert!(!of_builder || pushed.starts_with("(\""), "{name}: {pushed}");
         }
         for way in ["push_str(&format!(\"SELECT", "raw_sql(&", "raw_sql(format!", ".push(format!(\"S"] {
