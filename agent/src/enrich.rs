@@ -7,10 +7,11 @@ mod end;
 
 use std::sync::Arc;
 
-use heliograph_model::airflow::{Identity, ParsedLine, parse_line};
+use heliograph_model::airflow::{Identity, ParsedLine, log_id_agrees, parse_line};
 use heliograph_model::record::{Attributes, CUT_MARK, MESSAGE_BYTES_MAX, Record, cut};
 use heliograph_model::source::{Source, SourceId};
 use heliograph_model::time::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::discover::scope::Owner;
 use crate::frame::Event;
@@ -107,7 +108,7 @@ impl Enricher {
             attributes.entry(name.clone()).or_insert_with(|| value.clone());
         }
         let identity = if self.owner.path_wins {
-            self.owner.identity.clone().or(&identity)
+            of_path(&self.owner.identity, identity, &mut attributes)
         } else {
             identity.or(&self.owner.identity)
         };
@@ -133,6 +134,37 @@ impl Enricher {
             attributes: Attributes::from_map(&attributes),
         }
     }
+}
+
+/// The identity of a line in a file whose path names the task try. What a line claims otherwise becomes attributes, so
+/// that no task writes a line into another one's log.
+fn of_path(path: &Identity, mut line: Identity, attributes: &mut Map<String, Value>) -> Identity {
+    let mut refuse = |name: &str, claim: Value| {
+        attributes.entry(name.to_owned()).or_insert(claim);
+    };
+    match line.log_id.take() {
+        // What it says of the run may be the run's date.
+        Some(own) if log_id_agrees(&own, path) => line = Identity { run_id: None, log_id: Some(own), ..line },
+        Some(claim) => refuse("log_id", (&*claim).into()),
+        None => {}
+    }
+    let texts = [
+        ("dag_id", &path.dag_id, &mut line.dag_id),
+        ("task_id", &path.task_id, &mut line.task_id),
+        ("run_id", &path.run_id, &mut line.run_id),
+    ];
+    for (name, is, claimed) in texts {
+        if let Some(claim) = claimed.take_if(|claim| is.as_ref().is_some_and(|is| is != claim)) {
+            refuse(name, (&*claim).into());
+        }
+    }
+    if let Some(claim) = line.map_index.take_if(|claim| *claim != path.map_index.unwrap_or(-1)) {
+        refuse("map_index", claim.into());
+    }
+    if let Some(claim) = line.try_number.take_if(|claim| path.try_number.is_some_and(|is| is != *claim)) {
+        refuse("try_number", claim.into());
+    }
+    path.clone().or(&line)
 }
 
 /// Whether two may name the same task try: a line of a task's pod can be about another task.

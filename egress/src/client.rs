@@ -37,7 +37,7 @@ impl Bounds {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::Credential);
         }
-        let told = || url.to_string();
+        let told = || without_credentials(url).to_string();
         // A host that is an address is never looked up, and so must be checked here.
         let literal = match url.host() {
             Some(Host::Ipv4(v4)) => Some(v4.into()),
@@ -60,6 +60,16 @@ impl Bounds {
             _ => Err(Error::Url { url: told() }),
         }
     }
+}
+
+/// A URL as it may be shown: services take keys in the query, too.
+pub(crate) fn without_credentials(url: &Url) -> Url {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    // These fail where there is no host, and so nobody to be named to.
+    let _nobody = shown.set_username("").and_then(|()| shown.set_password(None));
+    shown
 }
 
 /// Why something cannot be called at all.

@@ -1,16 +1,17 @@
 //! A service that an operator names by its URL, and calls to it.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 
 use reqwest::RequestBuilder;
 use url::Url;
 
-use crate::client::{Answer, Bounds, Client, Error, Failure};
+use crate::client::{Answer, Bounds, Client, Error, Failure, without_credentials};
 use crate::guard::{Lookup, System};
 
-/// What is called, and how.
-#[derive(Clone, Debug)]
+/// What is called, and how. Shown, it has only the part of its URL that is no credential.
+#[derive(Clone)]
 pub struct Target {
     /// Where.
     pub url: Url,
@@ -25,11 +26,27 @@ impl Target {
     }
 }
 
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, bounds } = self;
+        let url = without_credentials(url);
+        f.debug_struct("Target").field("url", &url.as_str()).field("bounds", bounds).finish()
+    }
+}
+
 /// Calls one service. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service {
     client: Client,
     url: Url,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("url", &without_credentials(&self.url).as_str())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Service {

@@ -149,7 +149,7 @@ struct Inner {
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook").field("url", &self.0.service.url().as_str()).finish_non_exhaustive()
+        f.debug_struct("Webhook").field("service", &self.0.service).finish_non_exhaustive()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 
 pub use fields::identify;
 pub use json::{EXCEPTIONS, add_trace, trace, without_lone_surrogates};
-pub use log_id::{log_ids, parse as parse_log_id};
+pub use log_id::{agrees as log_id_agrees, log_ids, parse as parse_log_id};
 pub use path::{DagFile, TaskFile, dag_file_from_path, task_from_path};
 pub use stamp::{of_number as time_of_number, of_text as time_of_text};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::util::MapResponseLayer;
 
 use super::Pods;
@@ -17,6 +17,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may say nothing: longer than a watch lasts on which nothing happens.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 
+/// What is wrong with a kubeconfig. A reader of YAML shows the text around, which may be a token.
+fn reason(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::Parse(error) => {
+            let place = error.location().map(|place| format!(", line {}", place.line())).unwrap_or_default();
+            format!("not the YAML of a kubeconfig{place}")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// A client that notes on `pods` whenever the API server answers. Connects to nothing yet.
 pub(super) async fn client(access: &ApiAccess, pods: Arc<Pods>) -> Result<kube::Client> {
     let mut config = match access {
@@ -26,10 +37,10 @@ pub(super) async fn client(access: &ApiAccess, pods: Arc<Pods>) -> Result<kube::
             reason: format!("{e}; mount a service account token, or give a kubeconfig"),
         })?,
         ApiAccess::Kubeconfig(path) => {
-            let bad = |e: kube::config::KubeconfigError| Error::Config {
+            let bad = |e: KubeconfigError| Error::Config {
                 what: "kubeconfig",
                 value: path.display().to_string(),
-                reason: e.to_string(),
+                reason: reason(&e),
             };
             let file = path.clone();
             let read = tokio::task::spawn_blocking(move || Kubeconfig::read_from(file)).await;

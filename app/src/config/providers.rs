@@ -6,7 +6,7 @@ use heliograph_store::catalog::{Extent, Role};
 
 use super::Mistake;
 use super::reader::Reader;
-use super::values::{BaseUrl, Setting, Shown};
+use super::values::{BaseUrl, Setting, Shown, quoted};
 use super::written::Written;
 
 /// Google says by a claim of its own of which company somebody is: any address may have an account of its own there.
@@ -38,7 +38,11 @@ fn read_oidc(r: &mut Reader<'_>, name: &str) -> Option<Provider> {
     let allow_loopback = r.setting("allow_loopback", false);
     let issuer: Option<String> = r.required("issuer");
     if let Some(issuer) = issuer.as_deref().filter(|issuer| !is_reachable(issuer, allow_loopback)) {
-        mistake(r, "issuer", &format!("{issuer:?} is not an address like \"https://accounts.example.com\""));
+        mistake(
+            r,
+            "issuer",
+            &format!("{} is not an address like \"https://accounts.example.com\"", quoted(issuer)),
+        );
     }
     let is_google = issuer.as_deref() == Some(GOOGLE);
     let domain_claim: Option<String> = r.optional("domain_claim");
@@ -129,7 +133,8 @@ fn is_reachable(text: &str, allow_loopback: bool) -> bool {
         }
         None => false,
     };
-    let is_plain_address = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let has_credential = !url.username().is_empty() || url.password().is_some();
+    let is_plain_address = url.query().is_none() && url.fragment().is_none() && !has_credential;
     let is_scheme = match url.scheme() {
         "https" => allow_loopback || !is_loopback,
         "http" => allow_loopback && is_loopback,

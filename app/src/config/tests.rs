@@ -1,5 +1,8 @@
 //! Texts in, configuration or mistakes out.
 
+mod holding;
+mod secrets;
+
 use std::time::Duration;
 
 use heliograph_agent::{ApiAccess, Input, NamespaceSelection, Otherwise, Rights, WhenFull};

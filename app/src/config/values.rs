@@ -231,6 +231,15 @@ named!(TenantId);
 named!(Workspace);
 named!(heliograph_model::source::Component);
 
+/// An address in an error's text: a wrong one may hold a password, or a key, anywhere behind these characters.
+pub(super) fn quoted(address: &str) -> String {
+    if address.contains(['@', '?', '#']) {
+        "what is written (not shown, since it may hold a credential)".to_owned()
+    } else {
+        format!("{address:?}")
+    }
+}
+
 /// The base of a service's address: `http://host:port`, kept without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl(pub(crate) String);
@@ -239,13 +248,13 @@ impl Setting for BaseUrl {
     fn read(written: &Written) -> Result<Self, String> {
         const EXPECTED: &str = "a URL like \"http://127.0.0.1:7710\"";
         let text = text(written, EXPECTED)?;
-        let url = reqwest::Url::parse(text).map_err(|e| format!("{text:?} is not {EXPECTED}: {e}"))?;
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("{text:?} is not {EXPECTED}"));
-        }
+        let url =
+            reqwest::Url::parse(text).map_err(|e| format!("{} is not {EXPECTED}: {e}", quoted(text)))?;
         if !url.username().is_empty() || url.password().is_some() {
-            // Not shown: it holds a credential.
             return Err("a URL must not hold a credential".to_owned());
+        }
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("{} is not {EXPECTED}", quoted(text)));
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }

@@ -78,13 +78,12 @@ impl Status {
             return true;
         }
         let Some(token) = &self.0.metrics_token else { return false };
-        headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().split_at_checked(b"Bearer ".len()))
-            .is_some_and(|(scheme, presented)| {
-                scheme.eq_ignore_ascii_case(b"Bearer ")
-                    && bool::from(presented.ct_eq(token.expose_secret().as_bytes()))
-            })
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (given.next(), given.next()) else { return false };
+        value.as_bytes().split_at_checked(b"Bearer ".len()).is_some_and(|(scheme, presented)| {
+            scheme.eq_ignore_ascii_case(b"Bearer ")
+                && bool::from(presented.ct_eq(token.expose_secret().as_bytes()))
+        })
     }
 }
 

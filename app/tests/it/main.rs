@@ -11,6 +11,7 @@
 mod audit;
 mod backup;
 mod certificates;
+mod claims;
 mod clock_jumps;
 mod cluster;
 mod command;
@@ -30,7 +31,9 @@ mod nodes;
 mod postgres_server;
 mod providers;
 mod recovery;
+mod requests;
 mod roles;
+mod secrets;
 mod seed;
 mod server;
 mod shutdown;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::server::{Place, Server};
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "the program under test has the real clock, too")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
@@ -20,7 +20,7 @@ fn header(answer: &Response, name: &str) -> String {
 }
 
 /// Where a sign-in leads, and the session's cookie if there is one.
-async fn sign_in(server: &Server, idp: &Idp) -> (String, Option<String>) {
+pub(crate) async fn sign_in(server: &Server, idp: &Idp) -> (String, Option<String>) {
     let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let base = server.base("query.listen");
     let begun =

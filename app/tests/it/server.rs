@@ -10,7 +10,7 @@ use heliograph_testbed::watch::{Canaries, Watch};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::command::{heliograph, run};
@@ -131,6 +131,7 @@ pub(crate) struct Server {
     main: &'static str,
     http: reqwest::Client,
     said: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Vec<String>>>,
     /// Whether a watch stands between us and the query role.
     is_watched: bool,
     watch: OnceLock<Watch>,
@@ -146,18 +147,10 @@ impl Server {
 
     /// Likewise, to be talked to with this client.
     pub(crate) fn spawn_for(http: reqwest::Client, mut command: Command, main: &'static str) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said: Arc<Mutex<Vec<String>>> = Arc::default();
-        let heard = Arc::clone(&said);
-        let listening = async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                heard.lock().unwrap().push(line);
-            }
-        };
-        // Ends with the child, or with the test's runtime.
-        spawn_listener(listening);
-        Self { child, main, http, said, is_watched: false, watch: OnceLock::new() }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let told = listen_to(child.stdout.take().unwrap());
+        let said = listen_to(child.stderr.take().unwrap());
+        Self { child, main, http, said, told, is_watched: false, watch: OnceLock::new() }
     }
 
     /// Waits until `/readyz` says so.
@@ -188,6 +181,11 @@ impl Server {
     /// All that it said on standard error so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().join("\n")
+    }
+
+    /// All that it told on standard output so far.
+    pub(crate) fn told(&self) -> String {
+        self.told.lock().unwrap().join("\n")
     }
 
     /// From the first thing that it said to when its indexer had replayed what an earlier one left.
@@ -341,6 +339,19 @@ impl Server {
         self.signal(rustix::process::Signal::KILL);
         self.ended().await;
     }
+}
+
+/// Takes the lines of an output as they come; ends with it, or with the test's runtime.
+fn listen_to(output: impl AsyncRead + Unpin + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let mut lines = BufReader::new(output).lines();
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let said = Arc::clone(&heard);
+    spawn_listener(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            said.lock().unwrap().push(line);
+        }
+    });
+    heard
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's runtime ends all its tasks")]

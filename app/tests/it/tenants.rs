@@ -298,6 +298,9 @@ async fn metrics_are_for_their_token_and_name_no_tenant_secret() {
     for name in ["heliograph_build_info", "heliograph_agent_lines_total", "process_resident_memory_bytes"] {
         assert!(text.contains(name), "{name} is not in: {text}");
     }
+    let twice =
+        server.api(Method::GET, "/metrics").bearer_auth("scrape-me-73").header("authorization", "Bearer x");
+    assert_eq!(twice.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     let ready: Value = server.api(Method::GET, "/readyz").send().await.unwrap().json().await.unwrap();
     assert_eq!(ready, json!({"ready": true, "waiting_for": []}));
     server.stop().await;

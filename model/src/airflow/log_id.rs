@@ -52,6 +52,24 @@ pub fn log_ids(identity: &Identity) -> Vec<String> {
     ids
 }
 
+/// Whether a `log_id` may be that of this task try: under one of the templates it begins with the DAG and the task, and
+/// names no other run, index or try. An execution date is not compared with a run id that may be named by another.
+pub fn agrees(log_id: &str, with: &Identity) -> bool {
+    let (Some(dag), Some(task)) = (&with.dag_id, &with.task_id) else { return false };
+    ['-', '_'].into_iter().any(|separator| {
+        let rest = log_id.strip_prefix(&**dag).and_then(|rest| rest.strip_prefix(separator));
+        let rest = rest.and_then(|rest| rest.strip_prefix(&**task)?.strip_prefix(separator));
+        let Some(said) = rest.and_then(|rest| end(rest, separator)) else { return false };
+        let is_run = |run: &str| match (is_date(run), with.run_id.as_deref()) {
+            (true, Some(run_id)) if !is_date(run_id) => true,
+            (_, run_id) => run_id == Some(run),
+        };
+        said.run_id.as_deref().is_some_and(is_run)
+            && said.map_index.unwrap_or(-1) == with.map_index.unwrap_or(-1)
+            && said.try_number == with.try_number
+    })
+}
+
 /// Reads `{run_id}{s}{map_index}{s}{try_number}` or `{execution_date}{s}{try_number}`.
 fn end(rest: &str, separator: char) -> Option<Identity> {
     let (rest, try_number) = rest.rsplit_once(separator)?;
@@ -177,6 +195,42 @@ mod tests {
         check("d-t-my-own-run--1-1", None, None, None, 0);
         check(&format!("manual__x-{RUN}-{RUN}--1-1"), None, None, None, 0);
         check("", None, None, None, 0);
+    }
+
+    #[test]
+    fn an_id_of_another_try_does_not_agree() {
+        let of = |task: &str, run: &str, map_index, try_number| Identity {
+            dag_id: Some("etl".into()),
+            task_id: Some(task.into()),
+            run_id: Some(run.into()),
+            map_index,
+            try_number: Some(try_number),
+            ..Identity::default()
+        };
+        let load = of("load", "r-1", None, 2);
+        for fine in ["etl-load-r-1--1-2", "etl_load_r-1_-1_2", "etl_load_2026_11_23T22_03_13_957608_2"] {
+            assert!(agrees(fine, &load), "{fine}");
+        }
+        for other in [
+            "etl-load-r-1--1-1",
+            "etl-load-r-1-0-2",
+            "etl-load-r-2--1-2",
+            "etl-load-2-r-1--1-2",
+            "etl-load_all-r-1--1-2",
+            "etl2-load-r-1--1-2",
+            "load-r-1--1-2",
+            "etl-load-",
+            "",
+        ] {
+            assert!(!agrees(other, &load), "{other}");
+        }
+        assert!(agrees("etl-load-r-1-7-2", &of("load", "r-1", Some(7), 2)));
+        // Of one whose tasks' names begin alike, and of a run that is a date.
+        assert!(!agrees("etl-load-all-r-1--1-2", &load));
+        let dated = of("load", "2026-11-23T22:03:46+00:00", None, 2);
+        assert!(agrees("etl_load_2026-11-23T22:03:46+00:00_2", &dated));
+        assert!(!agrees("etl_load_2026-11-24T22:03:46+00:00_2", &dated));
+        assert!(!agrees("etl-load-r-1--1-2", &Identity { task_id: None, ..load }));
     }
 
     proptest! {

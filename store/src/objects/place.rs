@@ -229,16 +229,19 @@ fn folder(url: &str, rest: &str) -> Result<Place> {
 fn check_endpoint(endpoint: &str, allow_http: bool) -> Result<()> {
     const GIVE: &str = "give the server alone, as in \"https://s3.example.org:9000\"";
     let setting = "storage.endpoint";
-    if endpoint.contains('@') {
-        // Not shown: it holds a credential.
-        return Err(bad(setting, "must not hold a credential: give the server alone"));
+    if endpoint.contains(['@', '?', '#']) {
+        // Not shown: it may hold a credential.
+        return Err(bad(
+            setting,
+            "holds one of @ ? #, and must not hold a credential: give the server alone",
+        ));
     }
     let uri: Uri =
         endpoint.parse().map_err(|_| bad(setting, &format!("{endpoint:?} is not a URL: {GIVE}")))?;
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return Err(bad(setting, &format!("{endpoint:?} is not a URL: {GIVE}")));
     };
-    if !matches!(scheme, "http" | "https") || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+    if !matches!(scheme, "http" | "https") || !matches!(uri.path(), "" | "/") {
         return Err(bad(setting, &format!("{endpoint:?} is more or other than a server: {GIVE}")));
     }
     if scheme == "http" && !allow_http && !is_loopback(host) {
@@ -326,7 +329,10 @@ mod tests {
             );
         }
         let config = Config { endpoint: Some("https://key:secret@host".to_owned()), ..s3() };
-        wrong(&config, "storage.endpoint: must not hold a credential: give the server alone");
+        wrong(
+            &config,
+            "storage.endpoint: holds one of @ ? #, and must not hold a credential: give the server alone",
+        );
     }
 
     #[test]

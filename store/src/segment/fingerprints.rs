@@ -7,10 +7,10 @@
 //! blocks would be asked one by one.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use super::bitset::BitSet;
 use super::columns::{Cursor, Malformed, Parsed, put_varint};
+use super::hashing::Seeded;
 
 /// Bits of a block's number beside the part of a hash that is used: the upper 40 bits are enough for as many entries
 /// as there can be.
@@ -23,34 +23,20 @@ const FINGERPRINT_BITS: u32 = 8;
 /// Words of the bitmap of buckets from one whose zeros before it are known to the next.
 const SAMPLE_WORDS: usize = 8;
 
-/// Takes a hash as it is.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// Gathers hashes block by block.
 #[derive(Default)]
 pub(super) struct FingerprintsBuilder {
-    block: HashSet<u64, BuildHasherDefault<Hashed>>,
+    /// The hashes are of the format, so that whoever writes lines can choose some that lie close to one another: where
+    /// they lie in this set, nobody knows.
+    block: HashSet<u64, Seeded>,
     /// The upper bits of a hash, then the number of its block.
     all: Vec<u64>,
 }
 
 impl FingerprintsBuilder {
-    /// Adds a hash to the present block; says whether it is new there.
-    pub(super) fn add(&mut self, hash: u64) -> bool {
-        self.block.insert(hash)
+    /// Adds a hash to the present block.
+    pub(super) fn add(&mut self, hash: u64) {
+        self.block.insert(hash);
     }
 
     /// Ends the present block, which has this number.
@@ -221,9 +207,7 @@ mod tests {
     fn table(of_blocks: &[Vec<u64>]) -> Fingerprints {
         let mut builder = FingerprintsBuilder::default();
         for (block, hashes) in (0..).zip(of_blocks) {
-            hashes.iter().for_each(|hash| {
-                builder.add(*hash);
-            });
+            hashes.iter().for_each(|hash| builder.add(*hash));
             builder.end_block(block);
         }
         let blocks = u32::try_from(of_blocks.len()).unwrap();
@@ -236,12 +220,45 @@ mod tests {
         assert!(table(&[vec![], vec![]]).blocks_with(u64::MAX).is_empty());
     }
 
+    /// A table takes the place of an entry from the lower bits of its hash, and tells neighbours apart by the upper ones.
+    #[test]
+    fn hashes_that_somebody_chose_are_spread_like_any_others() {
+        use std::hash::BuildHasher;
+
+        const KEYS: usize = 10_000;
+        let spread = |hasher: &dyn Fn(u64) -> u64| {
+            let mut places = std::collections::HashMap::<u64, usize>::new();
+            // Only bits in the middle differ.
+            for key in (0..KEYS as u64).map(|n| n << 32) {
+                let hash = hasher(key);
+                *places.entry(hash & 0x3fff | hash >> 57 << 14).or_default() += 1;
+            }
+            places.into_values().max().unwrap()
+        };
+        assert_eq!(spread(&|key| key), KEYS, "as they are, each is compared with all others");
+        let builder = FingerprintsBuilder::default();
+        let most = spread(&|key| builder.block.hasher().hash_one(key));
+        assert!(most < 8, "{most} in one place");
+        let other = FingerprintsBuilder::default();
+        assert_ne!(builder.block.hasher().hash_one(7_u64), other.block.hasher().hash_one(7_u64), "each anew");
+    }
+
+    #[test]
+    fn hashes_that_fall_into_one_bucket_cost_and_hide_no_others() {
+        // The upper bits choose the bucket: 10,000 in one, and one beside them in another block.
+        let chosen: Vec<u64> = (0..10_000_u64).map(|n| n << BLOCK_BITS).collect();
+        let others: Vec<u64> = (1..200_u64).map(|n| n << 56).collect();
+        let table = table(&[chosen, others.clone()]);
+        for other in others {
+            let found = table.blocks_with(other);
+            assert!(found.contains(1) && found.len() == 1, "{other:x}");
+        }
+    }
+
     #[test]
     fn what_was_cut_is_refused() {
         let mut builder = FingerprintsBuilder::default();
-        (0..100_u64).for_each(|n| {
-            builder.add(n << 57 | n);
-        });
+        (0..100_u64).for_each(|n| builder.add(n << 57 | n));
         builder.end_block(3);
         let bytes = builder.finish(9);
         assert!((0..bytes.len()).all(|end| Fingerprints::read(bytes[..end].to_vec(), 9).is_err()));

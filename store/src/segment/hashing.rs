@@ -8,6 +8,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 #[derive(Clone)]
 pub(super) struct Seeded(u64);
 
+impl Seeded {
+    /// The hash of a text.
+    pub(super) fn of(&self, text: &str) -> u64 {
+        xxh3_64_with_seed(text.as_bytes(), self.0)
+    }
+}
+
 pub(super) struct SeededHasher(u64);
 
 impl Hasher for SeededHasher {

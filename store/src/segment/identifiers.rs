@@ -1,6 +1,7 @@
 //! Identifiers: tokens that stand for one thing (ids, hashes, counters, stamps), and the table that knows in which
 //! blocks they and their beginnings are.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use heliograph_model::token::is_word_char;
@@ -9,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::bitset::BitSet;
 use super::columns::Parsed;
 use super::fingerprints::{Fingerprints, FingerprintsBuilder};
+use super::hashing::Seeded;
 use super::template::{WORD_BYTES_MAX, is_variable};
 
 /// Up to this length a token with digits is still vocabulary (`s3`, `200`), as there are few of them.
@@ -84,32 +86,40 @@ fn hash(text: &str, seed: u64) -> u64 {
 
 /// Gathers the identifiers of each block.
 #[derive(Default)]
-pub(super) struct IdentifiersBuilder(FingerprintsBuilder);
+pub(super) struct IdentifiersBuilder {
+    table: FingerprintsBuilder,
+    /// Identifiers that the present block has, by hashes that nobody can choose texts for: one text must not pass for
+    /// another whose beginning is then missed.
+    seen: HashSet<u64, Seeded>,
+}
 
 impl IdentifiersBuilder {
     /// Adds an identifier of the present block, and its head.
     pub(super) fn add(&mut self, token: &str) {
-        if self.0.add(hash(token, WHOLE)) {
-            let head = head(token);
-            if !head.is_empty() {
-                self.0.add(hash(head, HEAD));
-            }
+        if !self.seen.insert(self.seen.hasher().of(token)) {
+            return;
+        }
+        self.table.add(hash(token, WHOLE));
+        let head = head(token);
+        if !head.is_empty() {
+            self.table.add(hash(head, HEAD));
         }
     }
 
     /// Adds what is asked for as a whole only.
     pub(super) fn add_whole(&mut self, text: &str) {
-        self.0.add(hash(text, WHOLE));
+        self.table.add(hash(text, WHOLE));
     }
 
     /// Ends the present block, which has this number.
     pub(super) fn end_block(&mut self, block: u32) {
-        self.0.end_block(block);
+        self.table.end_block(block);
+        self.seen.clear();
     }
 
     /// The section of a segment of so many blocks.
     pub(super) fn finish(self, blocks: u32) -> Vec<u8> {
-        self.0.finish(blocks)
+        self.table.finish(blocks)
     }
 }
 
@@ -144,6 +154,18 @@ mod tests {
         for id in ["2026", "task_1", "3fa9", "0x7f", "deadbeef", &"a".repeat(41)] {
             assert!(is_identifier(id), "{id}");
         }
+    }
+
+    /// The hash of the format is no secret, so that there are texts for any hash: here one that is another text's.
+    #[test]
+    fn a_text_with_another_ones_hash_hides_no_beginning() {
+        let mut builder = IdentifiersBuilder::default();
+        builder.table.add(hash("trace77", WHOLE));
+        builder.add("trace77");
+        builder.end_block(0);
+        let read = Identifiers::read(builder.finish(1), 1).unwrap();
+        assert!(read.with("trace77").contains(0));
+        assert!(read.with_prefix("trace").unwrap().contains(0));
     }
 
     #[test]

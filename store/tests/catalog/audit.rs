@@ -39,7 +39,7 @@ impl Clock for Noon {
     }
 }
 
-async fn log(place: &dyn Place) -> Log {
+pub(crate) async fn log(place: &dyn Place) -> Log {
     Log::new(place.open().await, keys(&[1]))
 }
 

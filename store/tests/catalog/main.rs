@@ -15,6 +15,7 @@ mod audit;
 mod commits;
 mod crowd;
 mod erasures;
+mod hostile;
 mod indexers;
 mod keys;
 mod limits;
@@ -28,6 +29,7 @@ mod retention;
 mod segments;
 mod server;
 mod shredding;
+mod sql;
 mod upkeep;
 mod words;
 
@@ -122,6 +124,7 @@ macro_rules! histories {
             shredding::no_commit_comes_after_the_key_has_gone,
             shredding::segments_are_published_before_or_not_at_all,
             retention::a_tenants_own_bounds, retention::the_clock_of_retention_does_not_go_back,
+            hostile::any_text_is_a_value_and_nothing_else,
             audit::many_at_once_make_one_chain, audit::rows_are_read_by_tenant_and_time_in_pages,
             audit::what_is_changed_is_found, audit::what_is_cut_off_is_found,
             audit::a_head_without_the_key_is_found_for_ever, audit::old_rows_are_dropped_and_the_rest_stays_whole,

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::people::{USER, extent, insert_user, read_user};
-use super::rows::{get, is_storable, role, tenant_row, user_row};
+use super::rows::{get, is_storable, role, storable, tenant_row, user_row};
 use super::{Postgres, Write};
 use crate::catalog::{Extent, Grant, Identity, Known, Mapped, Role, User};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ pub(super) async fn mapped_grants(catalog: &Postgres, user: &str) -> Result<Vec<
 }
 
 pub(super) async fn known(catalog: &Postgres, issuer: &str, subject: &str) -> Result<Option<Known>> {
-    if !is_storable(subject) {
+    if !is_storable(issuer) || !is_storable(subject) {
         return Ok(None);
     }
     let row = sqlx::query(AssertSqlSafe(format!(
@@ -78,10 +78,8 @@ pub(super) async fn insert(
     invited: bool,
 ) -> Result<i64> {
     let row = insert_user(write, user).await?;
-    if ![&identity.issuer, &identity.subject].into_iter().chain(&identity.email).all(|text| is_storable(text))
-    {
-        let reason = format!("{:?} holds a NUL", identity.subject);
-        return Err(heliograph_model::Error::Decode { what: "identity", reason }.into());
+    for text in [&identity.issuer, &identity.subject].into_iter().chain(&identity.email) {
+        storable("identity", text)?;
     }
     let made = sqlx::query(
         "INSERT INTO identities (issuer, subject, user_id, email, invited, admin, created)

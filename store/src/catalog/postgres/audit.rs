@@ -4,7 +4,7 @@ use heliograph_model::time::Timestamp;
 use sqlx::QueryBuilder;
 use sqlx::postgres::PgRow;
 
-use super::rows::{count, get, time};
+use super::rows::{count, get, is_storable, storable, time};
 use super::tenants::named_master_key;
 use super::{Postgres, Write};
 use crate::audit::{Event, Head, HeadKey, Of, Page, Row};
@@ -72,6 +72,9 @@ async fn insert(write: &mut Write, rows: &[Row]) -> Result<()> {
         let numbers =
             rows.iter().map(|row| stored("number of a row", row.seq)).collect::<Result<Vec<_>>>()?;
         let mut query = QueryBuilder::<sqlx::Postgres>::new(format!("INSERT INTO audit ({COLUMNS}) "));
+        for row in rows {
+            storable("actor of an event", &row.actor)?;
+        }
         query.push_values(rows.iter().zip(numbers), |mut values, (row, seq)| {
             values.push_bind(seq).push_bind(row.at.as_nanos());
             values.push_bind(row.actor.clone()).push_bind(row.action.clone());
@@ -99,6 +102,10 @@ pub(super) async fn page(catalog: &Postgres, page: &Page) -> Result<Vec<Row>> {
     }
     if let Some(action) = page.action {
         query.push(" AND action = ").push_bind(action.as_str());
+    }
+    // Nobody's name holds one.
+    if page.actor.as_ref().is_some_and(|actor| !is_storable(actor)) {
+        return Ok(Vec::new());
     }
     if let Some(actor) = &page.actor {
         query.push(" AND actor = ").push_bind(actor.clone());

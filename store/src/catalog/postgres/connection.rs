@@ -56,10 +56,10 @@ pub(super) fn options(url: &Url, password: Option<&SecretString>) -> Result<PgCo
     let parsed = url::Url::parse(url.text()).map_err(|e| unreadable(e.to_string()))?;
     let named = |name: &str| parsed.query_pairs().any(|(key, _)| key == name);
     if let Some((unknown, _)) = parsed.query_pairs().find(|(key, _)| !PARAMETERS.contains(&key.as_ref())) {
-        return Err(unreadable(format!(
-            "unknown parameter {unknown:?}, known are {}",
-            PARAMETERS.join(", ")
-        )));
+        // Behind a `?` in a password, all up to the host would be parameters.
+        let is_clear = parsed.query().is_some_and(|query| !query.contains('@'));
+        let unknown = if is_clear { format!(" {unknown:?}") } else { String::new() };
+        return Err(unreadable(format!("unknown parameter{unknown}, known are {}", PARAMETERS.join(", "))));
     }
     if password.is_some() && (parsed.password().is_some() || named("password")) {
         let reason = "catalog.url holds a password, too: give one".to_owned();
@@ -67,8 +67,16 @@ pub(super) fn options(url: &Url, password: Option<&SecretString>) -> Result<PgCo
     }
     let mut options: PgConnectOptions = match url.text().parse() {
         Ok(options) => options,
-        Err(sqlx::Error::Configuration(error)) => return Err(unreadable(error.to_string())),
-        Err(error) => return Err(unreadable(error.to_string())),
+        Err(error) => {
+            let reason = match error {
+                sqlx::Error::Configuration(error) => error.to_string(),
+                error => error.to_string(),
+            };
+            // No value is shown: one of them may be a password.
+            let told = parsed.query_pairs().find(|(_, value)| !value.is_empty() && reason.contains(&**value));
+            let told = told.map(|(key, _)| format!("{key} has a value that is not known"));
+            return Err(unreadable(told.unwrap_or(reason)));
+        }
     };
     if options.get_database().is_none() {
         return Err(unreadable("it names no database".to_owned()));
@@ -164,7 +172,14 @@ mod tests {
             "unknown parameter \"sslmod\", known are sslmode, ",
         );
         refused("postgres://me:hunter2@db/logs?pasword=hunter2", "unknown parameter \"pasword\"");
-        refused("postgres://me:hunter2@db/logs?sslmode=maybe", "maybe");
+        refused(
+            "postgres://me@db/logs?sslmode=hunter2",
+            "postgres://me@db/logs is not understood: sslmode has a value that is not known: give",
+        );
+        refused(
+            "postgres://me:12?hunter2@db/logs",
+            "postgres:… is not understood: unknown parameter, known are",
+        );
         refused("postgres://me:hunter2@db:port/logs", "postgres:… is not understood: invalid port number");
         let both = options(&Url::from("postgres://me:hunter2@db/logs"), Some(&SecretString::from("hunter3")));
         let text = both.unwrap_err().to_string();

@@ -4,7 +4,7 @@ use heliograph_model::time::{TimeRange, Timestamp};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::rows::{commit_id, count, get, hash, is_storable, tenant, tenant_row, time, time_or_none};
+use super::rows::{commit_id, count, get, hash, storable, tenant, tenant_row, time, time_or_none};
 use super::{Postgres, Write, segments, shredding, upkeep};
 use crate::catalog::erasures::filter_of;
 use crate::catalog::{
@@ -17,10 +17,8 @@ const SELECT: &str = "SELECT e.*, CASE WHEN e.done IS NULL
     FROM erasures e";
 
 pub(super) async fn request(catalog: &Postgres, new: &NewErasure) -> Result<Erasure> {
-    if !is_storable(&new.query) {
-        let reason = "it has a character 0".to_owned();
-        return Err(heliograph_model::Error::Decode { what: "query of an erasure", reason }.into());
-    }
+    storable("query of an erasure", &new.query)?;
+    storable("who asks for an erasure", &new.by)?;
     let mut write = catalog.write().await?;
     // Waits for those who draw an ordinal, and lets no more begin: what was drawn is recorded or never will be.
     sqlx::query("LOCK TABLE commits IN SHARE MODE").execute(&mut *write).await?;
@@ -221,6 +219,7 @@ pub(super) async fn erased(catalog: &Postgres, erasure: Uuid) -> Result<Vec<Eras
 }
 
 pub(super) async fn set_trouble(catalog: &Postgres, erasure: Uuid, trouble: Option<&str>) -> Result<()> {
+    storable("trouble of an erasure", trouble.unwrap_or_default())?;
     let mut write = catalog.write().await?;
     sqlx::query("UPDATE erasures SET trouble = $2 WHERE id = $1 AND done IS NULL")
         .bind(erasure)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::rows::{count, get};
+use super::rows::{count, get, storable};
 use super::{Postgres, Write};
 use crate::catalog::lease::{duration, micros};
 use crate::catalog::{Indexer, Lease, stored};
@@ -20,6 +20,7 @@ pub(super) async fn register(
     address: &str,
     lease_for: Duration,
 ) -> Result<Lease> {
+    storable("address of an indexer", address)?;
     let made = sqlx::query(
         "INSERT INTO indexers (id, epoch, address, lease_until)
          VALUES ($1, 1, $2, clock_timestamp() + $3 * interval '1 microsecond')
@@ -76,6 +77,7 @@ pub(super) async fn claim(
     lease_for: Duration,
     held: &[Uuid],
 ) -> Result<Option<Lease>> {
+    storable("address of an indexer", address)?;
     let row = sqlx::query(
         "UPDATE indexers
          SET epoch = epoch + 1, address = $1, lease_until = clock_timestamp() + $2 * interval '1 microsecond'

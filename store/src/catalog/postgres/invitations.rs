@@ -5,15 +5,15 @@ use sqlx::postgres::PgRow;
 
 use super::accounts::{end_sessions, insert, rows};
 use super::people::{extent, give, insert_user};
-use super::rows::{get, hash, is_storable, role, tenant_row, time};
+use super::rows::{get, hash, is_storable, role, storable, tenant_row, time};
 use super::{Postgres, Write};
 use crate::catalog::{Extent, Identity, Invitation, User};
 use crate::error::{Error, Result};
 
 pub(super) async fn create(catalog: &Postgres, invitation: &Invitation, now: Timestamp) -> Result<()> {
-    if !is_storable(&invitation.user_name) || invitation.email.iter().any(|email| !is_storable(email)) {
-        let reason = format!("{:?} holds a NUL", invitation.user_name);
-        return Err(heliograph_model::Error::Decode { what: "invitation", reason }.into());
+    let Invitation { id, user_name, invited_by, email, .. } = invitation;
+    for text in [id, user_name, invited_by].into_iter().chain(email) {
+        storable("invitation", text)?;
     }
     let mut write = catalog.write().await?;
     sqlx::query("DELETE FROM invitations WHERE expires <= $1")

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::accounts::end_sessions;
 use super::rows::{
-    get, hash, is_storable, role, tenant, tenant_row, time, time_or_none, user_row, workspace,
+    get, hash, is_storable, role, storable, tenant, tenant_row, time, time_or_none, user_row, workspace,
 };
 use super::{Postgres, Write};
 use crate::catalog::{Extent, Grant, Token, User, role as role_of};
@@ -21,10 +21,8 @@ pub(super) async fn create_user(catalog: &Postgres, user: &User) -> Result<()> {
 
 /// Adds a user; its row.
 pub(super) async fn insert_user(write: &mut Write, user: &User) -> Result<i64> {
-    if !is_storable(&user.name) {
-        let reason = format!("{:?} holds a NUL", user.name);
-        return Err(heliograph_model::Error::Decode { what: "name of a user", reason }.into());
-    }
+    storable("name of a user", &user.name)?;
+    storable("hash of a password", &user.password_hash)?;
     sqlx::query_scalar(
         "INSERT INTO users (name, password_hash, admin, created, disabled) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (name) DO NOTHING RETURNING id",
@@ -177,6 +175,7 @@ pub(super) fn extent(row: &PgRow) -> Result<Extent> {
 pub(super) async fn create_token(catalog: &Postgres, token: &Token) -> Result<()> {
     let mut write = catalog.write().await?;
     let tenant = tenant_row(&mut write, &token.tenant).await?;
+    storable("id of a token", &token.id)?;
     let roles: Vec<_> = token.roles.iter().map(|r| r.as_str()).collect();
     let made = sqlx::query(
         "INSERT INTO tokens (id, secret_hash, tenant, roles, created, expires, revoked)

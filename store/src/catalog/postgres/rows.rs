@@ -57,6 +57,15 @@ pub(super) fn is_storable(text: &str) -> bool {
     !text.contains('\0')
 }
 
+/// Refuses what PostgreSQL has no room for.
+pub(super) fn storable(what: &'static str, text: &str) -> Result<()> {
+    if is_storable(text) {
+        return Ok(());
+    }
+    let reason = format!("{text:?} holds a NUL");
+    Err(heliograph_model::Error::Decode { what, reason }.into())
+}
+
 /// The row of a tenant that is not erased, or [`Error::Missing`].
 pub(super) async fn tenant_row(connection: &mut PgConnection, name: &TenantId) -> Result<i64> {
     sqlx::query_scalar("SELECT id FROM tenants WHERE name = $1 AND wrapped_key <> ''")

@@ -8,7 +8,7 @@ use heliograph_model::time::{TimeRange, Timestamp};
 use uuid::Uuid;
 
 use super::erasures::find;
-use super::rows::{commit_id, count, get, tenant, tenant_row, time_or_none};
+use super::rows::{commit_id, count, get, storable, tenant, tenant_row, time_or_none};
 use super::{Postgres, Write};
 use crate::catalog::erasures::query_hash;
 use crate::catalog::{ErasedAs, ErasedTenant, Erasure, NewTenantErasure, Reason, erased};
@@ -50,6 +50,7 @@ pub(super) async fn erase(catalog: &Postgres, new: &NewTenantErasure) -> Result<
 }
 
 async fn note(write: &mut Write, new: &NewTenantErasure, tenant: i64) -> Result<()> {
+    storable("who asks for an erasure", &new.by)?;
     sqlx::query(
         "INSERT INTO erasures (id, kind, tenant, uid, query_hash, range_start, range_end, through, written_ahead,
              requested_by, requested)
