@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::command::{heliograph, run};
@@ -94,6 +95,15 @@ async fn an_agent_ships_by_its_certificate_alone_and_for_its_tenants_only() {
     wait_for_metric(&client(&dir, Some("agent")), &indexer.base("indexer.listen"), refused).await;
     // Its tenant was not even made, and its lines wait at the agent.
     token("u").await.failed(1, &["there is no tenant"]);
+    // Both are on record, by whom they came about.
+    let rows = run(&["admin", "audit", "export", "--config", config]).await.fine();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of =
+        |action: &str| rows.iter().find(|row| row["action"] == action).unwrap_or_else(|| panic!("{rows:?}"));
+    let (made, refused) = (of("tenant.create"), of("ingest.refused"));
+    assert_eq!((&made["actor"], &made["tenant"]), (&"agent:heliograph agent".into(), &"t".into()));
+    assert_eq!(refused["actor"], made["actor"]);
+    assert_eq!((&refused["tenant"], &refused["details"]["tenant"]), (&Value::Null, &"u".into()));
     append(&own, "another line of t\n");
     query.wait_for(&token_of_t, "", 2).await;
     let told = agent.said();

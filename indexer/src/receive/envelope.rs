@@ -20,22 +20,17 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// Reads the headers of a request of `sender`.
+    /// Reads the headers of a request of `sender`. Whether it may send for the tenant is not looked at here.
     pub(super) fn of(headers: &HeaderMap, sender: Sender) -> Result<Self> {
         let named = named_tenant(headers)?;
         let batch_id = batch_id(headers, &sender)?;
         let encoding = Encoding::of(headers)?;
         let tenant = match (&sender, named) {
-            (Sender::Agent(_), Some(named)) => named,
-            (Sender::Agent(_), None) => {
+            (_, Some(named)) => named,
+            (Sender::Agent { .. }, None) => {
                 return Err(Error::invalid(format!("header {TENANT_HEADER} is missing")));
             }
-            (Sender::Token { tenant, .. }, Some(named)) if named != *tenant => {
-                return Err(Error::Forbidden {
-                    reason: "the token is for another tenant than the header names",
-                });
-            }
-            (Sender::Token { tenant, .. }, _) => tenant.clone(),
+            (Sender::Token { tenant, .. }, None) => tenant.clone(),
         };
         Ok(Self { sender, tenant, batch_id, encoding })
     }
@@ -43,7 +38,7 @@ impl Envelope {
     /// Names the sender where it does not name its sources itself.
     pub(super) fn producer(&self) -> String {
         match &self.sender {
-            Sender::Agent(_) => "agent".to_owned(),
+            Sender::Agent { .. } => "agent".to_owned(),
             Sender::Token { id, .. } => format!("token:{id}"),
         }
     }
@@ -82,7 +77,7 @@ fn batch_id(headers: &HeaderMap, sender: &Sender) -> Result<Option<BatchId>> {
         sequence: number(SEQUENCE_HEADER, sequence, 1)?,
     };
     Ok(Some(match sender {
-        Sender::Agent(_) => id,
+        Sender::Agent { .. } => id,
         // A token must not move an agent's sequences on, nor another token's.
         Sender::Token { id: token, .. } => BatchId { producer: within_token(token, &id.producer)?, ..id },
     }))

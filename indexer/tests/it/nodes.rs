@@ -31,16 +31,17 @@ pub(crate) fn tenants(patterns: &[&str]) -> Reach {
 }
 
 /// An indexer behind TLS that takes certificates of its authority.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
-    authority: Authority,
-    store: Store,
+    pub(crate) authority: Authority,
+    pub(crate) store: Store,
     registry: Registry,
-    _running: JoinSet<()>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
 }
 
 impl Server {
-    async fn start(folder: &Path, nodes: Vec<NodeRule>) -> Self {
+    pub(crate) async fn start(folder: &Path, nodes: Vec<NodeRule>) -> Self {
         let authority = Authority::new("the cluster's");
         let (cert_file, key_file) = authority.issue("indexer", &["127.0.0.1"]).put(folder, "indexer");
         std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
@@ -54,19 +55,29 @@ impl Server {
         let config = Config { nodes, ..config() };
         let (ready, mut is_ready) = watch::channel(false);
         let mut running = JoinSet::new();
-        let (used, shown) = (store.clone(), registry.clone());
+        let stop = CancellationToken::new();
+        let (used, shown, halt) = (store.clone(), registry.clone(), stop.clone());
         running.spawn(async move {
-            let (port, stop) = (Port::encrypted(listener, tls), CancellationToken::new());
+            let port = Port::encrypted(listener, tls);
             let status = axum::Router::new();
-            Box::pin(heliograph_indexer::run(config, port, used, clock(), &shown, status, ready, stop))
+            Box::pin(heliograph_indexer::run(config, port, used, clock(), &shown, status, ready, halt))
                 .await
                 .unwrap();
         });
         is_ready.wait_for(|ready| *ready).await.unwrap();
-        Self { address, authority, store, registry, _running: running }
+        Self { address, authority, store, registry, stop, running }
     }
 
-    fn client(&self, own: Option<&Issued>) -> Client {
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        self.running.join_next().await.unwrap().unwrap();
+    }
+
+    pub(crate) fn post(&self, client: &Client, path: &str) -> reqwest::RequestBuilder {
+        client.post(format!("https://{}{path}", self.address))
+    }
+
+    pub(crate) fn client(&self, own: Option<&Issued>) -> Client {
         let trusted = reqwest::Certificate::from_pem(self.authority.pem().as_bytes()).unwrap();
         let builder = Client::builder().no_proxy().tls_certs_only([trusted]);
         let builder = match own {
@@ -77,9 +88,9 @@ impl Server {
     }
 
     /// The answer to a record for a tenant: status and text.
-    async fn send(&self, client: &Client, tenant: &str, authorization: &[&str]) -> (u16, String) {
+    pub(crate) async fn send(&self, client: &Client, tenant: &str, authorization: &[&str]) -> (u16, String) {
         let record = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": "x" } }] }] }] });
-        let mut request = client.post(format!("https://{}/v1/logs", self.address)).json(&record);
+        let mut request = self.post(client, "/v1/logs").json(&record);
         if !tenant.is_empty() {
             request = request.header("x-heliograph-tenant", tenant);
         }
@@ -177,9 +188,9 @@ async fn the_agents_token_alone_is_no_agent_where_nodes_are_named() {
     {
         check(&named, "team-a", wrong, 401).await;
     }
-    let internal = named.post(format!("https://{}/internal/v1/scan", server.address));
+    let internal = server.post(&named, "/internal/v1/scan");
     assert_eq!(internal.send().await.unwrap().status(), 401, "an agent reads nothing");
-    let twice = named.post(format!("https://{}/internal/v1/scan", server.address)).bearer_auth(CLUSTER);
+    let twice = server.post(&named, "/internal/v1/scan").bearer_auth(CLUSTER);
     let twice = twice.header("authorization", "Bearer x").send().await.unwrap();
     assert_eq!(twice.status(), 401, "two credentials");
 
@@ -201,7 +212,7 @@ async fn no_other_header_makes_an_agent_or_names_a_tenant() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), vec![certificate("node-a", tenants(&["team-a"]))]).await;
     let own = server.authority.issue("node-a", &[]);
-    let post = |client: &Client| client.post(format!("https://{}/v1/logs", server.address)).json(&json!({}));
+    let post = |client: &Client| server.post(client, "/v1/logs").json(&json!({}));
     let forged = [
         ("x-forwarded-client-cert", "Subject=\"CN=node-a\""),
         ("x-ssl-client-s-dn", "CN=node-a"),
