@@ -6,7 +6,7 @@ use std::path::Path;
 use globset::Glob;
 use heliograph_indexer::{Config, NodeName, NodeRule, Reach};
 use heliograph_model::tenant::{TenantId, Workspace};
-use heliograph_serve::{ClientCertificates, Port, Tls, TlsFiles, TlsMetrics};
+use heliograph_serve::{ClientCertificates, Clients, Port, Tls, TlsFiles, TlsMetrics};
 use heliograph_store::Store;
 use heliograph_store::catalog::Role;
 use heliograph_testbed::authority::{Authority, Issued};
@@ -45,7 +45,8 @@ impl Server {
         let authority = Authority::new("the cluster's");
         let (cert_file, key_file) = authority.issue("indexer", &["127.0.0.1"]).put(folder, "indexer");
         std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
-        let clients = Some((folder.join("ca.crt"), ClientCertificates::Optional));
+        let (ca_file, needed) = (folder.join("ca.crt"), ClientCertificates::Optional);
+        let clients = Some(Clients { ca_file, crl_file: None, needed });
         let registry = Registry::new();
         let metrics = TlsMetrics::new(&registry).unwrap();
         let tls = Tls::open(TlsFiles { cert_file, key_file, clients }, "indexer", &metrics).await.unwrap();
