@@ -315,7 +315,8 @@ impl Intake {
             self.credentials.made(&tenant, &self.workspace, &envelope.sender, head.from);
         }
         self.metrics.commit_queue.inc();
-        let outcome = self.commit(Batch { tenant, id: envelope.batch_id, payload, rows, room }).await;
+        let (id, former) = (envelope.batch_id, envelope.former);
+        let outcome = self.commit(Batch { tenant, id, former, payload, rows, room }).await;
         self.metrics.commit_queue.dec();
         // Not those of a batch that was stored before.
         if let (Ok(Outcome::Stored), Some(taken)) = (&outcome, taken) {

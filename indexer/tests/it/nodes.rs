@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{AGENT, CLUSTER, clock, config, near, open_store};
+use crate::bench::{self, AGENT, CLUSTER, all_of, clock, config, near, open_store};
 
 pub(crate) fn certificate(pattern: &str, may: Reach) -> NodeRule {
     NodeRule { who: NodeName::Certificate(Glob::new(pattern).unwrap().compile_matcher()), may }
@@ -235,4 +235,57 @@ async fn no_other_header_makes_an_agent_or_names_a_tenant() {
     let both = post(&server.client(Some(&own))).header("x-heliograph-tenant", "team-a");
     let both = both.header("x-heliograph-tenant", "team-b").send().await.unwrap();
     assert_eq!(both.status(), 400, "two tenants");
+}
+
+/// What a batch of one line of a producer is answered.
+async fn ship(server: &Server, client: &Client, line: &str, (epoch, sequence): (u64, u64)) -> u16 {
+    let record = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": line } }] }] }] });
+    let request = server.post(client, "/v1/logs").json(&record).header("x-heliograph-tenant", "team-a");
+    let request = request.header("x-heliograph-producer", "p").header("x-heliograph-epoch", epoch);
+    request.header("x-heliograph-sequence", sequence).send().await.unwrap().status().as_u16()
+}
+
+/// The lines of team-a that are in memory, by number.
+async fn lines(server: &Server) -> usize {
+    let scans = heliograph_model::scan::Scans::from(all_of("team-a"));
+    let request = server.post(&server.client(None), "/internal/v1/scan").bearer_auth(CLUSTER).json(&scans);
+    request.send().await.unwrap().text().await.unwrap().lines().count() - 1
+}
+
+#[tokio::test]
+async fn a_node_that_takes_anothers_producer_name_moves_nothing_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), vec![certificate("node-*", tenants(&["team-a"]))]).await;
+    let [victim, thief] =
+        ["node-a", "node-b"].map(|node| server.client(Some(&server.authority.issue(node, &[]))));
+    assert_eq!(ship(&server, &victim, "1", (1, 1)).await, 200);
+    // Neither ahead, so that the other's next would be a repeat, nor in a later epoch.
+    assert_eq!(ship(&server, &thief, "false 2", (1, 2)).await, 409);
+    assert_eq!(ship(&server, &thief, "false 1", (1, 1)).await, 200);
+    assert_eq!(ship(&server, &thief, "false 2", (1, 2)).await, 200);
+    assert_eq!(ship(&server, &thief, "false 3", (9, 1)).await, 200);
+    assert_eq!(ship(&server, &victim, "2", (1, 2)).await, 200);
+    assert_eq!(ship(&server, &victim, "2", (1, 2)).await, 200, "its own repeat");
+    assert_eq!(lines(&server).await, 5);
+}
+
+#[tokio::test]
+async fn what_was_stored_before_nodes_were_named_is_not_stored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = bench::Server::start(folder.path()).await;
+    for sequence in [1, 2] {
+        let batch = bench::records("a", sequence - 1..sequence);
+        assert_eq!(before.send("team-a", "p", sequence, &batch).await, 200);
+    }
+    before.kill().await;
+    let server = Server::start(folder.path(), vec![certificate("node-*", tenants(&["team-a"]))]).await;
+    let node = server.client(Some(&server.authority.issue("node-a", &[])));
+    // Its answer was lost: the batch comes again, in the same epoch.
+    assert_eq!(ship(&server, &node, "again", (1, 2)).await, 200);
+    assert_eq!(lines(&server).await, 2);
+    // The next goes on in another epoch, as an agent does after this answer, or begins anew.
+    assert_eq!(ship(&server, &node, "3", (1, 3)).await, 409);
+    assert_eq!(ship(&server, &node, "3", (2, 1)).await, 200);
+    assert_eq!(ship(&server, &node, "3", (2, 1)).await, 200);
+    assert_eq!(lines(&server).await, 3);
 }
