@@ -33,6 +33,22 @@ async fn wait_for_metric(client: &reqwest::Client, base: &str, name: &str) {
     }
 }
 
+/// Tenant t that came into being and what was refused for u are on record soon, by whom they came about.
+async fn check_records(config: &str) {
+    let (made, refused) = loop {
+        let rows = run(&["admin", "audit", "export", "--config", config]).await.fine();
+        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |action: &str| rows.iter().find(|row| row["action"] == action).cloned();
+        if let Some(both) = of("tenant.create").zip(of("ingest.refused")) {
+            break both;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!((&made["actor"], &made["tenant"]), (&"agent:heliograph agent".into(), &"t".into()));
+    assert_eq!(refused["actor"], made["actor"]);
+    assert_eq!((&refused["tenant"], &refused["details"]["tenant"]), (&Value::Null, &"u".into()));
+}
+
 #[tokio::test]
 async fn an_agent_ships_by_its_certificate_alone_and_for_its_tenants_only() {
     let place = Place::new();
@@ -95,19 +111,7 @@ async fn an_agent_ships_by_its_certificate_alone_and_for_its_tenants_only() {
     wait_for_metric(&client(&dir, Some("agent")), &indexer.base("indexer.listen"), refused).await;
     // Its tenant was not even made, and its lines wait at the agent.
     token("u").await.failed(1, &["there is no tenant"]);
-    // Both are on record soon, by whom they came about.
-    let (made, refused) = loop {
-        let rows = run(&["admin", "audit", "export", "--config", config]).await.fine();
-        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let of = |action: &str| rows.iter().find(|row| row["action"] == action).cloned();
-        if let Some(both) = of("tenant.create").zip(of("ingest.refused")) {
-            break both;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    assert_eq!((&made["actor"], &made["tenant"]), (&"agent:heliograph agent".into(), &"t".into()));
-    assert_eq!(refused["actor"], made["actor"]);
-    assert_eq!((&refused["tenant"], &refused["details"]["tenant"]), (&Value::Null, &"u".into()));
+    check_records(config).await;
     append(&own, "another line of t\n");
     query.wait_for(&token_of_t, "", 2).await;
     let told = agent.said();
