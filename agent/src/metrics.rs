@@ -59,6 +59,8 @@ pub(crate) struct Metrics {
     pub empty_lines: IntCounter,
     /// Container lines that are not in CRI form.
     pub odd_lines: IntCounter,
+    /// When the certificate expires by which indexers know us, in seconds since 1970, by the setting that names its file.
+    pub tls_certificate_expires: IntGaugeVec,
     /// Lines given up: `reason` = spool_full, rejected, corrupt, erased (as far as it is known how many).
     pub dropped: IntCounterVec,
     /// Batches given up: `reason` as above.
@@ -160,6 +162,11 @@ impl Metrics {
             )?,
             empty_lines: r.counter("heliograph_agent_empty_lines_total", "Empty lines passed over")?,
             odd_lines: r.counter("heliograph_agent_odd_lines_total", "Container lines not in CRI form")?,
+            tls_certificate_expires: r.gauges(
+                "heliograph_agent_tls_certificate_expires_seconds",
+                "When the certificate for indexers that is in use expires, in seconds since 1970",
+                "file",
+            )?,
             dropped: r.counters("heliograph_agent_dropped_total", "Lines given up, by reason", "reason")?,
             dropped_batches: r.counters(
                 "heliograph_agent_dropped_batches_total",

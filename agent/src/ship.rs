@@ -102,7 +102,7 @@ impl Shipper {
                 () = self.spool.appended.notified() => {}
                 () = drained.cancelled(), if !drained.is_cancelled() => {}
                 () = stop.cancelled() => break,
-                _ = show.tick() => self.spool.show(),
+                _ = show.tick() => self.show(),
                 Some(done) = senders.join_next() => match done {
                     Ok(tenant) => drop(busy.remove(&tenant)),
                     Err(error) => {
@@ -116,6 +116,13 @@ impl Shipper {
             }
         }
         while senders.join_next().await.is_some() {}
+    }
+
+    fn show(&self) {
+        self.spool.show();
+        if let Some(expires) = self.endpoints.certificate_expires() {
+            self.metrics.tls_certificate_expires.with_label_values(&["tls.cert_file"]).set(expires);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod invite;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,11 +12,11 @@ use heliograph_model::tenant::TenantId;
 use secrecy::SecretString;
 
 pub(crate) use admin::{
-    AdminCommand, AuditCommand, CertificateName, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords,
-    KeyCommand, LimitWords, PasswordFrom, Place, SessionsCommand, TenantCommand, TlsCommand, TokenCommand,
-    UserCommand,
+    AdminCommand, AuditCommand, Erase, EraseCommand, ExtentWords, GrantCommand, GrantWords, KeyCommand,
+    LimitWords, PasswordFrom, Place, SessionsCommand, TenantCommand, TokenCommand, UserCommand,
 };
 pub(crate) use invite::{Invite, InviteCommand};
+pub(crate) use tls::{CertificateName, TlsCommand};
 
 /// The log plane of multi-tenant Airflow: every line, once, within a quarter of a second.
 #[derive(Debug, Parser)]

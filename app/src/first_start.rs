@@ -1,12 +1,15 @@
-//! The first administrator, made where there is none.
+//! What is made where it is not there yet: the first administrator, and tenants of inputs.
 
 use data_encoding::BASE32_NOPAD;
 use heliograph_model::cipher;
+use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Clock;
 use heliograph_store::audit::{Action, Actor, Details, Event, Log, Outcome, Subject};
 use heliograph_store::catalog::User;
+use heliograph_store::tenants::Found;
 use heliograph_store::{Error, Store, crash};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use crate::config::Config;
 
@@ -58,17 +61,44 @@ pub(crate) async fn prepare(store: &Store, config: &Config, clock: &dyn Clock) -
 
 /// The audit log begins with who could sign in first.
 async fn record(store: &Store, clock: &dyn Clock) -> anyhow::Result<()> {
-    let details = [("user".to_owned(), ADMIN.into()), ("admin".to_owned(), true.into())];
-    let event = Event {
+    let details = [("user", ADMIN.into()), ("admin", true.into())];
+    Ok(Log::of(store).append(&[event(Action::UserCreate, Subject::Platform, details, clock)]).await?)
+}
+
+/// Makes the tenants that are not there yet.
+pub(crate) async fn make_tenants(
+    store: &Store,
+    tenants: impl IntoIterator<Item = TenantId>,
+    workspace: &Workspace,
+    clock: &dyn Clock,
+) -> anyhow::Result<()> {
+    for name in tenants {
+        let Found { tenant, is_new } = store.tenants.find_or_create(&name, workspace).await?;
+        if is_new {
+            let details = [("tenant", name.as_str().into()), ("workspace", workspace.as_str().into())];
+            let subject = Subject::Tenant { name: tenant.name.clone(), uid: tenant.uid };
+            Log::of(store).append(&[event(Action::TenantCreate, subject, details, clock)]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What we did by ourselves.
+fn event<const N: usize>(
+    action: Action,
+    subject: Subject,
+    details: [(&str, Value); N],
+    clock: &dyn Clock,
+) -> Event {
+    Event {
         at: clock.now(),
         actor: Actor::Service,
-        action: Action::UserCreate,
-        subject: Subject::Platform,
+        action,
+        subject,
         from: None,
         outcome: Outcome::Done,
-        details: Details::new(details.into_iter().collect()),
-    };
-    Ok(Log::of(store).append(&[event]).await?)
+        details: Details::new(details.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
+    }
 }
 
 /// 100 random bits in five groups that can be read out: `abcd-efgh-…`.

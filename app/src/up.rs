@@ -63,9 +63,8 @@ pub(crate) async fn run(options: cli::Up, mut config: Config) -> Outcome {
     let store = Store::open(&places::in_data_dir(&config, data_dir.path()), Arc::clone(&clock)).await?;
     let sign_in = first_start::prepare(&store, &config, &*clock).await?;
     started::record(&store, "up", &config, &*clock).await?;
-    for tenant in inputs::tenants(&config.agent.inputs) {
-        store.tenants.find_or_create(&tenant, &config.indexer.agent_workspace).await?;
-    }
+    let tenants = inputs::tenants(&config.agent.inputs);
+    first_start::make_tenants(&store, tenants, &config.indexer.agent_workspace, &*clock).await?;
 
     let page = url_of(&ports.query)?;
     let demo_logs = options.demo.then_some(folders.demo_logs);

@@ -52,6 +52,8 @@ pub(crate) struct Batch {
     pub(crate) tenant: Arc<OpenTenant>,
     /// Its name, if its producer numbers them.
     pub(crate) id: Option<BatchId>,
+    /// What its producer was before its node stood in that: what is on record of it there is not stored again.
+    pub(crate) former: Option<ProducerId>,
     /// What goes into the write-ahead object.
     pub(crate) payload: Bytes,
     /// The same as records.
@@ -308,12 +310,34 @@ impl Committer {
             self.places.clear();
         }
         for (producer, _) in batches.iter().filter_map(Pending::producer) {
-            if !self.places.contains_key(&producer) {
-                let place = self.writer.place(&producer.0, &producer.1).await?;
-                self.places.insert(producer, place);
+            self.look_up_one(producer).await?;
+        }
+        for batch in batches.iter().map(|pending| &pending.batch) {
+            let Some(former) = &batch.former else { continue };
+            let tenant = || batch.tenant.name.clone();
+            let own = batch.id.as_ref().map(|id| (tenant(), id.producer.clone()));
+            if own.is_some_and(|own| self.places.get(&own) == Some(&None)) {
+                self.look_up_one((tenant(), former.clone())).await?;
             }
         }
         Ok(())
+    }
+
+    async fn look_up_one(&mut self, producer: Producer) -> heliograph_store::Result<()> {
+        if !self.places.contains_key(&producer) {
+            let place = self.writer.place(&producer.0, &producer.1).await?;
+            self.places.insert(producer, place);
+        }
+        Ok(())
+    }
+
+    /// Whether a batch of a producer that is new was stored when it went by its former name.
+    fn is_former(&self, pending: &Pending, id: &BatchId) -> bool {
+        let former = pending.batch.former.as_ref();
+        let place = former.and_then(|former| {
+            self.places.get(&(pending.batch.tenant.name.clone(), former.clone())).copied().flatten()
+        });
+        place.is_some() && judge(place, id) == Verdict::Repeat
     }
 
     /// Asks the catalog before a sender is told that its batch is not the next: another indexer may have taken
@@ -356,6 +380,10 @@ impl Committer {
                 continue;
             };
             let on_record = self.places.get(&producer).copied().flatten();
+            if on_record.is_none() && self.is_former(&pending, id) {
+                pending.tell(Ok(Outcome::Repeat));
+                continue;
+            }
             match judge(ahead.get(&producer).copied().or(on_record), id) {
                 Verdict::Next => {
                     ahead.insert(producer, (id.epoch, id.sequence));

@@ -1,16 +1,21 @@
 //! Who is calling: the query role, an agent, or the holder of a tenant's token.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use heliograph_model::tenant::TenantId;
+use heliograph_model::batch::TENANT_HEADER;
+use heliograph_model::tenant::{TenantId, Workspace};
 use heliograph_model::time::Clock;
+use heliograph_serve::PeerCertificate;
+use heliograph_store::audit::Actor;
 use heliograph_store::catalog::{Catalog, Role, Token};
-use heliograph_store::token::authenticate;
+use heliograph_store::tenants::OpenTenant;
+use heliograph_store::token::{Proof, prove};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
@@ -19,9 +24,10 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
+use crate::audit::{Recorder, Refusal};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::node::{Nodes, Reach};
+use crate::node::{self, Nodes, Reach};
 use crate::platform::Platform;
 use crate::receive::Head;
 use crate::review::Reviews;
@@ -34,11 +40,19 @@ const KEPT_MAX: usize = 10_000;
 /// What tokens of tenants begin with.
 const TOKEN_PREFIX: &str = "hg_";
 
+/// What stands in the place of a token's public part where the platform vouches: no token has such a one.
+const PLATFORM: &str = "platform:";
+
 /// Who sends records.
 #[derive(Clone, Debug)]
 pub(crate) enum Sender {
-    /// An agent: names the tenant itself, out of those that it may ship for.
-    Agent(Arc<Reach>),
+    /// An agent: names the tenant itself.
+    Agent {
+        /// Its node, or the name in its certificate; none, where all agents prove the same.
+        name: Option<Arc<str>>,
+        /// For whom it may ship.
+        may: Arc<Reach>,
+    },
     /// The holder of a token: the tenant is the token's.
     Token {
         /// The token's public part.
@@ -46,6 +60,44 @@ pub(crate) enum Sender {
         /// Whose it is.
         tenant: TenantId,
     },
+}
+
+impl Sender {
+    /// Who the audit log says that it is.
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Agent { name, .. } => Actor::Agent(name.clone()),
+            Self::Token { id, tenant } if id.starts_with(PLATFORM) => Actor::Platform(tenant.clone()),
+            Self::Token { id, .. } => Actor::Token(id.clone()),
+        }
+    }
+}
+
+/// A refusal, and what is known of who it was and whose records it was about.
+struct Refused {
+    error: Error,
+    actor: Actor,
+    /// None: what the request itself names.
+    tenant: Option<TenantId>,
+    /// What the audit log says; else what the sender is told.
+    reason: Option<&'static str>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self { error, actor: Actor::Nobody, tenant: None, reason: None }
+    }
+}
+
+impl Refused {
+    /// A credential that is good, but not for this.
+    fn forbidden(reason: &'static str, actor: Actor) -> Self {
+        Self { actor, ..Error::Forbidden { reason }.into() }
+    }
+
+    fn about(self, tenant: Option<TenantId>) -> Self {
+        Self { tenant, ..self }
+    }
 }
 
 /// Checks credentials.
@@ -60,6 +112,7 @@ pub(crate) struct Credentials {
     reviews: Option<Arc<Reviews>>,
     /// Refused credentials by what was wrong.
     refused: IntCounterVec,
+    recorder: Recorder,
 }
 
 type Hash = [u8; 32];
@@ -111,6 +164,7 @@ impl Credentials {
         platform: Option<Arc<Platform>>,
         reviews: Option<Arc<Reviews>>,
         metrics: &Metrics,
+        recorder: Recorder,
     ) -> Self {
         // An empty secret would be proved by an empty credential.
         let agent = agent.map(|s| s.expose_secret()).filter(|s| !s.is_empty()).map(hash);
@@ -125,55 +179,77 @@ impl Credentials {
             platform,
             reviews,
             refused: metrics.credentials_refused.clone(),
+            recorder,
         }
     }
 
     /// Whether the query role is calling.
-    pub(crate) fn is_query(&self, headers: &HeaderMap) -> Result<()> {
-        match presented(headers) {
+    pub(crate) fn is_query(&self, head: Head<'_>) -> Result<()> {
+        match presented(head.headers) {
             Some(Presented::Bearer(secret))
                 if !secret.expose_secret().is_empty()
                     && bool::from(hash(secret.expose_secret()).ct_eq(&self.cluster)) =>
             {
                 Ok(())
             }
-            _ => Err(Error::Unauthenticated),
+            _ => {
+                let reason = Some("the credential is not the query role's");
+                Err(self.refuse(head, Refused { reason, ..Error::Unauthenticated.into() }))
+            }
         }
     }
 
     /// Who sends records: by the `Authorization` header, or without one by the certificate of the connection.
     pub(crate) async fn sender(&self, head: Head<'_>) -> Result<Sender> {
-        let sender = Box::pin(self.proved(head)).await;
-        match &sender {
-            Err(Error::Unauthenticated) if !head.headers.contains_key(AUTHORIZATION) => self.refuse("none"),
-            Err(Error::Unauthenticated) => self.refuse("wrong"),
-            Err(Error::Forbidden { .. }) => self.refuse("not_for_this"),
-            Err(Error::Throttled { .. }) => self.refuse("throttled"),
-            Err(Error::Unavailable { .. }) => self.refuse("unanswered"),
-            _ => {}
-        }
-        sender
+        Box::pin(self.proved(head)).await.map_err(|refused| self.refuse(head, refused))
     }
 
-    fn refuse(&self, reason: &'static str) {
-        self.refused.with_label_values(&[reason]).inc();
+    /// Counts a refusal, and has it recorded if somebody tried to be somebody: who shows nothing is only told so.
+    fn refuse(&self, head: Head<'_>, refused: Refused) -> Error {
+        let Refused { error, actor, tenant, reason } = refused;
+        let has_tried = head.headers.contains_key(AUTHORIZATION);
+        let (label, reason) = match &error {
+            Error::Unauthenticated if !has_tried => ("none", reason),
+            Error::Unauthenticated => ("wrong", reason.or(Some("the credential proves nothing"))),
+            Error::Forbidden { reason: told } => ("not_for_this", reason.or(Some(told))),
+            Error::Throttled { .. } => ("throttled", None),
+            Error::Unavailable { .. } => ("unanswered", None),
+            _ => return error,
+        };
+        self.refused.with_label_values(&[label]).inc();
+        if let Some(reason) = reason.filter(|_| has_tried || actor != Actor::Nobody) {
+            let tenant = tenant.or_else(|| named(head.headers));
+            self.recorder.refused(Refusal { actor, from: Some(head.from), tenant, reason });
+        }
+        error
     }
 
     /// Refuses what a sender may not send. Tenants of others and those that nobody has are refused alike.
-    pub(crate) async fn may_ship(&self, sender: &Sender, tenant: &TenantId) -> Result<()> {
-        let Sender::Agent(reach) = sender else { return Ok(()) };
-        if self.nodes.reaches(reach, tenant).await? {
-            return Ok(());
-        }
-        self.refuse("tenant_of_others");
-        Err(Error::Forbidden { reason: "this agent may not ship for the tenant" })
+    pub(crate) async fn may_ship(&self, head: Head<'_>, sender: &Sender, tenant: &TenantId) -> Result<()> {
+        let reason = match sender {
+            Sender::Agent { may, .. } if self.nodes.reaches(may, tenant).await? => return Ok(()),
+            Sender::Token { tenant: own, .. } if own == tenant => return Ok(()),
+            Sender::Agent { .. } => "this agent may not ship for the tenant",
+            Sender::Token { .. } => "the token is for another tenant than the header names",
+        };
+        self.refused.with_label_values(&["tenant_of_others"]).inc();
+        let (from, tenant) = (Some(head.from), Some(tenant.clone()));
+        self.recorder.refused(Refusal { actor: sender.actor(), from, tenant, reason });
+        Err(Error::Forbidden { reason })
     }
 
-    async fn proved(&self, head: Head<'_>) -> Result<Sender> {
+    /// A tenant came into being by what was sent.
+    pub(crate) fn made(&self, tenant: &OpenTenant, workspace: &Workspace, by: &Sender, from: IpAddr) {
+        self.recorder.made(tenant, workspace, by.actor(), from);
+    }
+
+    async fn proved(&self, head: Head<'_>) -> Result<Sender, Refused> {
         let Head { headers, certificate, .. } = head;
-        let by_certificate = || certificate.and_then(|peer| self.nodes.by_certificate(peer));
         if !headers.contains_key(AUTHORIZATION) {
-            return by_certificate().map(Sender::Agent).ok_or(Error::Unauthenticated);
+            let reason = certificate.map(|_| "no rule of indexer.nodes names the certificate");
+            let actor = certificate.map_or(Actor::Nobody, |peer| Actor::Agent(node::name(peer)));
+            let refused = Refused { actor, reason, ..Error::Unauthenticated.into() };
+            return self.by_certificate(certificate).ok_or(refused);
         }
         let presented = presented(headers).ok_or(Error::Unauthenticated)?;
         let (user, secret) = match &presented {
@@ -183,35 +259,53 @@ impl Credentials {
         let hashed = hash(secret);
         if user.is_none() && self.agent.is_some_and(|agent| hashed.ct_eq(&agent).into()) {
             if !self.nodes.are_named() {
-                return Ok(Sender::Agent(Reach::all()));
+                return Ok(Sender::Agent { name: None, may: Reach::all() });
             }
             // The token is all agents': it does not say which one this is.
             let reason = "the agents' token is not enough here: show a certificate that indexer.nodes names";
-            return by_certificate().map(Sender::Agent).ok_or(Error::Forbidden { reason });
+            let actor = Actor::Agent(certificate.and_then(node::name));
+            return self.by_certificate(certificate).ok_or_else(|| Refused::forbidden(reason, actor));
         }
-        let Some(token) = self.token(hashed, secret).await? else {
+        let token = match self.token(hashed, secret).await? {
+            Proof::Good(token) => token,
+            Proof::Ended(Token { id, tenant, .. }) => {
+                let reason = Some("the token has expired or was revoked");
+                let tenant = Some(tenant);
+                let actor = Actor::Token(id);
+                return Err(Refused { error: Error::Unauthenticated, actor, tenant, reason });
+            }
             // What looks like one of ours is nobody else's.
-            let is_ours = secret.starts_with(TOKEN_PREFIX);
-            return match &self.reviews {
-                _ if is_ours => Err(Error::Unauthenticated),
+            Proof::Nothing if secret.starts_with(TOKEN_PREFIX) => return Err(Error::Unauthenticated.into()),
+            Proof::Nothing => match &self.reviews {
                 // What may be one of Kubernetes is shown to nobody else.
                 Some(reviews) if user.is_none() && is_jwt(secret) => {
                     let node = reviews.node(secret, hashed, head.from).await?;
                     let reason = "no rule of indexer.nodes names this agent's node";
-                    self.nodes.by_node(&node).map(Sender::Agent).ok_or(Error::Forbidden { reason })
+                    let may = self.nodes.by_node(&node);
+                    let name = Some(node);
+                    let refused = Refused::forbidden(reason, Actor::Agent(name.clone()));
+                    return may.map(|may| Sender::Agent { name, may }).ok_or(refused);
                 }
-                _ => self.elsewhere(head, user).await,
-            };
+                _ => return Ok(self.elsewhere(head, user).await?),
+            },
         };
+        let actor = || Actor::Token(token.id.clone());
         if user.is_some_and(|user| user != token.tenant.as_str()) {
-            return Err(Error::Forbidden {
-                reason: "the token is for another tenant than the user name says",
-            });
+            let reason = "the token is for another tenant than the user name says";
+            let named = user.and_then(|name| TenantId::parse(name).ok());
+            return Err(Refused::forbidden(reason, actor()).about(named));
         }
         if !token.roles.contains(&Role::Writer) {
-            return Err(Error::Forbidden { reason: "the token lacks the role writer" });
+            let refused = Refused::forbidden("the token lacks the role writer", actor());
+            return Err(refused.about(Some(token.tenant)));
         }
         Ok(Sender::Token { id: token.id, tenant: token.tenant })
+    }
+
+    fn by_certificate(&self, certificate: Option<&PeerCertificate>) -> Option<Sender> {
+        let peer = certificate?;
+        let may = self.nodes.by_certificate(peer)?;
+        Some(Sender::Agent { name: node::name(peer), may })
     }
 
     /// Who the platform says that this is, if there is one to ask: the writer of one tenant.
@@ -223,34 +317,44 @@ impl Credentials {
         let tenant =
             user.map(|name| TenantId::parse(name)).transpose().map_err(|_| Error::Unauthenticated)?;
         let tenant = platform.writer(head, authorization, tenant).await?;
-        Ok(Sender::Token { id: format!("platform:{tenant}"), tenant })
+        Ok(Sender::Token { id: format!("{PLATFORM}{tenant}"), tenant })
     }
 
-    async fn token(&self, hashed: Hash, secret: &str) -> Result<Option<Token>> {
+    async fn token(&self, hashed: Hash, secret: &str) -> Result<Proof> {
         let now = self.clock.now();
         let kept = self.kept.lock().get(&hashed).cloned();
         if let Some((token, since)) = kept
             && since.elapsed() < KEPT_FOR
             && token.expires.is_none_or(|end| now < end)
         {
-            return Ok(Some(token));
+            return Ok(Proof::Good(token));
         }
         let asked = Instant::now();
-        let token = authenticate(&*self.catalog, secret, now).await?;
+        let proof = prove(&*self.catalog, secret, now).await?;
         let mut kept = self.kept.lock();
         if kept.len() >= KEPT_MAX {
             kept.retain(|_, (_, since)| since.elapsed() < KEPT_FOR);
         }
-        match &token {
-            Some(token) if kept.len() < KEPT_MAX => {
+        match &proof {
+            Proof::Good(token) if kept.len() < KEPT_MAX => {
                 kept.insert(hashed, (token.clone(), asked));
             }
             _ => {
                 kept.remove(&hashed);
             }
         }
-        Ok(token)
+        Ok(proof)
     }
+}
+
+/// The tenant that a request names, in its header or as the user.
+fn named(headers: &HeaderMap) -> Option<TenantId> {
+    let named = headers.get(TENANT_HEADER).and_then(|name| name.to_str().ok());
+    let user = || match presented(headers) {
+        Some(Presented::Basic { user, .. }) => TenantId::parse(&user).ok(),
+        _ => None,
+    };
+    named.and_then(|name| TenantId::parse(name).ok()).or_else(user)
 }
 
 /// What headers present, for the fuzz targets.

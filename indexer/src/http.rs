@@ -129,17 +129,17 @@ impl Asked {
     }
 }
 
-async fn scan(doors: Doors, asked: Query<Asked>, headers: HeaderMap, mut body: Body) -> Response {
-    match scanned(&doors, &asked, &headers, &mut body).await {
+async fn scan(doors: Doors, asked: Query<Asked>, caller: Caller, mut body: Body) -> Response {
+    match scanned(&doors, &asked, &caller, &mut body).await {
         Ok(response) => response,
         Err(error) => answer::refused(&error, Form::Otlp(Format::Json), body).await,
     }
 }
 
-async fn scanned(doors: &Doors, asked: &Asked, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
+async fn scanned(doors: &Doors, asked: &Asked, caller: &Caller, body: &mut Body) -> Result<Response> {
     let app = open(doors)?;
-    app.credentials.is_query(headers)?;
-    let scans: Scans = json(headers, body).await?;
+    app.credentials.is_query(caller.head())?;
+    let scans: Scans = json(&caller.headers, body).await?;
     let holdings = app.holdings.answering(asked.ids()?.as_deref()).await;
     let Found { heads, answer } = app.searcher.search(&holdings, &scans).await?;
     let mut first = Vec::new();
@@ -170,17 +170,17 @@ fn record_lines(first: Vec<u8>, records: Vec<(TenantId, Record)>) -> Body {
     Body::from_stream(futures::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest))
 }
 
-async fn follow(doors: Doors, headers: HeaderMap, mut body: Body) -> Response {
-    match followed(&doors, &headers, &mut body).await {
+async fn follow(doors: Doors, caller: Caller, mut body: Body) -> Response {
+    match followed(&doors, &caller, &mut body).await {
         Ok(response) => response,
         Err(error) => answer::refused(&error, Form::Otlp(Format::Json), body).await,
     }
 }
 
-async fn followed(doors: &Doors, headers: &HeaderMap, body: &mut Body) -> Result<Response> {
+async fn followed(doors: &Doors, caller: &Caller, body: &mut Body) -> Result<Response> {
     let app = open(doors)?;
-    app.credentials.is_query(headers)?;
-    let request: feed::Request = json(headers, body).await?;
+    app.credentials.is_query(caller.head())?;
+    let request: feed::Request = json(&caller.headers, body).await?;
     let unheld = Error::Unavailable { reason: "this process does not answer for that indexer" };
     let frames = app.holdings.of(request.indexer).ok_or(unheld)?.feed.open(request)?;
     let lines = stream::unfold(frames, |mut frames| async move {

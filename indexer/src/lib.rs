@@ -11,6 +11,7 @@
 //!
 //! A process that shares the catalog with others writes by a `lease`, and takes over what others leave: `takeover`.
 
+mod audit;
 mod budget;
 mod commit;
 mod config;
@@ -250,7 +251,10 @@ impl Parts {
         let catalog = Arc::clone(&store.catalog);
         let nodes = Nodes::new(config.nodes.clone(), config.workspace.clone(), Arc::clone(&catalog));
         let (agent, cluster) = (config.agent_token.as_ref(), &config.cluster_token);
-        Ok(Credentials::new(agent, cluster, catalog, Arc::clone(clock), nodes, platform, reviews, metrics))
+        let (recorder, writer) = audit::recorder(store.clone(), Arc::clone(clock), metrics.clone());
+        tasks.spawn(writer.run());
+        let clock = Arc::clone(clock);
+        Ok(Credentials::new(agent, cluster, catalog, clock, nodes, platform, reviews, metrics, recorder))
     }
 
     /// Who takes over what others leave; nobody in embedded mode.

@@ -58,6 +58,12 @@ pub(crate) struct Metrics {
     pub(crate) feed_skipped: IntCounter,
     /// Open connections.
     pub(crate) connections: IntGauge,
+    /// Rows of the audit log, by action.
+    pub(crate) audit_events: IntCounterVec,
+    /// Tries to write the audit log that failed.
+    pub(crate) audit_failures: IntCounter,
+    /// Rows that the audit log lacks, as there was no room to wait, or no time.
+    pub(crate) audit_lost: IntCounter,
     /// Of merging and deleting.
     pub(crate) upkeep: UpkeepMetrics,
 }
@@ -127,6 +133,9 @@ impl Metrics {
                 "Records that slow feeds were not given.",
             )?,
             connections: gauge(registry, "connections", "Open connections.")?,
+            audit_events: counters(registry, "audit_events_total", "Rows of the audit log.", "action")?,
+            audit_failures: counter(registry, "audit_failures_total", "Failed writes of the audit log.")?,
+            audit_lost: counter(registry, "audit_lost_total", "Rows that the audit log lacks.")?,
             upkeep: UpkeepMetrics::new(registry)?,
         })
     }

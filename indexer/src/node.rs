@@ -63,6 +63,16 @@ impl Reach {
     }
 }
 
+/// Longest name of an agent in the audit log, in characters: as long as a name of DNS.
+const NAME_CHARS_MAX: usize = 253;
+
+/// What a certificate calls its holder: what rules compare first.
+pub(crate) fn name(peer: &PeerCertificate) -> Option<Arc<str>> {
+    let subject = Some(&peer.subject).filter(|subject| !subject.is_empty());
+    let name = subject.or(peer.dns_names.first())?;
+    Some(name.chars().take(NAME_CHARS_MAX).collect::<String>().into())
+}
+
 /// The rules, and what is known of tenants' workspaces.
 pub(crate) struct Nodes {
     rules: Vec<NodeRule>,

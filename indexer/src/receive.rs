@@ -190,7 +190,7 @@ impl Intake {
         let sender = self.credentials.sender(head).await?;
         let format = Format::of(headers)?;
         let envelope = Envelope::of(headers, sender)?;
-        self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
+        self.credentials.may_ship(head, &envelope.sender, &envelope.tenant).await?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
         self.may_still(head, &envelope, began).await?;
@@ -199,7 +199,7 @@ impl Intake {
             (envelope.encoding, self.limits, self.redaction(&envelope.tenant));
         let decode = move || otlp::decode(origin, format, encoding, &bytes, limits, &redaction);
         let decoded = self.on_a_thread(decode).await?;
-        self.store(envelope, decoded, &mut admission).await
+        self.store(head, envelope, decoded, &mut admission).await
     }
 
     async fn bulk(
@@ -212,7 +212,7 @@ impl Intake {
         let sender = self.credentials.sender(head).await?;
         // Whatever content type: clients send several, some send JSON's, and the body says what it is.
         let envelope = Envelope::of(headers, sender)?;
-        self.credentials.may_ship(&envelope.sender, &envelope.tenant).await?;
+        self.credentials.may_ship(head, &envelope.sender, &envelope.tenant).await?;
         let index = bulk::index(index)?;
         let mut admission = self.quotas.admit(&envelope.tenant, body::announced(headers)).await?;
         let (bytes, _rooms) = self.receive(headers, body, &admission).await?;
@@ -230,7 +230,7 @@ impl Intake {
         // Before anything is stored: afterwards the answer must be given.
         let full = Error::Full { what: "memory for requests" };
         let room = self.bodies.reserve(items.bytes.len()).ok_or(full)?;
-        Ok((self.store(envelope, decoded, &mut admission).await?, items, room))
+        Ok((self.store(head, envelope, decoded, &mut admission).await?, items, room))
     }
 
     /// A body may take minutes: whose credential ends meanwhile has sent nothing.
@@ -239,10 +239,7 @@ impl Intake {
             return Ok(());
         }
         let sender = self.credentials.sender(head).await?;
-        match &sender {
-            Sender::Token { tenant, .. } if *tenant != envelope.tenant => Err(Error::Unauthenticated),
-            sender => self.credentials.may_ship(sender, &envelope.tenant).await,
-        }
+        self.credentials.may_ship(head, &sender, &envelope.tenant).await
     }
 
     async fn receive(
@@ -261,7 +258,7 @@ impl Intake {
     }
 
     fn origin(&self, envelope: &Envelope, format: Format) -> Origin {
-        if matches!(envelope.sender, Sender::Agent(_)) && format == Format::Protobuf {
+        if matches!(envelope.sender, Sender::Agent { .. }) && format == Format::Protobuf {
             return Origin::Agent;
         }
         let received = self.clock.now();
@@ -293,6 +290,7 @@ impl Intake {
     /// Makes the records durable and searchable, within the bound on memory.
     async fn store(
         &self,
+        head: Head<'_>,
         envelope: Envelope,
         decoded: Decoded,
         admission: &mut Admission<'_>,
@@ -306,14 +304,19 @@ impl Intake {
         let full = Error::Full { what: "memory for fresh records" };
         let room = self.hot.reserve_within(rows.memory_bytes(), ROOM_WAIT).await.ok_or(full)?;
         // Only now, so that a request that is wrong makes no tenant.
-        let tenant = match self.tenants.find_or_create(&envelope.tenant, &self.workspace).await {
+        let found = match self.tenants.find_or_create(&envelope.tenant, &self.workspace).await {
             Err(StoreError::Erased { tenant } | StoreError::BeingErased { tenant }) => {
                 return Err(Error::Erased { tenant });
             }
             found => found?,
         };
+        let tenant = found.tenant;
+        if found.is_new {
+            self.credentials.made(&tenant, &self.workspace, &envelope.sender, head.from);
+        }
         self.metrics.commit_queue.inc();
-        let outcome = self.commit(Batch { tenant, id: envelope.batch_id, payload, rows, room }).await;
+        let (id, former) = (envelope.batch_id, envelope.former);
+        let outcome = self.commit(Batch { tenant, id, former, payload, rows, room }).await;
         self.metrics.commit_queue.dec();
         // Not those of a batch that was stored before.
         if let (Ok(Outcome::Stored), Some(taken)) = (&outcome, taken) {

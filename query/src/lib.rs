@@ -91,8 +91,8 @@ pub async fn run(
         .await
         .map_err(|e| Error::server("the client for indexers, [tls]", e))?;
     let search = Arc::new(search::Search::new(&config, store.clone(), client.clone(), metrics.clone()));
-    let (stopping, failures) = (stop.clone(), metrics.tls_reload_failures.clone());
-    tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&failures)).await });
+    let (stopping, shown) = (stop.clone(), metrics.clone());
+    tracker.spawn(async move { stopping.run_until_cancelled(client.keep_fresh(&shown)).await });
     let platform = match config.authorization_webhook.clone() {
         Some(webhook) => Some(Arc::new(access::Platform::open(webhook, metrics.clone()).await?)),
         None => None,

@@ -4,7 +4,8 @@ mod object_cache;
 
 use heliograph_store::objects::DiskCache;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::error::{Error, Result};
@@ -48,6 +49,8 @@ pub(crate) struct Metrics {
     pub(crate) audit_refusals_left_out: IntCounter,
     /// Changed files of certificates for indexers that could not be used.
     pub(crate) tls_reload_failures: IntCounter,
+    /// When the certificate expires by which indexers know us, in seconds since 1970, by the setting that names its file.
+    pub(crate) tls_certificate_expires: IntGaugeVec,
     /// Memory held by opened segments' index parts.
     pub(crate) segment_cache_bytes: IntGauge,
     pub(crate) page_cache_bytes: IntGauge,
@@ -68,6 +71,7 @@ impl Metrics {
             .map_err(|e| Error::server("registering metrics", e))
     }
 
+    #[expect(clippy::too_many_lines, reason = "one entry for each figure")]
     fn register(registry: &Registry) -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(format!("heliograph_query_{name}"), help)?;
@@ -83,6 +87,11 @@ impl Metrics {
             let gauge = IntGauge::new(format!("heliograph_query_{name}"), help)?;
             registry.register(Box::new(gauge.clone()))?;
             prometheus::Result::Ok(gauge)
+        };
+        let gauges = |name: &str, help: &str, label: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(format!("heliograph_query_{name}"), help), &[label])?;
+            registry.register(Box::new(gauges.clone()))?;
+            prometheus::Result::Ok(gauges)
         };
         let seconds = |name: &str, help: &str| {
             // 1 ms to 33 s: the bound on a search is 30 s.
@@ -128,6 +137,11 @@ impl Metrics {
             tls_reload_failures: counter(
                 "tls_reload_failures_total",
                 "Changed files of certificates for indexers that could not be used.",
+            )?,
+            tls_certificate_expires: gauges(
+                "tls_certificate_expires_seconds",
+                "When the certificate for indexers that is in use expires, in seconds since 1970.",
+                "file",
             )?,
             segment_cache_bytes: gauge("segment_cache_bytes", "Memory of opened segments' index parts.")?,
             page_cache_bytes: gauge("page_cache_bytes", "Memory of segments' opened pages.")?,

@@ -34,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use patience::Patient;
+use tls::Agreed;
 
 pub use error::{Error, Result};
 pub use port::Port;
-pub use tls::{ClientCertificates, PeerCertificate, Tls, TlsFiles, TlsMetrics};
+pub use tls::{ClientCertificates, Clients, PeerCertificate, Tls, TlsFiles, TlsMetrics, certificates_expire};
 pub use watched::{RENEW_EVERY, Renewal, Watched};
 
 /// Longest time from the first to the last byte of a request's head; also of silence between requests.
@@ -159,14 +160,18 @@ async fn connection(
         let (input, output) = stream.into_split();
         return speak(input, output, answering, watcher, stop).await;
     };
+    let peer = answering.peer;
     let agreed = tokio::select! {
         () = stop.cancelled() => return,
         agreed = tls.handshake(stream) => agreed,
     };
-    let Some((stream, certificate)) = agreed else { return };
+    let Some(Agreed { stream, certificate, standing }) = agreed else { return };
     answering.certificate = certificate;
     let (input, output) = tokio::io::split(stream);
-    speak(input, output, answering, watcher, stop).await;
+    tokio::select! {
+        () = speak(input, output, answering, watcher, stop) => {}
+        () = standing.lost() => tracing::info!(%peer, "a connection ends: its client's certificate does not hold any more"),
+    }
 }
 
 /// Answers what comes on a connection, until it ends.

@@ -10,6 +10,7 @@ mod told;
 mod verify;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use heliograph_model::tenant::TenantId;
 use heliograph_model::time::{TimeRange, Timestamp};
@@ -63,6 +64,8 @@ actions! {
     SessionCreate = "session.create",
     /// A credential that was refused.
     SessionRefused = "session.refused",
+    /// A sender of records whose credential was refused, or who may not send that; as often as the details say.
+    IngestRefused = "ingest.refused",
     /// A session, or all of somebody, that was ended by its owner or an administrator.
     SessionEnd = "session.end",
     /// Somebody was invited.
@@ -123,7 +126,7 @@ impl Action {
 }
 
 /// Who did it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A person, by the name to sign in with.
     User(String),
@@ -133,6 +136,8 @@ pub enum Actor {
     Forwarded(String),
     /// A machine of this tenant, which the platform's webhook vouches for.
     Platform(TenantId),
+    /// An agent, by its node or the name in its certificate; without, one that only the agents' token proved.
+    Agent(Option<Arc<str>>),
     /// A user of the operating system, at the command line.
     CommandLine(u32),
     /// The service itself.
@@ -142,13 +147,16 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// As it stands in the log: `user:ann`, `token:0123456789ab`, `forwarded:ann`, `platform:team-a`, `uid:1000`, `service`, `nobody`.
+    /// As it stands in the log: `user:ann`, `token:0123456789ab`, `forwarded:ann`, `platform:team-a`, `agent:node-7`, `agent`,
+    /// `uid:1000`, `service`, `nobody`.
     pub fn name(&self) -> String {
         match self {
             Self::User(name) => format!("user:{name}"),
             Self::Token(id) => format!("token:{id}"),
             Self::Forwarded(name) => format!("forwarded:{name}"),
             Self::Platform(tenant) => format!("platform:{tenant}"),
+            Self::Agent(Some(node)) => format!("agent:{node}"),
+            Self::Agent(None) => "agent".to_owned(),
             Self::CommandLine(uid) => format!("uid:{uid}"),
             Self::Service => "service".to_owned(),
             Self::Nobody => "nobody".to_owned(),

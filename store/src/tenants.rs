@@ -33,6 +33,15 @@ pub struct OpenTenant {
     pub key: SecretKey,
 }
 
+/// A tenant that was looked for, and is there now.
+#[derive(Debug)]
+pub struct Found {
+    /// The tenant.
+    pub tenant: Arc<OpenTenant>,
+    /// Whether it was made just now, and here.
+    pub is_new: bool,
+}
+
 /// Looks tenants up and keeps their keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Tenants {
@@ -99,17 +108,17 @@ impl Tenants {
 
     /// The tenant of this name, made in this workspace if there never was one; [`Error::Erased`] if it was erased: whoever
     /// still sends for it must not bring it back.
-    pub async fn find_or_create(&self, name: &TenantId, workspace: &Workspace) -> Result<Arc<OpenTenant>> {
-        if let Some(open) = self.find(name).await? {
-            return Ok(open);
+    pub async fn find_or_create(&self, name: &TenantId, workspace: &Workspace) -> Result<Found> {
+        if let Some(tenant) = self.find(name).await? {
+            return Ok(Found { tenant, is_new: false });
         }
         if self.catalog.erased_tenants().await?.iter().any(|erased| erased.name == *name) {
             return Err(Error::Erased { tenant: name.clone() });
         }
         match self.create(name, workspace).await {
             // Somebody else was faster.
-            Err(Error::Exists { .. }) => self.get(name).await,
-            made => made,
+            Err(Error::Exists { .. }) => Ok(Found { tenant: self.get(name).await?, is_new: false }),
+            made => Ok(Found { tenant: made?, is_new: true }),
         }
     }
 
@@ -183,7 +192,9 @@ mod tests {
             let (name, workspace) = (name.clone(), workspace.clone());
             async move { tenants.find_or_create(&name, &workspace).await.unwrap() }
         };
-        let made = futures::future::join_all((0..20).map(|n| make([&here, &there][n % 2].clone()))).await;
+        let found = futures::future::join_all((0..20).map(|n| make([&here, &there][n % 2].clone()))).await;
+        assert_eq!(found.iter().filter(|found| found.is_new).count(), 1, "one of them made it");
+        let made: Vec<_> = found.into_iter().map(|found| found.tenant).collect();
         assert!(made.iter().all(|t| t.uid == made[0].uid && t.key.expose() == made[0].key.expose()));
     }
 

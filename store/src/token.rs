@@ -44,16 +44,40 @@ pub(crate) fn draw() -> Result<(String, Zeroizing<String>)> {
     Ok((HEXLOWER.encode(&random::<ID_BYTES>()?), Zeroizing::new(BASE64URL_NOPAD.encode(bytes.as_slice()))))
 }
 
-/// The token that a presented text proves, if it is known, not expired and not revoked. Takes the same time
-/// whether or not the id is known.
+/// What a presented text proves.
+#[derive(Debug)]
+pub enum Proof {
+    /// This token, which holds.
+    Good(Token),
+    /// This token, which has expired or was revoked: it gives no right, and tells who still uses it.
+    Ended(Token),
+    /// Nothing.
+    Nothing,
+}
+
+/// The token that a presented text proves, if it is known, not expired and not revoked.
 pub async fn authenticate(catalog: &dyn Catalog, presented: &str, now: Timestamp) -> Result<Option<Token>> {
-    let Some((id, secret)) = parts(PREFIX, presented) else { return Ok(None) };
+    match prove(catalog, presented, now).await? {
+        Proof::Good(token) => Ok(Some(token)),
+        Proof::Ended(_) | Proof::Nothing => Ok(None),
+    }
+}
+
+/// What a presented text proves. Takes the same time whether or not its id is known.
+pub async fn prove(catalog: &dyn Catalog, presented: &str, now: Timestamp) -> Result<Proof> {
+    let Some((id, secret)) = parts(PREFIX, presented) else { return Ok(Proof::Nothing) };
     let presented_hash = hash(secret);
     let found = catalog.token(id).await?;
     // Nobody knows a secret whose hash this is, so an unknown id fails in the same comparison.
     let expected_hash = found.as_ref().map_or([0; 32], |t| t.secret_hash);
     let is_proven = bool::from(presented_hash.ct_eq(&expected_hash));
-    Ok(found.filter(|t| is_proven && t.revoked.is_none() && t.expires.is_none_or(|end| now < end)))
+    Ok(match found.filter(|_| is_proven) {
+        None => Proof::Nothing,
+        Some(token) if token.revoked.is_none() && token.expires.is_none_or(|end| now < end) => {
+            Proof::Good(token)
+        }
+        Some(token) => Proof::Ended(token),
+    })
 }
 
 /// What the catalog knows of a secret.
@@ -127,6 +151,12 @@ mod tests {
         assert_eq!(proven(&mixed, 50).await, None, "another's secret");
         catalog.revoke_token(&token.id, at(60)).await.unwrap();
         assert_eq!(proven(text, 50).await, None, "revoked");
+        let ended = async |text: &str| match prove(&*catalog, text, at(50)).await.unwrap() {
+            Proof::Ended(token) => Some(token.id),
+            Proof::Good(_) | Proof::Nothing => None,
+        };
+        assert_eq!(ended(text).await.as_ref(), Some(&token.id));
+        assert_eq!(ended(&mixed).await, None, "only who has the secret is told from others");
     }
 
     #[tokio::test]

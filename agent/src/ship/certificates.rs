@@ -31,6 +31,8 @@ pub(super) struct Certificates {
 pub(super) struct Pem {
     authorities: Vec<reqwest::Certificate>,
     identity: Option<reqwest::Identity>,
+    /// When the first certificate of it expires, in seconds since 1970.
+    expires: Option<i64>,
 }
 
 impl Certificates {
@@ -101,6 +103,7 @@ impl Pem {
             let text = zeroize::Zeroizing::new([read(chain)?, vec![b'\n'], read(key)?].concat());
             let identity = reqwest::Identity::from_pem(&text).map_err(bad("client certificate", chain))?;
             pem.identity = Some(identity);
+            pem.expires = expiry(&text);
             // So does whether the key is that of the certificate.
             pem.builder().build().map_err(bad("client certificate", chain))?;
         }
@@ -123,6 +126,11 @@ impl Pem {
         builder
     }
 
+    /// When the agent's own certificate expires, in seconds since 1970, if it has one.
+    pub(super) fn expires(&self) -> Option<i64> {
+        self.expires
+    }
+
     /// A client whose connections go to `address`, if that is given.
     pub(super) fn client(&self, url: &str, address: Option<SocketAddr>) -> Result<reqwest::Client> {
         let mut builder = self.builder();
@@ -134,6 +142,14 @@ impl Pem {
             .build()
             .map_err(|e| Error::Unavailable { what: "make an HTTP client", reason: with_causes(&e) })
     }
+}
+
+/// When the first certificate expires of those that are here; keys are passed over.
+fn expiry(text: &[u8]) -> Option<i64> {
+    let certificates =
+        x509_parser::pem::Pem::iter_from_buffer(text).flatten().filter(|pem| pem.label == "CERTIFICATE");
+    let ends = certificates.filter_map(|pem| Some(pem.parse_x509().ok()?.validity().not_after.timestamp()));
+    ends.min()
 }
 
 fn paths(files: &Tls) -> impl Iterator<Item = &PathBuf> {
@@ -158,6 +174,8 @@ mod tests {
         let files = Tls { ca_file: None, identity: Some((chain.clone(), key.clone())) };
         let pair = || generate_simple_self_signed(["agent".to_owned()]).unwrap();
         let (first, second): (CertifiedKey<_>, CertifiedKey<_>) = (pair(), pair());
+        // As rcgen has it where nothing else is said: the first second of 4096.
+        const END: i64 = 67_090_118_400;
         std::fs::write(&chain, first.cert.pem()).unwrap();
         std::fs::write(&key, second.signing_key.serialize_pem()).unwrap();
         let refused = Certificates::open(files.clone()).await.map(|_| ()).unwrap_err().to_string();
@@ -165,6 +183,7 @@ mod tests {
 
         std::fs::write(&key, first.signing_key.serialize_pem()).unwrap();
         let certificates = Certificates::open(files).await.unwrap();
+        assert_eq!(certificates.pem().expires(), Some(END));
         let check = async |renewed: bool| {
             let before = certificates.pem();
             assert_eq!(certificates.renew().await, renewed);

@@ -173,6 +173,11 @@ impl Endpoints {
         drop(timeout(time, self.came_back.notified()).await);
     }
 
+    /// When the agent's own certificate expires, in seconds since 1970, if it has one.
+    pub(super) fn certificate_expires(&self) -> Option<i64> {
+        self.certificates.pem().expires()
+    }
+
     /// Where the certificate files have changed, connections are made anew. Those in use end with their requests.
     pub(super) async fn renew_certificates(&self) {
         if !self.certificates.renew().await {

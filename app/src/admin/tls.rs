@@ -1,9 +1,12 @@
-//! `admin tls init`: a private authority, and a certificate with its key for each role.
+//! `admin tls …`: a private authority, a certificate with its key for each role and for single nodes, and what is taken back.
 //!
 //! ```text
-//! DIR/ca.crt  DIR/ca.key                       the authority; its key signs, and is needed nowhere else
-//! DIR/{indexer,query,agent}/ca.crt tls.crt tls.key   what each role is given, named as in Secrets of Kubernetes
+//! DIR/ca.crt  DIR/ca.key  DIR/ca.crl           the authority; its key signs, and is needed nowhere else; what it took back
+//! DIR/{indexer,query,agent}/ca.crt ca.crl tls.crt tls.key   what each role is given, named as in Secrets of Kubernetes
+//! DIR/agent-NODE/ca.crt tls.crt tls.key former.crt          likewise one node's agent; its certificates before
 //! ```
+
+mod revoke;
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -71,34 +74,38 @@ struct Authority {
 
 /// Does what is asked, and prints what was made and where it belongs.
 pub(super) async fn run(command: TlsCommand) -> Outcome {
-    let TlsCommand::Init { dir, names, days, force } = command;
-    let said = tokio::task::spawn_blocking(move || init(&dir, &names, days, force)).await;
+    let said = tokio::task::spawn_blocking(move || match command {
+        TlsCommand::Init { dir, names, days, force } => init(&dir, &names, days.days, force),
+        TlsCommand::Node { nodes, dir, days } => of_nodes(&dir, &nodes, days.days),
+        TlsCommand::Revoke { certificates, dir } => revoke::revoke(&dir, &certificates, now()?),
+    });
+    let said = said.await;
     let said = said.context("the thread that makes keys has gone")?.map_err(Failure::Failed)?;
     Ok(console::output(said.as_bytes())?)
 }
 
+fn now() -> anyhow::Result<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(SystemClock.now().as_nanos().into())
+        .context("the clock tells no time")
+}
+
 fn init(dir: &Path, names: &[CertificateName], days: u16, force: bool) -> anyhow::Result<String> {
-    let now = OffsetDateTime::from_unix_timestamp_nanos(SystemClock.now().as_nanos().into())
-        .context("the clock tells no time")?;
-    let end = now + Duration::days(days.into());
+    let now = now()?;
     make_dir(dir)?;
     let dir = &dir.canonicalize().with_context(|| dir.display().to_string())?;
     let authority = Authority::of(dir, now, force)?;
-    if authority.end < end {
-        let left = (authority.end - now).whole_days();
-        bail!(
-            "the authority in {} ends in {left} days: give fewer --days, or --force for a new one",
-            dir.display()
-        );
-    }
+    let end = authority.end_within(dir, now, days)?;
+    let list = revoke::list(dir, &authority, now)?;
     let what = if authority.is_new { "new authority" } else { "authority, as before" };
     let mut said = format!("{what}, until {}: {}\n", date(authority.end), dir.join("ca.crt").display());
     for role in &ROLES {
         let names = role.all_names(names);
         let folder = dir.join(role.name);
         make_dir(&folder)?;
-        let (certificate, key) = role.issue(&names, &authority, now, end)?;
+        let subject = format!("heliograph {}", role.name);
+        let (certificate, key) = issue(&subject, &names, role.uses, &authority, now, end)?;
         put(&folder.join("ca.crt"), &authority.pem, READABLE)?;
+        put(&folder.join("ca.crl"), &list, READABLE)?;
         put(&folder.join("tls.key"), &key.serialize_pem(), OWNER_ONLY.0)?;
         put(&folder.join("tls.crt"), &certificate, READABLE)?;
         let (name, end, names) = (role.name, date(end), names.join(", "));
@@ -106,6 +113,57 @@ fn init(dir: &Path, names: &[CertificateName], days: u16, force: bool) -> anyhow
     }
     said.push_str(&instructions(dir));
     Ok(said)
+}
+
+/// Makes a certificate and its key for each of these nodes' agents.
+fn of_nodes(dir: &Path, nodes: &[String], days: u16) -> anyhow::Result<String> {
+    let now = now()?;
+    let authority = Authority::there(dir)?;
+    let end = authority.end_within(dir, now, days)?;
+    let mut said = String::new();
+    for node in nodes {
+        let folder = dir.join(format!("agent-{node}"));
+        make_dir(&folder)?;
+        let own = folder.join("tls.crt");
+        if let Some(before) = read(&own)? {
+            // It holds until it is taken back, and there is no other copy of it here.
+            let former = folder.join("former.crt");
+            put(&former, &format!("{}{before}", read(&former)?.unwrap_or_default()), READABLE)?;
+        }
+        let (certificate, key) =
+            issue(node, std::slice::from_ref(node), &[SERVER, CLIENT], &authority, now, end)?;
+        put(&folder.join("ca.crt"), &authority.pem, READABLE)?;
+        put(&folder.join("tls.key"), &key.serialize_pem(), OWNER_ONLY.0)?;
+        put(&own, &certificate, READABLE)?;
+        said.push_str(&format!("{node} until {}: {}\n", date(end), folder.display()));
+    }
+    said.push_str(
+        "\nGive each node its folder, as [tls] of its agent, and name the nodes in the configuration of indexers:\n",
+    );
+    for node in nodes {
+        said.push_str(&format!("\n[[indexer.nodes]]\ncertificate = \"{node}\"\ntenants = [\"…\"]\n"));
+    }
+    Ok(said)
+}
+
+/// A new key, and the certificate for it.
+fn issue(
+    subject: &str,
+    names: &[String],
+    uses: &[ExtendedKeyUsagePurpose],
+    authority: &Authority,
+    now: OffsetDateTime,
+    end: OffsetDateTime,
+) -> anyhow::Result<(String, KeyPair)> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, subject);
+    (params.not_before, params.not_after) = (now - CLOCKS_DIFFER, end);
+    params.use_authority_key_identifier_extension = true;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = uses.to_vec();
+    let key = KeyPair::generate()?;
+    Ok((params.signed_by(&key, &authority.issuer)?.pem(), key))
 }
 
 impl RoleOf {
@@ -122,28 +180,27 @@ impl RoleOf {
         }
         names
     }
-
-    /// A new key, and the certificate for it.
-    fn issue(
-        &self,
-        names: &[String],
-        authority: &Authority,
-        now: OffsetDateTime,
-        end: OffsetDateTime,
-    ) -> anyhow::Result<(String, KeyPair)> {
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::CommonName, format!("heliograph {}", self.name));
-        (params.not_before, params.not_after) = (now - CLOCKS_DIFFER, end);
-        params.use_authority_key_identifier_extension = true;
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = self.uses.to_vec();
-        let key = KeyPair::generate()?;
-        Ok((params.signed_by(&key, &authority.issuer)?.pem(), key))
-    }
 }
 
 impl Authority {
+    /// The one that is there.
+    fn there(dir: &Path) -> anyhow::Result<Self> {
+        let missing = || anyhow!("there is no authority in {}: make one by `admin tls init`", dir.display());
+        let pem = read(&dir.join("ca.crt"))?.ok_or_else(missing)?;
+        let key = read(&dir.join("ca.key"))?.ok_or_else(missing)?;
+        Self::load(pem, &key).with_context(|| format!("the authority in {}", dir.display()))
+    }
+
+    /// When certificates end that hold for so many days: not after the authority.
+    fn end_within(&self, dir: &Path, now: OffsetDateTime, days: u16) -> anyhow::Result<OffsetDateTime> {
+        let end = now + Duration::days(days.into());
+        if self.end < end {
+            let (left, dir) = ((self.end - now).whole_days(), dir.display());
+            bail!("the authority in {dir} ends in {left} days: give fewer --days, or --force for a new one");
+        }
+        Ok(end)
+    }
+
     /// The one that is there, or a new one where nothing is, or where that is wanted.
     fn of(dir: &Path, now: OffsetDateTime, force: bool) -> anyhow::Result<Self> {
         let (certificate, key) = (dir.join("ca.crt"), dir.join("ca.key"));
@@ -214,6 +271,7 @@ Give each machine the folder of its role, and keep {dir}/ca.key away from all of
 cert_file = \"{dir}/indexer/tls.crt\"
 key_file = \"{dir}/indexer/tls.key\"
 client_ca_file = \"{dir}/indexer/ca.crt\"
+client_crl_file = \"{dir}/indexer/ca.crl\"   # what `admin tls revoke` takes back
 
 [query.tls]                            # of query nodes: the page and the API
 cert_file = \"{dir}/query/tls.crt\"

@@ -12,6 +12,7 @@ use heliograph_store::retention::Own;
 use uuid::Uuid;
 
 use super::invite::InviteCommand;
+use super::tls::TlsCommand;
 use crate::config::{Bytes, Span};
 
 /// Which server's data an admin command works on.
@@ -299,56 +300,6 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         place: Place,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TlsCommand {
-    /// Make a private authority, and a certificate and key for each role; where the authority is there already, new
-    /// certificates of it
-    Init {
-        /// Folder for all of it
-        #[arg(long, value_name = "DIR")]
-        dir: PathBuf,
-        /// A further DNS name or address of indexers and query nodes, or of one role as in query=logs.example.com; may
-        /// be repeated
-        #[arg(long = "name", value_name = "[ROLE=]NAME", value_parser = CertificateName::parse)]
-        names: Vec<CertificateName>,
-        /// How long the certificates hold, five years at most; the authority holds ten
-        #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=1825))]
-        days: u16,
-        /// Make a new authority in the place of one that is there: nobody trusts it until everybody has its ca.crt
-        #[arg(long)]
-        force: bool,
-    },
-}
-
-/// A name that certificates shall hold for: of one role, or of all that others connect to by name.
-#[derive(Clone, Debug)]
-pub(crate) struct CertificateName {
-    pub(crate) role: Option<String>,
-    pub(crate) name: String,
-}
-
-impl CertificateName {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (role, name) = match text.split_once('=') {
-            Some((role, name)) => (Some(role), name),
-            None => (None, text),
-        };
-        if let Some(role) = role.filter(|role| !["indexer", "query", "agent"].contains(role)) {
-            return Err(format!("there is no role {role:?}: the roles are indexer, query, agent"));
-        }
-        let of_label = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        };
-        let is_dns = name.strip_prefix("*.").unwrap_or(name).split('.').all(of_label) && name.len() <= 253;
-        if !is_dns && name.parse::<std::net::IpAddr>().is_err() {
-            return Err(format!("{name:?} is not a name like \"logs.example.com\" or an address"));
-        }
-        Ok(Self { role: role.map(str::to_owned), name: name.to_owned() })
-    }
 }
 
 #[derive(Debug, Subcommand)]

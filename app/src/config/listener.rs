@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use heliograph_serve::{ClientCertificates, TlsFiles};
+use heliograph_serve::{ClientCertificates, Clients, TlsFiles};
 
 use super::reader::Reader;
 use super::values::{Setting, Shown};
@@ -52,9 +52,11 @@ impl Listener {
 
 fn read_files(r: &mut Reader<'_>) -> Option<TlsFiles> {
     let (chain, key): (Option<PathBuf>, Option<PathBuf>) = (r.optional("cert_file"), r.optional("key_file"));
-    let (authority, clients) = (r.optional::<PathBuf>("client_ca_file"), r.optional("client_certificates"));
+    let (authority, lists): (Option<PathBuf>, Option<PathBuf>) =
+        (r.optional("client_ca_file"), r.optional("client_crl_file"));
+    let needed = r.optional("client_certificates");
     let path = |key: &str| r.path_of(key);
-    let mistake = match (&chain, &key, &authority, clients) {
+    let mistake = match (&chain, &key, &authority, needed) {
         (Some(_), None, ..) | (None, Some(_), ..) => {
             Some(format!("{} and {} belong together: give both or none", path("cert_file"), path("key_file")))
         }
@@ -64,13 +66,17 @@ fn read_files(r: &mut Reader<'_>) -> Option<TlsFiles> {
         (_, _, None, Some(_)) => {
             Some(format!("{} needs {}", path("client_certificates"), path("client_ca_file")))
         }
+        (_, _, None, None) if lists.is_some() => {
+            Some(format!("{} needs {}", path("client_crl_file"), path("client_ca_file")))
+        }
         _ => None,
     };
     if let Some(mistake) = mistake {
         r.mistake(Mistake::new(mistake));
     }
     let (cert_file, key_file) = chain.zip(key)?;
-    let clients = authority.map(|file| (file, clients.unwrap_or(ClientCertificates::Required)));
+    let needed = needed.unwrap_or(ClientCertificates::Required);
+    let clients = authority.map(|ca_file| Clients { ca_file, crl_file: lists, needed });
     Some(TlsFiles { cert_file, key_file, clients })
 }
 

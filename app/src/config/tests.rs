@@ -6,7 +6,7 @@ mod secrets;
 use std::time::Duration;
 
 use heliograph_agent::{ApiAccess, Input, NamespaceSelection, Otherwise, Rights, WhenFull};
-use heliograph_serve::ClientCertificates;
+use heliograph_serve::{ClientCertificates, Clients};
 use secrecy::ExposeSecret;
 
 use super::Config;
@@ -159,7 +159,10 @@ fn a_port_is_told_its_certificate_and_who_needs_one() {
         (", client_certificates = \"except_status\"", ClientCertificates::ExceptStatus),
         (", client_certificates = \"optional\"", ClientCertificates::Optional),
     ] {
-        assert_eq!(read_tls(&format!("{authority}{more}")).clients, Some(("/a".into(), expected)));
+        let clients = |crl_file| Some(Clients { ca_file: "/a".into(), crl_file, needed: expected });
+        assert_eq!(read_tls(&format!("{authority}{more}")).clients, clients(None));
+        let lists = ", client_crl_file = \"/r\"";
+        assert_eq!(read_tls(&format!("{authority}{more}{lists}")).clients, clients(Some("/r".into())));
     }
     let wrong = |keys: &str, expected: &str| {
         refuses(&format!("[query.tls]\n{keys}\n"), &format!("invalid configuration: {expected}"));
@@ -172,6 +175,7 @@ fn a_port_is_told_its_certificate_and_who_needs_one() {
         "client_ca_file = \"/a\"",
         "query.tls.client_ca_file needs query.tls.cert_file and query.tls.key_file",
     );
+    wrong("client_crl_file = \"/r\"", "query.tls.client_crl_file needs query.tls.client_ca_file");
     wrong(
         "client_certificates = \"optional\"",
         "query.tls.client_certificates needs query.tls.client_ca_file",

@@ -1,8 +1,11 @@
-//! `heliograph admin tls init`: what it makes, what it leaves alone, and what it refuses.
+//! `heliograph admin tls …`: what it makes, what it leaves alone, what it takes back, and what it refuses.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::command::run;
 use crate::server::files_below;
@@ -37,10 +40,12 @@ async fn keys_are_their_owners_alone_and_the_next_run_renews() {
     let first = all(&dir);
     let modes: Vec<_> = first.iter().map(|(name, (mode, _))| (name.as_str(), *mode)).collect();
     let of_role = |role: &str| {
-        [("ca.crt", 0o644), ("tls.crt", 0o644), ("tls.key", 0o600)]
+        [("ca.crt", 0o644), ("ca.crl", 0o644), ("tls.crt", 0o644), ("tls.key", 0o600)]
             .map(|(file, mode)| (format!("{role}/{file}"), mode))
     };
-    let mut expected = vec![("ca.crt".to_owned(), 0o644), ("ca.key".to_owned(), 0o600)];
+    let mut expected = [("ca.crt", 0o644), ("ca.crl", 0o644), ("ca.key", 0o600)]
+        .map(|(file, mode)| (file.to_owned(), mode))
+        .to_vec();
     expected.extend(["indexer", "query", "agent"].into_iter().flat_map(of_role));
     expected.sort();
     assert_eq!(modes, expected.iter().map(|(name, mode)| (name.as_str(), *mode)).collect::<Vec<_>>());
@@ -105,4 +110,70 @@ async fn names_and_days_that_cannot_be_are_refused() {
         run(&["admin", "tls", "init", "--dir", dir.to_str().unwrap(), argument]).await.failed(2, &[why]);
     }
     assert!(!dir.try_exists().unwrap());
+}
+
+/// Serial numbers on the list of a folder, as the list has them.
+fn revoked(list: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(list).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes()).unwrap();
+    let (_, list) = CertificateRevocationList::from_der(&pem.contents).unwrap();
+    list.iter_revoked_certificates().map(|entry| entry.raw_serial_as_string()).collect()
+}
+
+#[tokio::test]
+async fn a_node_has_a_certificate_of_its_own_and_what_is_revoked_stays_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("tls");
+    let path = |name: &str| dir.join(name).display().to_string();
+    let tls = async |words: &[&str]| {
+        run(&[&["admin", "tls"], words, &["--dir", dir.to_str().unwrap()]].concat()).await
+    };
+    tls(&["node", "n1"]).await.failed(1, &["there is no authority in"]);
+    tls(&["init"]).await.fine();
+    let list = dir.join("indexer/ca.crl");
+    assert_eq!(revoked(&list), [""; 0]);
+    let of_roles = all(&dir);
+    let said = tls(&["node", "n1", "n2.example"]).await.fine();
+    assert!(said.contains("n1 until ") && said.contains("certificate = \"n2.example\""), "{said}");
+    let made = all(&dir);
+    assert!(of_roles.iter().all(|(name, content)| made[name] == *content), "roles keep theirs");
+    assert_eq!(made["agent-n1/tls.key"].0, 0o600);
+    let certificate = std::fs::read(dir.join("agent-n1/tls.crt")).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&certificate).unwrap();
+    let parsed = pem.parse_x509().unwrap();
+    assert_eq!(parsed.subject().to_string(), "CN=n1");
+    let first = parsed.raw_serial_as_string();
+
+    let said = tls(&["revoke", &path("agent-n1/tls.crt")]).await.fine();
+    assert!(said.starts_with("is revoked: CN=n1, until ") && said.contains("1 in all"), "{said}");
+    assert_eq!(revoked(&list), std::slice::from_ref(&first));
+    assert_eq!(std::fs::read(&list).unwrap(), std::fs::read(dir.join("ca.crl")).unwrap());
+    // The next one is another, and the one before it is still at hand.
+    tls(&["node", "n1"]).await.fine();
+    let both = [path("agent-n1/tls.crt"), path("agent-n1/former.crt")];
+    let said = tls(&["revoke", &both[0], &both[1]]).await.fine();
+    assert!(said.contains("is revoked: CN=n1") && said.contains("is revoked already: CN=n1"), "{said}");
+    assert_eq!((revoked(&list).len(), &revoked(&list)[0]), (2, &first));
+    tls(&["init"]).await.fine();
+    assert_eq!(revoked(&list).len(), 2, "kept");
+
+    let before = all(&dir);
+    let other = tempfile::tempdir().unwrap();
+    let others = other.path().join("query/tls.crt").display().to_string();
+    run(&["admin", "tls", "init", "--dir", other.path().to_str().unwrap()]).await.fine();
+    tls(&["revoke", &path("query/tls.crt"), &others]).await.failed(1, &["is not of the authority here"]);
+    tls(&["revoke", &path("ca.crt")]).await.failed(1, &["it is the authority itself"]);
+    tls(&["revoke", &path("query/tls.key")]).await.failed(1, &["it is no certificate"]);
+    tls(&["revoke", &path("nothing")]).await.failed(1, &["cannot read"]);
+    std::fs::copy(other.path().join("ca.crl"), dir.join("ca.crl")).unwrap();
+    tls(&["revoke", &path("query/tls.crt")]).await.failed(1, &["ca.crl", "not signed by the authority here"]);
+    std::fs::write(dir.join("ca.crl"), &before["ca.crl"].1).unwrap();
+    assert_eq!(all(&dir), before);
+    for name in ["heliograph-indexer", "Localhost", "10.0.0.1", "a b", "../n", "*.n", ""] {
+        tls(&["node", name]).await.failed(2, &["node"]);
+    }
+    assert_eq!(all(&dir), before);
+
+    tls(&["init", "--force"]).await.fine();
+    assert_eq!(revoked(&list), [""; 0], "a new authority has taken nothing back");
 }

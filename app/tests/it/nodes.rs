@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::command::{heliograph, run};
@@ -30,6 +31,22 @@ async fn wait_for_metric(client: &reqwest::Client, base: &str, name: &str) {
         assert!(Instant::now() < deadline, "{text}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Tenant t that came into being and what was refused for u are on record soon, by whom they came about.
+async fn check_records(config: &str) {
+    let (made, refused) = loop {
+        let rows = run(&["admin", "audit", "export", "--config", config]).await.fine();
+        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |action: &str| rows.iter().find(|row| row["action"] == action).cloned();
+        if let Some(both) = of("tenant.create").zip(of("ingest.refused")) {
+            break both;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!((&made["actor"], &made["tenant"]), (&"agent:heliograph agent".into(), &"t".into()));
+    assert_eq!(refused["actor"], made["actor"]);
+    assert_eq!((&refused["tenant"], &refused["details"]["tenant"]), (&Value::Null, &"u".into()));
 }
 
 #[tokio::test]
@@ -94,6 +111,7 @@ async fn an_agent_ships_by_its_certificate_alone_and_for_its_tenants_only() {
     wait_for_metric(&client(&dir, Some("agent")), &indexer.base("indexer.listen"), refused).await;
     // Its tenant was not even made, and its lines wait at the agent.
     token("u").await.failed(1, &["there is no tenant"]);
+    check_records(config).await;
     append(&own, "another line of t\n");
     query.wait_for(&token_of_t, "", 2).await;
     let told = agent.said();
@@ -101,4 +119,42 @@ async fn an_agent_ships_by_its_certificate_alone_and_for_its_tenants_only() {
     for server in [agent, query, indexer] {
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_node_whose_certificate_is_taken_back_ships_nothing_more() {
+    let place = Place::new();
+    let dir = certificates(place.logs().parent().unwrap(), "30").await;
+    let to = dir.to_str().unwrap();
+    run(&["admin", "tls", "node", "n1", "n2", "--dir", to]).await.fine();
+    let config = place.write_shared_config(
+        &[
+            "[indexer]\nlisten = \"127.0.0.1:0\"\n",
+            "[[indexer.nodes]]\ncertificate = \"n*\"\ntenants = [\"t\"]\n",
+            &section("indexer.tls", &dir, "indexer", Some("client_ca_file")),
+            &format!("client_crl_file = {:?}\n", dir.join("indexer/ca.crl").display().to_string()),
+        ]
+        .concat(),
+    );
+    let mut command = heliograph();
+    command.arg("indexer").arg("--config").arg(&config);
+    let mut indexer = Server::spawn_for(client(&dir, Some("query")), command, "indexer.listen");
+    indexer.wait_until_ready().await;
+    let url = format!("{}/v1/logs", indexer.base("indexer.listen"));
+    let [one, two] = ["agent-n1", "agent-n2"].map(|node| client(&dir, Some(node)));
+    let ship = async |client: &reqwest::Client| {
+        let request = client.post(&url).header("x-heliograph-tenant", "t").json(&serde_json::json!({}));
+        request.send().await.map(|answer| answer.status().as_u16()).map_err(|error| format!("{error:?}"))
+    };
+    assert_eq!((ship(&one).await, ship(&two).await), (Ok(200), Ok(200)));
+    let stolen = dir.join("agent-n1/tls.crt").display().to_string();
+    run(&["admin", "tls", "revoke", &stolen, "--dir", to]).await.fine();
+    let deadline = Instant::now() + PATIENCE;
+    // The connection that it has goes first, and how that looks from there is open.
+    while !ship(&one).await.is_err_and(|error| error.contains("CertificateRevoked")) {
+        assert!(Instant::now() < deadline, "it still ships");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ship(&two).await, Ok(200));
+    indexer.stop().await;
 }

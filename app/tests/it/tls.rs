@@ -129,15 +129,21 @@ impl Cluster {
         ]
     }
 
-    /// When the certificate expires that each port serves with.
+    /// When the certificate expires that each port serves with, and that which agent and query node show to indexers.
     async fn expiries(&self) -> Vec<i64> {
         let client = client(&self.dir, Some("agent"));
         let mut out = Vec::new();
         for (role, url) in self.ports() {
             let text = client.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
-            let name = format!("heliograph_tls_certificate_expires_seconds{{role=\"{role}\"}} ");
-            let value = text.lines().find_map(|line| line.strip_prefix(&name));
-            out.push(value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap());
+            let mut names = vec![format!("heliograph_tls_certificate_expires_seconds{{role=\"{role}\"}} ")];
+            if role != "indexer" {
+                let own = "tls_certificate_expires_seconds{file=\"tls.cert_file\"}";
+                names.push(format!("heliograph_{role}_{own} "));
+            }
+            for name in names {
+                let value = text.lines().find_map(|line| line.strip_prefix(&name));
+                out.push(value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap());
+            }
         }
         out
     }

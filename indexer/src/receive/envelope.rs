@@ -16,34 +16,34 @@ pub(super) struct Envelope {
     pub(super) sender: Sender,
     pub(super) tenant: TenantId,
     pub(super) batch_id: Option<BatchId>,
+    /// What the producer of that was before its node stood in it.
+    pub(super) former: Option<ProducerId>,
     pub(super) encoding: Encoding,
 }
 
 impl Envelope {
-    /// Reads the headers of a request of `sender`.
+    /// Reads the headers of a request of `sender`. Whether it may send for the tenant is not looked at here.
     pub(super) fn of(headers: &HeaderMap, sender: Sender) -> Result<Self> {
         let named = named_tenant(headers)?;
-        let batch_id = batch_id(headers, &sender)?;
+        let named_batch = batch_id(headers)?;
+        let batch_id = named_batch.as_ref().map(|id| of_sender(id, &sender)).transpose()?;
+        let is_of_node = matches!(&sender, Sender::Agent { name: Some(_), .. });
+        let former = named_batch.filter(|_| is_of_node).map(|id| id.producer);
         let encoding = Encoding::of(headers)?;
         let tenant = match (&sender, named) {
-            (Sender::Agent(_), Some(named)) => named,
-            (Sender::Agent(_), None) => {
+            (_, Some(named)) => named,
+            (Sender::Agent { .. }, None) => {
                 return Err(Error::invalid(format!("header {TENANT_HEADER} is missing")));
             }
-            (Sender::Token { tenant, .. }, Some(named)) if named != *tenant => {
-                return Err(Error::Forbidden {
-                    reason: "the token is for another tenant than the header names",
-                });
-            }
-            (Sender::Token { tenant, .. }, _) => tenant.clone(),
+            (Sender::Token { tenant, .. }, None) => tenant.clone(),
         };
-        Ok(Self { sender, tenant, batch_id, encoding })
+        Ok(Self { sender, tenant, batch_id, former, encoding })
     }
 
     /// Names the sender where it does not name its sources itself.
     pub(super) fn producer(&self) -> String {
         match &self.sender {
-            Sender::Agent(_) => "agent".to_owned(),
+            Sender::Agent { .. } => "agent".to_owned(),
             Sender::Token { id, .. } => format!("token:{id}"),
         }
     }
@@ -64,7 +64,7 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>> {
 }
 
 /// The batch's name: all three headers, or none.
-fn batch_id(headers: &HeaderMap, sender: &Sender) -> Result<Option<BatchId>> {
+fn batch_id(headers: &HeaderMap) -> Result<Option<BatchId>> {
     let parts = [PRODUCER_HEADER, EPOCH_HEADER, SEQUENCE_HEADER];
     let [producer, epoch, sequence] = parts.map(|name| text(headers, name));
     let (producer, epoch, sequence) = match (producer?, epoch?, sequence?) {
@@ -76,16 +76,22 @@ fn batch_id(headers: &HeaderMap, sender: &Sender) -> Result<Option<BatchId>> {
             return Err(Error::invalid(format!("header {} is missing", missing.join(", "))));
         }
     };
-    let id = BatchId {
+    Ok(Some(BatchId {
         producer: ProducerId::parse(producer)?,
         epoch: number(EPOCH_HEADER, epoch, 0)?,
         sequence: number(SEQUENCE_HEADER, sequence, 1)?,
-    };
-    Ok(Some(match sender {
-        Sender::Agent(_) => id,
-        // A token must not move an agent's sequences on, nor another token's.
-        Sender::Token { id: token, .. } => BatchId { producer: within_token(token, &id.producer)?, ..id },
     }))
+}
+
+/// The batch's name among those of its sender: nobody moves another's sequences on, or has its batches taken for repeats.
+/// Only where all agents prove the same, they are not told apart.
+fn of_sender(id: &BatchId, sender: &Sender) -> Result<BatchId> {
+    let producer = match sender {
+        Sender::Agent { name: None, .. } => id.producer.clone(),
+        Sender::Agent { name: Some(node), .. } => within("node", node, &id.producer)?,
+        Sender::Token { id: token, .. } => within("token", token, &id.producer)?,
+    };
+    Ok(BatchId { producer, ..id.clone() })
 }
 
 fn number(name: &'static str, value: &str, lowest: u64) -> Result<u64> {
@@ -97,10 +103,10 @@ fn number(name: &'static str, value: &str, lowest: u64) -> Result<u64> {
         .ok_or_else(|| Error::invalid(format!("header {name} is {value:?}, not a number from {lowest} on")))
 }
 
-fn within_token(token: &str, producer: &ProducerId) -> Result<ProducerId> {
-    let digest = digest(&SHA256, format!("{token}\0{producer}").as_bytes());
+fn within(kind: &str, name: &str, producer: &ProducerId) -> Result<ProducerId> {
+    let digest = digest(&SHA256, format!("{name}\0{producer}").as_bytes());
     let hex: String = digest.as_ref().iter().take(20).map(|b| format!("{b:02x}")).collect();
-    Ok(ProducerId::parse(&format!("token.{hex}"))?)
+    Ok(ProducerId::parse(&format!("{kind}.{hex}"))?)
 }
 
 #[cfg(test)]
@@ -108,10 +114,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn producers_of_tokens_are_apart_from_agents() {
+    fn producers_are_apart_by_who_sends() {
         let producer = ProducerId::parse(&"p".repeat(64)).unwrap();
-        let a = within_token("a", &producer).unwrap();
-        assert_ne!(a, within_token("b", &producer).unwrap());
+        let a = within("token", "a", &producer).unwrap();
+        assert_ne!(a, within("token", "b", &producer).unwrap());
+        assert_ne!(a, within("node", "a", &producer).unwrap());
         assert_ne!(a, producer);
     }
 }

@@ -212,7 +212,7 @@ impl Server {
     pub(crate) async fn token(&self, tenant: &str, roles: &[Role]) -> String {
         let tenant = TenantId::parse(tenant).unwrap();
         let workspace = Workspace::parse("default").unwrap();
-        self.store.tenants.find_or_create(&tenant, &workspace).await.unwrap();
+        drop(self.store.tenants.find_or_create(&tenant, &workspace).await.unwrap());
         let (token, secret) = heliograph_store::token::issue(&tenant, roles, None, clock().now()).unwrap();
         self.store.catalog.create_token(&token).await.unwrap();
         let secret: SecretString = secret;

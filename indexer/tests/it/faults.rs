@@ -135,6 +135,7 @@ pub(crate) struct Database {
     commit_answer_lost: Fault,
     publish_refused: Fault,
     publish_answer_lost: Fault,
+    pub(crate) audit_refused: Fault,
     /// Listing write-ahead objects waits for this.
     wal_listed: Semaphore,
     /// Where replacing and forgetting segments stops.
@@ -159,6 +160,7 @@ impl Database {
             commit_answer_lost: Fault::default(),
             publish_refused: Fault::default(),
             publish_answer_lost: Fault::default(),
+            audit_refused: Fault::default(),
             wal_listed: Semaphore::new(1),
             stop: Arc::clone(stop),
             commit_answered: Semaphore::new(1),
@@ -191,6 +193,12 @@ macro_rules! through {
                 }
                 self.inner.publish(lease, segment, released).await?;
                 if self.publish_answer_lost.strikes() { Err(lost()) } else { Ok(()) }
+            }
+            async fn append_audit(&self, key: &audit::HeadKey, events: &[audit::Event]) -> Result<()> {
+                if self.audit_refused.strikes() {
+                    return Err(lost());
+                }
+                self.inner.append_audit(key, events).await
             }
             async fn replace(&self, merged: &[ObjectId], by: &SegmentMeta, at: Timestamp) -> Result<()> {
                 self.stop.pass(Point::BeforeReplace).await;
@@ -279,7 +287,6 @@ through! {
     erasures() -> Vec<Erasure>;
     pending_erasures() -> Vec<PendingErasure>;
     erasure_steps() -> u64;
-    append_audit(key: &audit::HeadKey, events: &[audit::Event]) -> ();
     audit_head() -> audit::Head;
     audit_rows(after: u64, limit: u32) -> Vec<audit::Row>;
     audit_page(page: &audit::Page) -> Vec<audit::Row>;
@@ -295,7 +302,7 @@ through! {
     advance_retention_clock(to: Option<Timestamp>) -> Option<Timestamp>;
 }
 
-async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {
+pub(crate) async fn with_database(folder: &std::path::Path, config: Config) -> (Server, Arc<Database>) {
     let mut made = None;
     let server = Server::start_with(folder, config, |store| {
         let database = Arc::new(Database::wrap(Arc::clone(&store.catalog)));

@@ -1,6 +1,7 @@
 //! The indexer as its neighbours see it: real HTTP, real files, faults where they hurt.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod bench;
 mod bodies;
 mod bulk;

@@ -6,7 +6,7 @@ use std::path::Path;
 use globset::Glob;
 use heliograph_indexer::{Config, NodeName, NodeRule, Reach};
 use heliograph_model::tenant::{TenantId, Workspace};
-use heliograph_serve::{ClientCertificates, Port, Tls, TlsFiles, TlsMetrics};
+use heliograph_serve::{ClientCertificates, Clients, Port, Tls, TlsFiles, TlsMetrics};
 use heliograph_store::Store;
 use heliograph_store::catalog::Role;
 use heliograph_testbed::authority::{Authority, Issued};
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{AGENT, CLUSTER, clock, config, near, open_store};
+use crate::bench::{self, AGENT, CLUSTER, all_of, clock, config, near, open_store};
 
 pub(crate) fn certificate(pattern: &str, may: Reach) -> NodeRule {
     NodeRule { who: NodeName::Certificate(Glob::new(pattern).unwrap().compile_matcher()), may }
@@ -31,20 +31,22 @@ pub(crate) fn tenants(patterns: &[&str]) -> Reach {
 }
 
 /// An indexer behind TLS that takes certificates of its authority.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
-    authority: Authority,
-    store: Store,
+    pub(crate) authority: Authority,
+    pub(crate) store: Store,
     registry: Registry,
-    _running: JoinSet<()>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
 }
 
 impl Server {
-    async fn start(folder: &Path, nodes: Vec<NodeRule>) -> Self {
+    pub(crate) async fn start(folder: &Path, nodes: Vec<NodeRule>) -> Self {
         let authority = Authority::new("the cluster's");
         let (cert_file, key_file) = authority.issue("indexer", &["127.0.0.1"]).put(folder, "indexer");
         std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
-        let clients = Some((folder.join("ca.crt"), ClientCertificates::Optional));
+        let (ca_file, needed) = (folder.join("ca.crt"), ClientCertificates::Optional);
+        let clients = Some(Clients { ca_file, crl_file: None, needed });
         let registry = Registry::new();
         let metrics = TlsMetrics::new(&registry).unwrap();
         let tls = Tls::open(TlsFiles { cert_file, key_file, clients }, "indexer", &metrics).await.unwrap();
@@ -54,19 +56,29 @@ impl Server {
         let config = Config { nodes, ..config() };
         let (ready, mut is_ready) = watch::channel(false);
         let mut running = JoinSet::new();
-        let (used, shown) = (store.clone(), registry.clone());
+        let stop = CancellationToken::new();
+        let (used, shown, halt) = (store.clone(), registry.clone(), stop.clone());
         running.spawn(async move {
-            let (port, stop) = (Port::encrypted(listener, tls), CancellationToken::new());
+            let port = Port::encrypted(listener, tls);
             let status = axum::Router::new();
-            Box::pin(heliograph_indexer::run(config, port, used, clock(), &shown, status, ready, stop))
+            Box::pin(heliograph_indexer::run(config, port, used, clock(), &shown, status, ready, halt))
                 .await
                 .unwrap();
         });
         is_ready.wait_for(|ready| *ready).await.unwrap();
-        Self { address, authority, store, registry, _running: running }
+        Self { address, authority, store, registry, stop, running }
     }
 
-    fn client(&self, own: Option<&Issued>) -> Client {
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        self.running.join_next().await.unwrap().unwrap();
+    }
+
+    pub(crate) fn post(&self, client: &Client, path: &str) -> reqwest::RequestBuilder {
+        client.post(format!("https://{}{path}", self.address))
+    }
+
+    pub(crate) fn client(&self, own: Option<&Issued>) -> Client {
         let trusted = reqwest::Certificate::from_pem(self.authority.pem().as_bytes()).unwrap();
         let builder = Client::builder().no_proxy().tls_certs_only([trusted]);
         let builder = match own {
@@ -77,9 +89,9 @@ impl Server {
     }
 
     /// The answer to a record for a tenant: status and text.
-    async fn send(&self, client: &Client, tenant: &str, authorization: &[&str]) -> (u16, String) {
+    pub(crate) async fn send(&self, client: &Client, tenant: &str, authorization: &[&str]) -> (u16, String) {
         let record = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": "x" } }] }] }] });
-        let mut request = client.post(format!("https://{}/v1/logs", self.address)).json(&record);
+        let mut request = self.post(client, "/v1/logs").json(&record);
         if !tenant.is_empty() {
             request = request.header("x-heliograph-tenant", tenant);
         }
@@ -177,9 +189,9 @@ async fn the_agents_token_alone_is_no_agent_where_nodes_are_named() {
     {
         check(&named, "team-a", wrong, 401).await;
     }
-    let internal = named.post(format!("https://{}/internal/v1/scan", server.address));
+    let internal = server.post(&named, "/internal/v1/scan");
     assert_eq!(internal.send().await.unwrap().status(), 401, "an agent reads nothing");
-    let twice = named.post(format!("https://{}/internal/v1/scan", server.address)).bearer_auth(CLUSTER);
+    let twice = server.post(&named, "/internal/v1/scan").bearer_auth(CLUSTER);
     let twice = twice.header("authorization", "Bearer x").send().await.unwrap();
     assert_eq!(twice.status(), 401, "two credentials");
 
@@ -201,7 +213,7 @@ async fn no_other_header_makes_an_agent_or_names_a_tenant() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), vec![certificate("node-a", tenants(&["team-a"]))]).await;
     let own = server.authority.issue("node-a", &[]);
-    let post = |client: &Client| client.post(format!("https://{}/v1/logs", server.address)).json(&json!({}));
+    let post = |client: &Client| server.post(client, "/v1/logs").json(&json!({}));
     let forged = [
         ("x-forwarded-client-cert", "Subject=\"CN=node-a\""),
         ("x-ssl-client-s-dn", "CN=node-a"),
@@ -223,4 +235,57 @@ async fn no_other_header_makes_an_agent_or_names_a_tenant() {
     let both = post(&server.client(Some(&own))).header("x-heliograph-tenant", "team-a");
     let both = both.header("x-heliograph-tenant", "team-b").send().await.unwrap();
     assert_eq!(both.status(), 400, "two tenants");
+}
+
+/// What a batch of one line of a producer is answered.
+async fn ship(server: &Server, client: &Client, line: &str, (epoch, sequence): (u64, u64)) -> u16 {
+    let record = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "stringValue": line } }] }] }] });
+    let request = server.post(client, "/v1/logs").json(&record).header("x-heliograph-tenant", "team-a");
+    let request = request.header("x-heliograph-producer", "p").header("x-heliograph-epoch", epoch);
+    request.header("x-heliograph-sequence", sequence).send().await.unwrap().status().as_u16()
+}
+
+/// The lines of team-a that are in memory, by number.
+async fn lines(server: &Server) -> usize {
+    let scans = heliograph_model::scan::Scans::from(all_of("team-a"));
+    let request = server.post(&server.client(None), "/internal/v1/scan").bearer_auth(CLUSTER).json(&scans);
+    request.send().await.unwrap().text().await.unwrap().lines().count() - 1
+}
+
+#[tokio::test]
+async fn a_node_that_takes_anothers_producer_name_moves_nothing_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), vec![certificate("node-*", tenants(&["team-a"]))]).await;
+    let [victim, thief] =
+        ["node-a", "node-b"].map(|node| server.client(Some(&server.authority.issue(node, &[]))));
+    assert_eq!(ship(&server, &victim, "1", (1, 1)).await, 200);
+    // Neither ahead, so that the other's next would be a repeat, nor in a later epoch.
+    assert_eq!(ship(&server, &thief, "false 2", (1, 2)).await, 409);
+    assert_eq!(ship(&server, &thief, "false 1", (1, 1)).await, 200);
+    assert_eq!(ship(&server, &thief, "false 2", (1, 2)).await, 200);
+    assert_eq!(ship(&server, &thief, "false 3", (9, 1)).await, 200);
+    assert_eq!(ship(&server, &victim, "2", (1, 2)).await, 200);
+    assert_eq!(ship(&server, &victim, "2", (1, 2)).await, 200, "its own repeat");
+    assert_eq!(lines(&server).await, 5);
+}
+
+#[tokio::test]
+async fn what_was_stored_before_nodes_were_named_is_not_stored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = bench::Server::start(folder.path()).await;
+    for sequence in [1, 2] {
+        let batch = bench::records("a", sequence - 1..sequence);
+        assert_eq!(before.send("team-a", "p", sequence, &batch).await, 200);
+    }
+    before.kill().await;
+    let server = Server::start(folder.path(), vec![certificate("node-*", tenants(&["team-a"]))]).await;
+    let node = server.client(Some(&server.authority.issue("node-a", &[])));
+    // Its answer was lost: the batch comes again, in the same epoch.
+    assert_eq!(ship(&server, &node, "again", (1, 2)).await, 200);
+    assert_eq!(lines(&server).await, 2);
+    // The next goes on in another epoch, as an agent does after this answer, or begins anew.
+    assert_eq!(ship(&server, &node, "3", (1, 3)).await, 409);
+    assert_eq!(ship(&server, &node, "3", (2, 1)).await, 200);
+    assert_eq!(ship(&server, &node, "3", (2, 1)).await, 200);
+    assert_eq!(lines(&server).await, 3);
 }

@@ -4,16 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliograph_serve::{Error, RENEW_EVERY, Renewal, Watched};
-use prometheus::IntCounter;
+use heliograph_serve::{Error, RENEW_EVERY, Renewal, Watched, certificates_expire};
 
 use crate::config::Tls;
+use crate::metrics::Metrics;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Client(Arc<Watched<reqwest::Client>>);
+pub(crate) struct Client(Arc<Watched<Made>>);
+
+/// Of the files of one moment.
+struct Made {
+    client: reqwest::Client,
+    /// When the client's own certificate expires, in seconds since 1970, if it has one.
+    expires: Option<i64>,
+}
 
 impl Client {
     /// Reads and checks the files.
@@ -25,22 +32,26 @@ impl Client {
     }
 
     /// The client of the moment. What was begun with an earlier one goes on.
-    pub(super) fn get(&self) -> Arc<reqwest::Client> {
-        self.0.get()
+    pub(super) fn get(&self) -> reqwest::Client {
+        self.0.get().client.clone()
     }
 
-    /// Looks from time to time whether the files have changed, for ever; counts those that cannot be used.
-    pub(crate) async fn keep_fresh(&self, failures: &IntCounter) {
+    /// Looks from time to time whether the files have changed, for ever; counts those that cannot be used, and shows when
+    /// the certificate in use expires.
+    pub(crate) async fn keep_fresh(&self, metrics: &Metrics) {
         loop {
+            if let Some(expires) = self.0.get().expires {
+                metrics.tls_certificate_expires.with_label_values(&["tls.cert_file"]).set(expires);
+            }
             tokio::time::sleep(RENEW_EVERY).await;
             if self.0.renew().await == (Renewal::Refused { known: false }) {
-                failures.inc();
+                metrics.tls_reload_failures.inc();
             }
         }
     }
 }
 
-fn build(files: &Tls) -> Result<reqwest::Client, Error> {
+fn build(files: &Tls) -> Result<Made, Error> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -65,7 +76,10 @@ fn build(files: &Tls) -> Result<reqwest::Client, Error> {
     }
     // Whether they are certificates at all, and the key theirs, shows only here.
     let (field, path) = last.unwrap_or(("ca_file", Path::new("")));
-    builder.build().map_err(|e| refused(field, path, &e))
+    let client = builder.build().map_err(|e| refused(field, path, &e))?;
+    let own = files.identity.as_ref();
+    let expires = own.map(|(chain, _)| certificates_expire("cert_file", chain)).transpose()?;
+    Ok(Made { client, expires })
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, Error> {

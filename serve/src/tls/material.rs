@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,7 +13,8 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{ClientCertificates, TlsFiles};
+use super::lists::Lists;
+use super::{ClientCertificates, Clients, TlsFiles};
 use crate::error::{Error, Result};
 
 /// What connections begin with.
@@ -20,22 +22,35 @@ pub(super) struct Material {
     pub(super) server: Arc<ServerConfig>,
     /// When the first certificate of the chain expires, in seconds since 1970.
     pub(super) expires: i64,
+    /// Tells whether a client's certificate holds; none, where nobody is asked for one.
+    pub(super) verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// What is taken back, where a file says so.
+    pub(super) lists: Option<Lists>,
+    /// What is wrong with that file, if older lists are used than are there.
+    pub(super) complaint: Option<Error>,
 }
 
+/// The last revocation lists that could be used. A bad one must neither let anybody in again nor keep a new certificate of
+/// the port from being used.
+pub(super) type LastLists = Mutex<Option<Lists>>;
+
 impl Material {
-    /// Reads all files; they must fit one another.
-    pub(super) fn read(files: &TlsFiles) -> Result<Self> {
+    /// Reads all files; they must fit one another, but for revocation lists, in whose place the last ones are taken.
+    pub(super) fn read(files: &TlsFiles, last: &LastLists) -> Result<Self> {
         let chain = certificates("cert_file", &files.cert_file)?;
         let expires = expiry(&chain).map_err(|e| Error::file("cert_file", &files.cert_file, e))?;
         let key = PrivateKeyDer::from_pem_file(&files.key_file)
             .map_err(|e| Error::file("key_file", &files.key_file, format!("no private key in PEM: {e}")))?;
         // Named, not the process's default: others in the tree may bring one of their own.
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let clients =
+            files.clients.as_ref().map(|clients| Known::read(clients, &provider, last)).transpose()?;
+        let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|e| Error::file("cert_file", &files.cert_file, e))?;
-        let builder = match &files.clients {
-            Some((path, clients)) => builder.with_client_cert_verifier(verifier(path, *clients, provider)?),
+        let Known { verifier, lists, complaint } = clients.unwrap_or_default();
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
             None => builder.with_no_client_auth(),
         };
         let mut server = builder.with_single_cert(chain, key).map_err(|e| {
@@ -43,7 +58,50 @@ impl Material {
             Error::file("cert_file", &files.cert_file, format!("does not serve with the key {key}: {e}"))
         })?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { server: Arc::new(server), expires })
+        // Only now is it what is used.
+        last.lock().clone_from(&lists);
+        Ok(Self { server: Arc::new(server), expires, verifier, lists, complaint })
+    }
+}
+
+/// By what clients are known.
+#[derive(Default)]
+struct Known {
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    lists: Option<Lists>,
+    complaint: Option<Error>,
+}
+
+impl Known {
+    fn read(clients: &Clients, provider: &Arc<CryptoProvider>, last: &LastLists) -> Result<Self> {
+        let authorities = certificates("client_ca_file", &clients.ca_file)?;
+        let bad = |e: &dyn std::fmt::Display| Error::file("client_ca_file", &clients.ca_file, e);
+        let mut roots = RootCertStore::empty();
+        for authority in &authorities {
+            roots.add(authority.clone()).map_err(|e| bad(&e))?;
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let builder = match clients.needed {
+            ClientCertificates::Required => builder,
+            ClientCertificates::ExceptStatus | ClientCertificates::Optional => {
+                builder.allow_unauthenticated()
+            }
+        };
+        let Some(path) = &clients.crl_file else {
+            return Ok(Self { verifier: Some(builder.build().map_err(|e| bad(&e))?), ..Self::default() });
+        };
+        // An authority without a list has taken nothing back, as far as we are told. That a list has run out is no reason
+        // to turn everybody away: it is told at the start, and by a figure.
+        let builder = builder.allow_unknown_revocation_status();
+        let by = |lists: &Lists| builder.clone().with_crls(lists.lists.iter().cloned()).build();
+        let read = Lists::read(path, &authorities)
+            .and_then(|lists| Ok((by(&lists).map_err(|e| Error::file("client_crl_file", path, e))?, lists)));
+        let (verifier, lists, complaint) = match (read, last.lock().clone()) {
+            (Ok((verifier, lists)), _) => (verifier, lists, None),
+            (Err(error), Some(last)) => (by(&last).map_err(|e| bad(&e))?, last, Some(error)),
+            (Err(error), None) => return Err(error),
+        };
+        Ok(Self { verifier: Some(verifier), lists: Some(lists), complaint })
     }
 }
 
@@ -57,21 +115,9 @@ fn certificates(field: &'static str, path: &Path) -> Result<Vec<CertificateDer<'
     Ok(chain)
 }
 
-fn verifier(
-    path: &Path,
-    clients: ClientCertificates,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>> {
-    let mut roots = RootCertStore::empty();
-    for authority in certificates("client_ca_file", path)? {
-        roots.add(authority).map_err(|e| Error::file("client_ca_file", path, e))?;
-    }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = match clients {
-        ClientCertificates::Required => builder,
-        ClientCertificates::ExceptStatus | ClientCertificates::Optional => builder.allow_unauthenticated(),
-    };
-    builder.build().map_err(|e| Error::file("client_ca_file", path, e))
+/// When the first certificate of a PEM file expires, in seconds since 1970. `field` is the setting that names the file.
+pub fn certificates_expire(field: &'static str, path: &Path) -> Result<i64> {
+    expiry(&certificates(field, path)?).map_err(|e| Error::file(field, path, e))
 }
 
 /// When the first of a chain expires.

@@ -1,10 +1,17 @@
 //! A certificate authority of a test, and the folder of a port with what it has issued.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use heliograph_serve::{ClientCertificates, TlsFiles};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use heliograph_serve::{ClientCertificates, Clients, TlsFiles};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
 use time::OffsetDateTime;
+
+/// Each certificate has its own.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 /// An authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -13,6 +20,7 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub(crate) struct Issued {
     pub(crate) certificate: String,
     pub(crate) key: String,
+    serial: SerialNumber,
 }
 
 impl Authority {
@@ -20,6 +28,7 @@ impl Authority {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -33,13 +42,35 @@ impl Authority {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, format!("the {name}"));
         params.not_after = OffsetDateTime::from_unix_timestamp(end).unwrap();
+        let serial = SerialNumber::from(SERIALS.fetch_add(1, Ordering::Relaxed));
+        params.serial_number = Some(serial.clone());
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
+        Issued { certificate: certificate.pem(), key: key.serialize_pem(), serial }
     }
 
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// A list of what it has taken back, which is to be replaced by then, in seconds since 1970.
+    pub(crate) fn list(&self, revoked: &[&Issued], end: i64) -> String {
+        let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        let entry = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.clone(),
+            revocation_time: at(1_000_000_000),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: at(900_000_000),
+            next_update: at(end),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     /// A client that trusts this authority only, and proves itself so.
@@ -80,10 +111,23 @@ impl Folder {
         self.0.path().join(name)
     }
 
+    /// Likewise, with what the authority has taken back.
+    pub(crate) fn files_with_list(
+        &self,
+        authority: &Authority,
+        list: &str,
+        who: ClientCertificates,
+    ) -> TlsFiles {
+        self.write("clients.crl", list);
+        let files = self.files(Some((authority, who)));
+        let clients = files.clients.map(|of| Clients { crl_file: Some(self.path("clients.crl")), ..of });
+        TlsFiles { clients, ..files }
+    }
+
     pub(crate) fn files(&self, clients: Option<(&Authority, ClientCertificates)>) -> TlsFiles {
         let clients = clients.map(|(authority, who)| {
             self.write("clients.crt", &authority.pem());
-            (self.path("clients.crt"), who)
+            Clients { ca_file: self.path("clients.crt"), crl_file: None, needed: who }
         });
         TlsFiles { cert_file: self.path("tls.crt"), key_file: self.path("tls.key"), clients }
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod authority;
+mod revoked;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,9 +64,13 @@ impl Server {
         if status == 200 { Ok(text) } else { Err(format!("{status} {text}")) }
     }
 
+    fn said(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap()
+    }
+
     #[track_caller]
     fn shows(&self, metric: &str) {
-        let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let text = self.said();
         assert!(text.lines().any(|line| line == metric), "no {metric} in {text}");
     }
 
@@ -290,7 +295,7 @@ async fn broken_files_keep_the_last_certificate_and_are_counted_once() {
     folder.put(&new.issue_until("127.0.0.1", 3_000_000_000));
     // Nobody asks for it: the port looks by itself.
     let line = "heliograph_tls_certificate_expires_seconds{role=\"test\"} 3000000000";
-    while !TextEncoder::new().encode_to_string(&server.registry.gather()).unwrap().contains(line) {
+    while !server.said().contains(line) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let refused = server.get(&old.client(None).build().unwrap(), "/healthz").await.unwrap_err();

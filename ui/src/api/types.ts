@@ -87,7 +87,7 @@ export interface Context {
 /** One row of the audit log. */
 export interface AuditEvent {
   time: string;
-  /** `user:ann`, `token:0123456789ab`, `forwarded:ann`, `platform:team-a`, `uid:1000`, `service`, `nobody`. */
+  /** `user:ann`, `token:0123456789ab`, `forwarded:ann`, `platform:team-a`, `agent:node-7`, `agent`, `uid:1000`, `service`, `nobody`. */
   actor: string;
   action: string;
   /** Null: it is about no tenant, and shown to platform administrators only. */

@@ -2,7 +2,7 @@
 
 export const ACTIONS: readonly (readonly [group: string, actions: readonly string[]])[] = [
   ["Reading logs", ["search", "tail", "export", "context", "histogram", "values", "fields"]],
-  ["Signing in", ["session.create", "session.refused", "session.end"]],
+  ["Signing in", ["session.create", "session.refused", "session.end", "ingest.refused"]],
   ["People and machines", ["user.create", "user.password", "user.disable", "user.enable", "invitation.create", "invitation.accept", "invitation.revoke", "grant.give", "grant.take", "token.create", "token.revoke"]],
   ["Tenants", ["tenant.create", "limits.set", "retention.set", "erasure.request"]],
   ["Administration", ["admin.read", "audit.read", "audit.trim", "backup.make", "backup.restore"]],

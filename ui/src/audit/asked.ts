@@ -36,5 +36,5 @@ export function question({ tenant, action, actor, range }: Asked): AuditQuestion
 /** The actor that a reader means who writes a mere name: a person. */
 export function actorNamed(text: string): string {
   const name = text.trim();
-  return name === "" || /^(user|token|forwarded|platform|uid):|^(service|nobody)$/.test(name) ? name : `user:${name}`;
+  return name === "" || /^(user|token|forwarded|platform|agent|uid):|^(agent|service|nobody)$/.test(name) ? name : `user:${name}`;
 }

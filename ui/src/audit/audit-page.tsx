@@ -126,7 +126,7 @@ function Filters(props: { actor: RefObject<HTMLInputElement>; rows: readonly Aud
             name="actor"
             list="actors"
             placeholder="user:ann"
-            title="A person, or token:…, forwarded:…, platform:…, uid:…, service, nobody (/)"
+            title="A person, or token:…, forwarded:…, platform:…, agent:…, uid:…, service, nobody (/)"
             autocomplete="off"
             autocapitalize="none"
             spellcheck={false}
