@@ -4,8 +4,9 @@
 //! comes back. Who may read what is told by the test; whoever it does not know may read nothing. A leak fails the test
 //! when the watch is dropped.
 //!
-//! HTTP/1.1 in the clear, and what it is upgraded to. What a server compresses is not looked through.
+//! HTTP/1.1 in the clear, what it is upgraded to, and what bodies come to that a server compresses.
 
+mod coding;
 mod framing;
 mod requests;
 
@@ -19,6 +20,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tasks::{Spawner, Tasks};
+use coding::Coding;
 use framing::Framing;
 use requests::Asked;
 
@@ -196,6 +198,7 @@ async fn receive(
     let (mut framing, mut buffer) = (Framing::default(), vec![0; PIECE_BYTES]);
     // Of which request, and the end of what was answered.
     let window = Mutex::new((0, Vec::new()));
+    let coding = Mutex::new(Coding::Plain);
     while let Ok(read @ 1..) = server.read(&mut buffer).await {
         let piece = buffer.get(..read).unwrap_or_default();
         let look = |bytes: &[u8]| {
@@ -207,13 +210,19 @@ async fn receive(
         };
         let on_head = |head: &str| {
             look(head.as_bytes());
+            *coding.lock() = Coding::of(head).unwrap_or_else(|other| {
+                let leak =
+                    format!("{} was answered in {other}, and is not looked through", asked.lock().line);
+                canaries.0.lock().leaks.insert(leak);
+                Coding::Plain
+            });
             let status = head.split(' ').nth(1).unwrap_or_default();
             match asked.lock().line.starts_with("HEAD ") || ["100", "204", "304"].contains(&status) {
                 true => Framing::default(),
                 false => Framing::behind(head, Framing::Opaque),
             }
         };
-        framing.take(piece, on_head, look);
+        framing.take(piece, on_head, |body| look(&coding.lock().plain(body)));
         if client.write_all(piece).await.is_err() {
             return;
         }

@@ -1,12 +1,14 @@
 //! The watch sees what it is there to see.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::routing::{any, get};
+use flate2::write::GzEncoder;
 use futures::StreamExt;
 use heliograph_testbed::watch::{Canaries, Watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,10 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 /// A server that gives everybody everything: at once, byte by byte, and echoed.
 async fn careless(canaries: &Canaries) -> (Watch, tokio::task::JoinSet<()>) {
     let text = format!("before {} after", canaries.of("a"));
-    let (whole, pieces) = (text.clone(), text);
+    let (whole, pieces) = (text.clone(), text.clone());
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(text.as_bytes(), 3).unwrap();
     let routes = Router::new()
         .route("/whole", any(move |_: String| async move { whole }))
         .route("/nothing", any(|_: HeaderMap| async { "nothing" }))
+        .route("/gzip", get(move || async move { ([("content-encoding", "gzip")], gzip) }))
+        .route("/zstd", get(move || async move { ([("content-encoding", "zstd")], zstd) }))
         .route(
             "/pieces",
             get(move || async move {
@@ -74,6 +82,25 @@ async fn who_may_read_it_gets_it_and_others_are_told_of() {
     nothing.send().await.unwrap();
     client.get(format!("{url}/pieces")).bearer_auth("token-of-b").send().await.unwrap().text().await.unwrap();
     assert_eq!(leaks(watch), ["GET /pieces was answered with data of a"]);
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_looked_through_and_so_is_what_follows_it() {
+    for (path, expected) in [("gzip", "GET /gzip"), ("zstd", "GET /zstd")] {
+        let canaries = Canaries::default();
+        canaries.allow("token-of-a", "a");
+        let (watch, _running) = careless(&canaries).await;
+        let url = format!("http://{}", watch.address());
+        let client = reqwest::Client::new();
+        let get = |path: &str| client.get(format!("{url}/{path}"));
+        get(path).bearer_auth("token-of-a").send().await.unwrap().bytes().await.unwrap();
+        assert_eq!((canaries.watched().1, canaries.leaks()), (1, vec![]));
+        get("nothing").send().await.unwrap().text().await.unwrap();
+        get(path).send().await.unwrap().bytes().await.unwrap();
+        get("whole").send().await.unwrap().text().await.unwrap();
+        let expected = [expected, "GET /whole"].map(|line| format!("{line} was answered with data of a"));
+        assert_eq!(leaks(watch), expected);
+    }
 }
 
 #[tokio::test]

@@ -10,15 +10,17 @@ mod takeover;
 mod watchers;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heliograph_testbed::faults::http::Proxy;
 use heliograph_testbed::s3;
+use heliograph_testbed::watch::Watch;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::command::{heliograph, run_with};
-use crate::server::{PASSWORD, PATIENCE, Place, Server};
+use crate::server::{CANARIES, PASSWORD, PATIENCE, Place, Server};
 
 const INDEXERS: usize = 3;
 const AGENTS: usize = 2;
@@ -38,8 +40,9 @@ struct Cluster {
     indexer: &'static str,
     /// Where indexers listen: one that is replaced is found where its predecessor was.
     ports: Vec<u16>,
-    /// Where query nodes listen, likewise.
+    /// Where query nodes listen, likewise, and what reads along before them.
     query_ports: Vec<u16>,
+    watches: Vec<Arc<Watch>>,
     /// Reads tenant `default`.
     token: String,
 }
@@ -65,9 +68,11 @@ impl Cluster {
         );
         let mut ports = free_ports(indexers + QUERIES);
         let query_ports = ports.split_off(indexers);
+        let watch = |port: &u16| Arc::new(Watch::over(([127, 0, 0, 1], *port).into(), CANARIES.clone()));
+        let watches = query_ports.iter().map(watch).collect();
         let (store, token) = (Some(store), String::new());
         let mut cluster =
-            Self { _place: place, folder, store, proxy, shared, indexer, ports, query_ports, token };
+            Self { _place: place, folder, store, proxy, shared, indexer, ports, query_ports, watches, token };
         cluster.admin(&["tenant", "create", "default"]).await;
         cluster.token = cluster.admin(&["token", "create", "--tenant", "default", "--role", "viewer"]).await;
         cluster
@@ -99,22 +104,24 @@ impl Cluster {
         run_with(&all, &Self::environment()).await.fine().trim().to_owned()
     }
 
-    /// Starts an indexer and does not wait.
+    /// Starts an indexer and does not wait. Tests talk to its port itself, whichever indexer has it.
     fn spawn_indexer(&self, slot: usize) -> Server {
         let section = format!("[indexer]\nlisten = \"127.0.0.1:{}\"\n{}", self.ports[slot], self.indexer);
         self.spawn("indexer", &format!("indexer{slot}"), &section, "indexer.listen")
     }
 
+    /// With a record of a neighbour, whose canary no answer may hold.
     async fn indexer(&self, slot: usize) -> Server {
         let mut server = self.spawn_indexer(slot);
         server.wait_until_ready().await;
+        server.plant(AGENT_TOKEN).await;
         server
     }
 
     /// Starts a query node and does not wait.
     fn spawn_query(&self, n: usize) -> Server {
         let section = format!("[query]\nlisten = \"127.0.0.1:{}\"\n", self.query_ports[n]);
-        self.spawn("query", &format!("query{n}"), &section, "query.listen")
+        self.spawn("query", &format!("query{n}"), &section, "query.listen").behind(&self.watches[n])
     }
 
     async fn query(&self, n: usize) -> Server {

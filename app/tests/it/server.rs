@@ -24,6 +24,8 @@ pub(crate) const PASSWORD: &str = "correct-horse-battery-47";
 
 /// A tenant of every server, whose lines nobody asks for.
 pub(crate) const NEIGHBOUR: &str = "neighbour";
+/// Settings of the ports that a watch stands before.
+const WATCHED: [&str; 2] = ["query.listen", "indexer.listen"];
 /// What is planted in tenants' records, and who may read it, in all tests of this program.
 pub(crate) static CANARIES: LazyLock<Canaries> = LazyLock::new(Canaries::default);
 
@@ -94,7 +96,7 @@ impl Place {
     /// test it has a neighbour, whose canary no answer to others may hold.
     pub(crate) async fn up_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
         let server = self.up_alone(arguments, environment).await;
-        server.plant().await;
+        server.plant(AGENT_TOKEN).await;
         server
     }
 
@@ -119,8 +121,7 @@ impl Place {
             .env("HELIOGRAPH_BOOTSTRAP__ADMIN_PASSWORD", PASSWORD)
             .env("HELIOGRAPH_AUTH__AGENT_TOKEN", AGENT_TOKEN)
             .envs(environment.iter().copied());
-        let server = Server::spawn(command, "query.listen");
-        Server { is_watched: true, ..server }
+        Server::spawn(command, "query.listen").watched()
     }
 }
 
@@ -132,9 +133,9 @@ pub(crate) struct Server {
     http: reqwest::Client,
     said: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Vec<String>>>,
-    /// Whether a watch stands between us and the query role.
+    /// Whether watches stand between us and it.
     is_watched: bool,
-    watch: OnceLock<Watch>,
+    watches: [OnceLock<Arc<Watch>>; WATCHED.len()],
 }
 
 impl Server {
@@ -150,7 +151,27 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let told = listen_to(child.stdout.take().unwrap());
         let said = listen_to(child.stderr.take().unwrap());
-        Self { child, main, http, said, told, is_watched: false, watch: OnceLock::new() }
+        Self {
+            child,
+            main,
+            http,
+            said,
+            told,
+            is_watched: false,
+            watches: [const { OnceLock::new() }; WATCHED.len()],
+        }
+    }
+
+    /// With a watch before its ports: it reads along what is answered.
+    pub(crate) fn watched(mut self) -> Self {
+        self.is_watched = true;
+        self
+    }
+
+    /// With this watch before its query role, which others of the same address had before and will have.
+    pub(crate) fn behind(self, watch: &Arc<Watch>) -> Self {
+        let watches = [OnceLock::from(Arc::clone(watch)), OnceLock::new()];
+        Self { watches, ..self }.watched()
     }
 
     /// Waits until `/readyz` says so.
@@ -206,17 +227,15 @@ impl Server {
     /// Where to reach the setting's port, if it is served yet.
     pub(crate) fn try_base(&self, setting: &str) -> Option<String> {
         let base = self.served(setting)?;
-        let Some(address) =
-            base.strip_prefix("http://").filter(|_| self.is_watched && setting == "query.listen")
-        else {
-            return Some(base);
-        };
-        let watch = self.watch.get_or_init(|| Watch::over(address.parse().unwrap(), CANARIES.clone()));
+        let which = WATCHED.iter().position(|watched| *watched == setting).filter(|_| self.is_watched);
+        let (Some(which), Some(address)) = (which, base.strip_prefix("http://")) else { return Some(base) };
+        let watch = || Arc::new(Watch::over(address.parse().unwrap(), CANARIES.clone()));
+        let watch = self.watches[which].get_or_init(watch);
         Some(format!("http://{}", watch.address()))
     }
 
     /// Sends a record of the neighbour.
-    async fn plant(&self) {
+    pub(crate) async fn plant(&self, agent_token: &str) {
         let canary = CANARIES.of(NEIGHBOUR);
         let record = json!({
             "body": { "stringValue": format!("a line of {canary}") },
@@ -224,7 +243,7 @@ impl Server {
         });
         let sent = self
             .ingest(Method::POST, "/v1/logs")
-            .bearer_auth(AGENT_TOKEN)
+            .bearer_auth(agent_token)
             .header("x-heliograph-tenant", NEIGHBOUR)
             .json(&json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] }));
         let answer = sent.send().await.unwrap();

@@ -102,7 +102,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("agent.namespaces", "label list"),
     ("agent.sidecar", "component directory finish_within finished_file namespace pod tenant"),
     ("agent.tenants", "exact label prefix same_name strip_prefix"),
-    ("agent.tls", "cert_file client_ca_file client_certificates"),
+    ("agent.tls", "cert_file client_ca_file client_certificates client_crl_file"),
     ("audit", "keep"),
     (
         "indexer",
@@ -113,7 +113,7 @@ const OTHERS: &[(&str, &str)] = &[
         "allow_addresses allow_http ca_file cache_allowed cache_answers_max cache_denied timeout",
     ),
     ("indexer.nodes", "all certificate node tenants workspaces"),
-    ("indexer.tls", "cert_file client_ca_file client_certificates"),
+    ("indexer.tls", "cert_file client_ca_file client_certificates client_crl_file"),
     ("indexer.token_review", "audiences ca_file cache service_accounts timeout"),
     (
         "limits",
@@ -138,7 +138,7 @@ const OTHERS: &[(&str, &str)] = &[
         "allow_loopback allowed_domains client_id display_name domain_claim groups_claim scopes",
     ),
     ("query.oidc.NAME.mappings", "admin group role tenant workspace"),
-    ("query.tls", "cert_file client_ca_file client_certificates"),
+    ("query.tls", "cert_file client_ca_file client_certificates client_crl_file"),
     ("redaction", "disabled_rules enabled"),
     ("redaction.rules", "name pattern tenants"),
     ("retention", "age bytes delete_after"),
