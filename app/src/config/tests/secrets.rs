@@ -7,86 +7,48 @@ use uuid::Uuid;
 use super::holding::{Holds, SECRETS};
 use super::read;
 
-/// Each section that there is, with a key that none has: the mistakes name those that it has.
-const SECTIONS: &str = r#"
-"?" = 1
-[agent]
-"?" = 1
+/// Each section that there is, with what it cannot be without.
+const SECTIONS: &str = r#"[agent]
 [agent.tls]
-"?" = 1
 [agent.tenants]
-"?" = 1
 [agent.namespaces]
-"?" = 1
 [agent.kubernetes]
-"?" = 1
 [agent.sidecar]
-"?" = 1
 [[agent.inputs]]
 kind = "containers"
-"?" = 1
 [[agent.inputs]]
 kind = "tasks"
-"?" = 1
 [[agent.inputs]]
 kind = "pod-volumes"
-"?" = 1
 [[agent.inputs]]
 kind = "files"
-"?" = 1
 [tls]
-"?" = 1
 [indexer]
-"?" = 1
 [indexer.tls]
-"?" = 1
 [[indexer.nodes]]
 certificate = "x"
-"?" = 1
 [indexer.token_review]
-"?" = 1
 [indexer.authorization_webhook]
-"?" = 1
 [redaction]
-"?" = 1
 [[redaction.rules]]
-"?" = 1
 [retention]
-"?" = 1
 [query]
-"?" = 1
 [query.tls]
-"?" = 1
 [query.forward_auth]
-"?" = 1
 [[query.forward_auth.groups]]
-"?" = 1
 [query.authorization_webhook]
-"?" = 1
 [query.oidc.NAME]
-"?" = 1
 [[query.oidc.NAME.mappings]]
-"?" = 1
 [query.github]
-"?" = 1
 [[query.github.mappings]]
-"?" = 1
 [audit]
-"?" = 1
 [catalog]
-"?" = 1
 [storage]
-"?" = 1
 [keys]
-"?" = 1
 [auth]
-"?" = 1
 [limits]
-"?" = 1
 [telemetry]
-"?" = 1
 [bootstrap]
-"?" = 1
 "#;
 
 /// The settings that hold no secret, by section.
@@ -156,7 +118,12 @@ fn plain(path: &str) -> String {
 
 /// All settings and sections that the reader knows, by path, and the paths of sections.
 fn known() -> (BTreeSet<String>, BTreeSet<String>) {
-    let told = read(SECTIONS, &[]).map(|config| config.to_toml()).unwrap_err();
+    // With a key that none has: the mistakes name those that it has.
+    let unknown = "\"?\" = 1\n";
+    let with =
+        |line: &str| if line.starts_with('[') { format!("{line}\n{unknown}") } else { format!("{line}\n") };
+    let text: String = SECTIONS.lines().map(with).collect();
+    let told = read(&format!("{unknown}{text}"), &[]).map(|config| config.to_toml()).unwrap_err();
     let (mut settings, mut sections) = (BTreeSet::new(), BTreeSet::new());
     for line in told.lines() {
         let (of, keys) = if let Some((_, keys)) = line.split_once("known sections: ") {

@@ -57,12 +57,12 @@ pub(super) fn is_storable(text: &str) -> bool {
     !text.contains('\0')
 }
 
-/// Refuses what PostgreSQL has no room for.
+/// Refuses what PostgreSQL has no room for. The text is not told: it may be what somebody seeks, or a hash.
 pub(super) fn storable(what: &'static str, text: &str) -> Result<()> {
     if is_storable(text) {
         return Ok(());
     }
-    let reason = format!("{text:?} holds a NUL");
+    let reason = "it holds a NUL, for which PostgreSQL has no room: leave that out".to_owned();
     Err(heliograph_model::Error::Decode { what, reason }.into())
 }
 
