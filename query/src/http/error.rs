@@ -101,3 +101,21 @@ impl IntoResponse for Error {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What went wrong within is for our own log.
+    #[test]
+    fn an_error_tells_callers_nothing_of_what_is_within() {
+        let inner = "panicked at /srv/src/catalog.rs:7: SELECT * FROM tenants";
+        let of_store = heliograph_model::Error::Decode { what: "row", reason: inner.to_owned() };
+        for (error, code) in
+            [(Error::Store(of_store.into()), "unavailable"), (Error::server("the export", inner), "internal")]
+        {
+            let told = serde_json::to_string(&ErrorBody::of(&error)).unwrap();
+            assert!(told.contains(code) && !told.contains("SELECT") && !told.contains("panicked"), "{told}");
+        }
+    }
+}
